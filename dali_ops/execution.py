@@ -1,0 +1,39 @@
+"""Where and how a pipeline runs: the settings that training and evaluation share."""
+
+from __future__ import annotations
+
+from nvidia.dali import Pipeline
+
+DEVICES = ("cpu", "gpu")
+DECODE_PLACES = ("cpu", "mixed")
+
+
+def new_pipeline(
+    *, batch_size: int, device: str, device_id: int | None, decode: str, threads: int, prefetch: int
+) -> Pipeline:
+    """An empty pipeline. `device_id` is ignored on the CPU, where DALI needs no driver.
+
+    The dynamic executor hands out memory of its own for every batch, so results are never overwritten by later ones.
+    Raises ValueError for a word or a number that is out of range.
+    """
+    _check_choice("device", device, DEVICES)
+    _check_choice("decode", decode, DECODE_PLACES)
+    if device == "cpu" and decode == "mixed":
+        raise ValueError("decode: 'mixed' needs device 'gpu'; found device 'cpu'; use decode 'cpu'")
+    if device == "gpu" and device_id is None:
+        raise ValueError("device_id: expected the number of a GPU for device 'gpu'; found None")
+    for name, value in (("batch_size", batch_size), ("threads", threads), ("prefetch", prefetch)):
+        if value < 1:
+            raise ValueError(f"{name}: expected at least 1; found {value}")
+    return Pipeline(
+        batch_size=batch_size,
+        num_threads=threads,
+        device_id=device_id if device == "gpu" else None,
+        prefetch_queue_depth=prefetch,
+        exec_dynamic=True,
+    )
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name}: expected one of {', '.join(choices)}; found {value!r}")

@@ -1,0 +1,71 @@
+"""What flows through the system: the four modalities and a batch of their images. The first file to read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import torch
+
+
+class Modality(IntEnum):
+    """What an image shows. Two modalities are recorded (the base), two are synthesised from them (the derivatives).
+
+    A modality and its derivative form a *family*: they come from the same picture and share its label.
+    """
+
+    VISIBLE = 0
+    INFRARED = 1
+    VISIBLE_DERIVED = 2
+    INFRARED_DERIVED = 3
+
+    @classmethod
+    def from_name(cls, name: str) -> Modality:
+        """``"visible_derived"`` -> ``Modality.VISIBLE_DERIVED``; ValueError names the four names there are."""
+        try:
+            return cls[name.upper()]
+        except KeyError:
+            raise ValueError(f"modality: expected one of {', '.join(MODALITY_NAMES)}; found {name!r}") from None
+
+    @property
+    def key(self) -> str:
+        """The name used in configs, metrics and results."""
+        return self.name.lower()
+
+    @property
+    def is_derived(self) -> bool:
+        return self in (Modality.VISIBLE_DERIVED, Modality.INFRARED_DERIVED)
+
+    @property
+    def base(self) -> Modality:
+        """The recorded modality of this one's family."""
+        return Modality.VISIBLE if self in (Modality.VISIBLE, Modality.VISIBLE_DERIVED) else Modality.INFRARED
+
+
+MODALITY_NAMES = tuple(modality.key for modality in Modality)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B rows; a row is an image of one modality.
+
+    A derived row repeats its source's index, label, identity and camera and differs in modality. `modality` is host
+    data: it decides which rows go through which layers without waiting for the device.
+
+    images   (B, 3, H, W) float32 or float16, normalised
+    label    (B,) int64, 0 .. number of training identities - 1
+    identity (B,) int64, the data set's own number of the person
+    camera   (B,) int64, the data set's own number of the camera
+    modality B ints, values of `Modality`; rows of a modality stand together
+    index    (B,) int64, row of the data set's index
+    """
+
+    images: torch.Tensor
+    label: torch.Tensor
+    identity: torch.Tensor
+    camera: torch.Tensor
+    modality: tuple[int, ...]
+    index: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.images)

@@ -1,0 +1,90 @@
+"""From settings to the index, the network and the loss: the one place where names in a config become objects."""
+
+from __future__ import annotations
+
+import pandas as pd
+import torch
+
+from pipeline.batch import Modality
+from pipeline.datasets import read_index
+from pipeline.loader import LEARNED, derivation_names
+from pipeline.losses.total import TotalLoss
+from pipeline.models.backbone import create_backbone
+from pipeline.models.reid import ReIDNetwork
+from pipeline.settings import DataSettings, Settings
+
+
+def build_index(data: DataSettings) -> pd.DataFrame:
+    return read_index(
+        data.dataset,
+        data.root,
+        trial=data.trial,
+        test_fraction=data.test_fraction,
+        split_seed=data.split_seed,
+        split_file=data.split_file,
+    )
+
+
+def training_rows(index: pd.DataFrame, data: DataSettings) -> pd.DataFrame:
+    """The rows trained on, with their place in the whole index kept. ValueError where there are none."""
+    rows = index[index["split"].isin(data.train_splits)]
+    if rows.empty:
+        raise ValueError(f"data.train_splits: no images in {', '.join(data.train_splits)} of {data.root}")
+    return rows
+
+
+def modalities_in_use(settings: Settings) -> list[Modality]:
+    return sorted(Modality.from_name(name) for name in settings.batch.modalities)
+
+
+def build_network(settings: Settings, identities: int, weights: bool = True) -> ReIDNetwork:
+    """The untrained network of a configuration, for so many training identities.
+
+    `weights=False` leaves out the pre-trained weights, for a network whose own weights are loaded next.
+    """
+    model = settings.model
+    backbone = create_backbone(
+        model.backbone,
+        height=settings.augment.height,
+        width=settings.augment.width,
+        pretrained=model.pretrained and weights,
+        weights=model.weights if weights else None,
+        last_stride=model.last_stride,
+    )
+    network = ReIDNetwork(
+        backbone=backbone,
+        modalities=modalities_in_use(settings),
+        stems=model.stems,
+        identities=identities,
+        pooling=model.pooling,
+        pool_power=model.pool_power,
+        learned_derivations=[m for m, name in derivation_names(settings).items() if name == LEARNED],
+    )
+    if settings.loss.identity == 0:
+        for parameter in network.head_parameters():
+            parameter.requires_grad_(False)  # without the identity loss nothing reaches neck and classifier
+    if settings.train.norm == "synchronised":
+        network = torch.nn.SyncBatchNorm.convert_sync_batchnorm(network)
+    return network
+
+
+def build_loss(settings: Settings) -> TotalLoss:
+    loss = settings.loss
+    intra = loss.intra_modalities
+    return TotalLoss(
+        modalities=modalities_in_use(settings),
+        intra=None if intra is None else [Modality.from_name(name) for name in intra],
+        cross=[modality_pair(names) for names in loss.cross_pairs],
+        margin=loss.margin,
+        reduction=loss.reduction,
+        identity_weight=loss.identity,
+        intra_weight=loss.intra,
+        cross_weight=loss.cross,
+        label_smoothing=loss.label_smoothing,
+    )
+
+
+def modality_pair(names: list[str]) -> tuple[Modality, Modality]:
+    if len(names) != 2:
+        raise ValueError(f"loss.cross_pairs: expected pairs of modalities; found {names}")
+    return Modality.from_name(names[0]), Modality.from_name(names[1])

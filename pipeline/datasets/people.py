@@ -1,0 +1,207 @@
+"""Who is in the generated data set: the person of every number.
+
+A material's visible colour, its near-infrared reflectance and its warmth are drawn independently of one another, so
+that no formula leads from the visible picture to the infrared one.
+"""
+
+from __future__ import annotations
+
+import colorsys
+from functools import lru_cache
+
+import numpy as np
+
+from pipeline.datasets.figure.person import Bottom, Build, Carried, Hair, Material, Part, Person, Top
+
+PERSON_STREAM = 1  # keeps these random numbers apart from those of scenes, cameras, pictures and splits
+
+
+def _choose(rng: np.random.Generator, weights: dict[str, float]) -> str:
+    shares = np.array(list(weights.values()))
+    return list(weights)[int(rng.choice(len(shares), p=shares / shares.sum()))]
+
+
+def _build(rng: np.random.Generator) -> Build:
+    heavy = rng.beta(2, 3)
+    return Build(
+        stature=rng.uniform(0.92, 1.04),
+        head=rng.uniform(0.125, 0.15),
+        shoulder=rng.uniform(0.092, 0.118) + 0.022 * heavy,
+        waist=rng.uniform(0.068, 0.082) + 0.06 * heavy,
+        hip=rng.uniform(0.078, 0.098) + 0.045 * heavy,
+        depth=rng.uniform(0.058, 0.068) + 0.05 * heavy,
+        hip_height=rng.uniform(0.455, 0.54),
+        arm=0.023 + 0.014 * heavy + rng.uniform(0, 0.004),
+        leg=0.040 + 0.022 * heavy + rng.uniform(0, 0.006),
+        stoop=rng.uniform(-0.02, 0.10),
+    )
+
+
+def _hair(rng: np.random.Generator) -> Hair:
+    style = {"bald": 0.08, "short": 0.32, "curly": 0.1, "bob": 0.15, "long": 0.17, "ponytail": 0.1, "bun": 0.08}
+    chosen = _choose(rng, style)
+    return Hair(
+        style=chosen,
+        beard=bool(chosen in ("bald", "short", "curly") and rng.random() < 0.3),
+        glasses=bool(rng.random() < 0.25),
+        hat=_choose(rng, {"none": 0.66, "cap": 0.14, "beanie": 0.12, "brimmed": 0.08}),
+    )
+
+
+# kind: (share, sleeve range, hem below the hips as a share of the leg, looseness, flare)
+TOPS = {
+    "t-shirt": (0.22, (0.25, 0.50), (0.02, 0.12), 0.004, 0.004),
+    "sleeveless": (0.07, (0.0, 0.06), (0.00, 0.08), 0.001, 0.002),
+    "long-sleeve": (0.15, (0.92, 1.0), (0.00, 0.12), 0.006, 0.003),
+    "hoodie": (0.16, (1.0, 1.0), (0.04, 0.14), 0.016, 0.000),
+    "jacket": (0.16, (1.0, 1.0), (0.02, 0.16), 0.014, 0.006),
+    "puffer": (0.10, (1.0, 1.0), (0.00, 0.14), 0.030, 0.000),
+    "coat": (0.14, (1.0, 1.0), (0.34, 0.78), 0.016, 0.035),
+}
+OUTERWEAR = ("jacket", "coat")
+
+
+def _top(rng: np.random.Generator, build: Build) -> Top:
+    kind = _choose(rng, {name: values[0] for name, values in TOPS.items()})
+    _, sleeve, hem, loose, flare = TOPS[kind]
+    leg = 1 - build.hip_height
+    opened = kind in OUTERWEAR and rng.random() < 0.75
+    patterns = {
+        "plain": 0.36,
+        "stripes": 0.13,
+        "block": 0.14,
+        "sleeves": 0.12,
+        "print": 0.12,
+        "sides": 0.07,
+        "band": 0.1,
+    }
+    return Top(
+        kind=kind,
+        sleeve=rng.uniform(*sleeve),
+        hem=build.hip_height + leg * rng.uniform(*hem),
+        loose=loose * rng.uniform(0.8, 1.4),
+        flare=flare * rng.uniform(0.4, 1.6),
+        opening=rng.uniform(0.22, 0.75) if opened else 0.0,
+        pattern=_choose(rng, patterns),
+        pattern_size=rng.random(),
+        hood=_choose(rng, {"down": 0.75, "up": 0.25}) if kind == "hoodie" else "none",
+        belt=bool(kind == "coat" and rng.random() < 0.45),
+        quilted=kind == "puffer",
+    )
+
+
+# kind: (share, covered share of the leg, width at the ankle, skirt, flare)
+BOTTOMS = {
+    "slim trousers": (0.30, (0.88, 0.97), (1.15, 1.35), False, (0.0, 0.0)),
+    "wide trousers": (0.18, (0.95, 1.0), (1.7, 2.2), False, (0.0, 0.0)),
+    "cropped trousers": (0.10, (0.68, 0.80), (1.3, 1.9), False, (0.0, 0.0)),
+    "shorts": (0.15, (0.30, 0.50), (1.3, 1.7), False, (0.0, 0.0)),
+    "short skirt": (0.10, (0.30, 0.46), (1.0, 1.0), True, (0.01, 0.05)),
+    "long skirt": (0.09, (0.62, 0.92), (1.0, 1.0), True, (0.02, 0.07)),
+    "dress": (0.08, (0.40, 0.85), (1.0, 1.0), True, (0.02, 0.06)),
+}
+
+
+def _bottom(rng: np.random.Generator) -> Bottom:
+    kind = _choose(rng, {name: values[0] for name, values in BOTTOMS.items()})
+    _, cover, width, skirt, flare = BOTTOMS[kind]
+    return Bottom(
+        kind=kind,
+        cover=rng.uniform(*cover),
+        width=rng.uniform(*width),
+        skirt=skirt,
+        flare=rng.uniform(*flare),
+        pattern=_choose(rng, {"plain": 0.7, "side": 0.15, "hem": 0.15}),
+        boots=rng.uniform(0.22, 0.5) if rng.random() < (0.3 if skirt else 0.12) else 0.0,
+    )
+
+
+def _colour(rng: np.random.Generator) -> tuple[float, float, float]:
+    """A colour that clothes have: mostly muted, often dark, sometimes vivid."""
+    family = rng.random()
+    if family < 0.2:
+        hue, saturation, value = rng.random(), 0.08 * rng.random(), rng.uniform(0.06, 0.22)
+    elif family < 0.38:
+        hue, saturation, value = rng.random(), 0.1 * rng.random(), rng.uniform(0.35, 0.95)
+    elif family < 0.55:
+        hue, saturation, value = rng.uniform(0.58, 0.68), rng.uniform(0.3, 0.7), rng.uniform(0.2, 0.6)
+    else:
+        hue, saturation, value = rng.random(), rng.uniform(0.2, 0.75), rng.uniform(0.25, 0.85)
+    return colorsys.hsv_to_rgb(float(hue), float(saturation), float(value))
+
+
+def _cloth(rng: np.random.Generator, thermal: float) -> Material:
+    """Infrared reflectance independent of the colour; warmth by thickness, which `thermal` stands for."""
+    return Material(_colour(rng), float(rng.uniform(0.10, 0.95)), thermal + float(rng.uniform(-0.06, 0.06)))
+
+
+def _second(rng: np.random.Generator, base: Material) -> Material:
+    """What is printed or sewn on `base`: half of the time dye, which infrared light does not see."""
+    colour = _colour(rng)
+    if max(abs(a - b) for a, b in zip(colour, base.visible, strict=True)) < 0.25:
+        colour = tuple(0.15 + 0.85 * channel if sum(base.visible) < 1.5 else 0.35 * channel for channel in colour)
+    dyed = rng.random() < 0.5
+    other = (base.infrared + rng.uniform(0.3, 0.6)) % 0.9 + 0.05
+    infrared = base.infrared + rng.uniform(-0.03, 0.03) if dyed else other
+    return Material(colour, float(np.clip(infrared, 0.03, 1)), base.thermal + float(rng.uniform(-0.03, 0.03)))
+
+
+# hue, saturation, value: black, dark brown, brown, red, blond, grey
+HAIR_COLOURS = (
+    (0.07, 0.30, 0.09),
+    (0.06, 0.50, 0.20),
+    (0.07, 0.60, 0.34),
+    (0.05, 0.70, 0.42),
+    (0.13, 0.50, 0.78),
+    (0.10, 0.03, 0.60),
+)
+# warmth of a top's outside, by kind; quilted ones are the coolest
+THICKNESS = {"t-shirt": 0.66, "sleeveless": 0.70, "long-sleeve": 0.58, "hoodie": 0.48, "jacket": 0.42, "coat": 0.36}
+
+
+def _materials(rng: np.random.Generator, top: Top, bottom: Bottom) -> dict[Part, Material]:
+    tone = rng.beta(1.5, 2)
+    skin = tuple(float(np.interp(tone, (0, 1), ends)) for ends in ((0.93, 0.40), (0.76, 0.26), (0.65, 0.18)))
+    hair = colorsys.hsv_to_rgb(*HAIR_COLOURS[int(rng.choice(6, p=(0.32, 0.26, 0.16, 0.06, 0.1, 0.1)))])
+    main = _cloth(rng, THICKNESS.get(top.kind, 0.34))
+    legs = _cloth(rng, {"wide trousers": 0.46, "long skirt": 0.46}.get(bottom.kind, 0.54))
+    if bottom.kind == "dress" and top.kind in ("t-shirt", "sleeveless", "long-sleeve"):
+        legs = Material(main.visible, main.infrared, main.thermal - 0.05)
+    shoe, hat, bag = _cloth(rng, 0.40), _cloth(rng, 0.50), _cloth(rng, 0.24)
+    stocking = _cloth(rng, 0.72)
+    flesh = Material(skin, float(rng.uniform(0.62, 0.78)), 0.93)
+    return {
+        Part.SKIN: flesh,
+        Part.HAIR: Material(hair, float(rng.uniform(0.15, 0.6)), float(rng.uniform(0.55, 0.68))),
+        Part.FEATURE: Material((0.1, 0.07, 0.06), 0.15, 0.80),
+        Part.TOP: main,
+        Part.TOP_SECOND: _second(rng, main),
+        Part.TOP_TRIM: _second(rng, main),
+        Part.INNER: _cloth(rng, 0.68),
+        Part.BOTTOM: legs,
+        Part.BOTTOM_SECOND: _second(rng, legs),
+        Part.STOCKING: stocking if bottom.skirt and rng.random() < 0.5 else flesh,
+        Part.SHOE: shoe,
+        Part.SOLE: _second(rng, shoe),
+        Part.HAT: hat,
+        Part.HAT_SECOND: _second(rng, hat),
+        Part.BAG: bag,
+        Part.BAG_SECOND: _second(rng, bag),
+        Part.SCARF: _cloth(rng, 0.45),
+    }
+
+
+@lru_cache(maxsize=256)
+def make_person(seed: int, identity: int) -> Person:
+    """The person of this number: a pure function of (seed, identity), both non-negative."""
+    rng = np.random.default_rng([seed, PERSON_STREAM, identity])
+    build, hair = _build(rng), _hair(rng)
+    top, bottom = _top(rng, build), _bottom(rng)
+    bags = {"none": 0.34, "backpack": 0.24, "crossbody": 0.14, "handbag": 0.12, "tote": 0.09, "suitcase": 0.07}
+    carried = Carried(
+        bag=_choose(rng, bags),
+        bag_size=rng.random(),
+        side=1 if rng.random() < 0.5 else -1,
+        scarf=bool(rng.random() < (0.1 if top.sleeve < 0.9 else 0.3)),
+    )
+    return Person(build, hair, top, bottom, carried, _materials(rng, top, bottom))

@@ -1,0 +1,70 @@
+"""RegDB (Nguyen et al., Sensors 2017): `Visible/`, `Thermal/` and `idx/{train,test}_{visible,thermal}_{1..10}.txt`.
+
+The identity of an image is the number of its folder. Where folders aren't numbered it is the label in the list, moved
+up for the test split, because labels start at 0 in both. The visible camera is 1 and the thermal camera 2.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pandas as pd
+
+from pipeline.batch import Modality
+from pipeline.datasets.listing import (
+    Record,
+    build_index,
+    number_labels,
+    read_image_list,
+    refuse_missing_images,
+    refuse_shared_identities,
+    require_folders,
+    require_root,
+)
+
+TRIALS = range(1, 11)
+STEMS = {"visible": Modality.VISIBLE, "thermal": Modality.INFRARED}
+CAMERAS = {"visible": 1, "thermal": 2}
+SPLITS = ("train", "test")
+
+
+def read_index(root: str | Path, trial: int = 1) -> pd.DataFrame:
+    """The index of RegDB's split number `trial`, 1-10 (columns: `listing.build_index`); it has train and test.
+
+    One line of FileNotFoundError or ValueError for a missing folder, list or image, a wrong line, or an identity that
+    is in train and in test.
+    """
+    if trial not in TRIALS:
+        raise ValueError(f"data.trial: RegDB has the splits 1 to 10; found {trial}")
+    root = require_root(root, "RegDB")
+    require_folders(root, ["Visible", "Thermal", "idx"], "RegDB")
+    files = {(split, stem): root / "idx" / f"{split}_{stem}_{trial}.txt" for split in SPLITS for stem in STEMS}
+    listed = {key: read_image_list(file) for key, file in files.items()}
+    for key, file in files.items():
+        refuse_missing_images(root, listed[key], file)
+    identity_of = number_people(listed, files)
+    refuse_shared_identities(identity_of["train"].values(), identity_of["test"].values(), root)
+    records = [
+        Record(os.path.abspath(root / path), identity_of[split][label], CAMERAS[stem], int(STEMS[stem]), split)
+        for (split, stem), entries in listed.items()
+        for path, label in entries
+    ]
+    return build_index(records, root)
+
+
+def number_people(
+    listed: dict[tuple[str, str], list[tuple[str, int]]], files: dict[tuple[str, str], Path]
+) -> dict[str, dict[int, int]]:
+    """Split -> label -> identity, distinct over both splits unless a folder is in both."""
+    entries = {split: [entry for stem in STEMS for entry in listed[split, stem]] for split in SPLITS}
+    numbers = {split: number_labels(entries[split], files[split, "visible"]) for split in SPLITS}
+    found = {split: by_folder for split, by_folder in numbers.items() if by_folder is not None}
+    if len(found) == len(SPLITS):
+        return found
+    labels = {split: {label for _, label in entries[split]} for split in SPLITS}
+    offset = max(labels["train"]) + 1
+    return {
+        "train": {label: label for label in labels["train"]},
+        "test": {label: label + offset for label in labels["test"]},
+    }

@@ -1,0 +1,69 @@
+"""Features of test images, by row of the index: every rank extracts its share, every image is decoded once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import torch
+from accelerate import Accelerator
+
+from pipeline.batch import Modality
+from pipeline.loader import evaluation_batches
+from pipeline.models.reid import ReIDNetwork
+from pipeline.settings import Settings
+
+# (images (b, 3, H, W), modality) -> features (b, D) float32
+Extractor = Callable[[torch.Tensor, Modality], torch.Tensor]
+
+PIXELS_SHAPE = (32, 16)  # height and width of the grey picture that the baseline compares
+
+
+def network_extractor(network: ReIDNetwork, settings: Settings, accelerator: Accelerator) -> Extractor:
+    """Features of a trained (or untrained) network, as `settings.evaluation` wants them."""
+    network.eval()
+
+    def extract(images: torch.Tensor, modality: Modality) -> torch.Tensor:
+        with torch.inference_mode(), accelerator.autocast():
+            output = network(images, (int(modality),) * len(images))
+        return getattr(output, settings.evaluation.feature).float()
+
+    if not settings.evaluation.flip:
+        return extract
+    return lambda images, modality: (extract(images, modality) + extract(images.flip(-1), modality)) / 2
+
+
+def pixels_extractor(images: torch.Tensor, modality: Modality) -> torch.Tensor:
+    """The grey picture itself, small, with its mean removed and its contrast normalised: what needs no learning."""
+    small = torch.nn.functional.interpolate(images.float(), PIXELS_SHAPE, mode="area").mean(dim=1).flatten(1)
+    return torch.nn.functional.layer_norm(small, small.shape[1:])
+
+
+def extract_features(
+    extract: Extractor, index: pd.DataFrame, rows: np.ndarray, settings: Settings, accelerator: Accelerator
+) -> torch.Tensor:
+    """Features (len(index), D) float32 on the device; those of `rows` (int64, each once) are filled, on every rank.
+
+    Every rank fills its own rows and the sum over the ranks joins them, so no padding or duplicate can change a row.
+    """
+    mine = rows[accelerator.process_index :: accelerator.num_processes]
+    table = None
+    for modality in (Modality.VISIBLE, Modality.INFRARED):
+        own = mine[(index["modality"].to_numpy()[mine] == int(modality))]
+        done = 0
+        for images in evaluation_batches(index["path"].to_numpy()[own], modality, settings, accelerator.device):
+            features = extract(images, modality)
+            if table is None:
+                table = features.new_zeros((len(index), features.shape[1]))
+            table[torch.from_numpy(own[done : done + len(features)]).to(table.device)] = features
+            done += len(features)
+    return accelerator.reduce(agree_on_width(table, len(index), accelerator), "sum")
+
+
+def agree_on_width(table: torch.Tensor | None, length: int, accelerator: Accelerator) -> torch.Tensor:
+    """A rank without images (more ranks than images) brings zeros of the width of the others."""
+    width = torch.tensor(0 if table is None else table.shape[1], device=accelerator.device)
+    if accelerator.num_processes > 1:
+        torch.distributed.all_reduce(width, torch.distributed.ReduceOp.MAX)
+    return torch.zeros((length, int(width)), device=accelerator.device) if table is None else table

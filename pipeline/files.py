@@ -1,0 +1,30 @@
+"""Files that are there whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+UNFINISHED = "unfinished-"  # how the names of files and folders begin that are still being written
+
+
+def replace_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Calls `write` with another name beside `path`, forces the file to the disc and only then renames it."""
+    unfinished = path.with_name(f"{UNFINISHED}{path.name}")
+    write(unfinished)
+    force_to_disc(unfinished)
+    os.replace(unfinished, path)
+
+
+def write_atomically(path: Path, content: str) -> None:
+    replace_atomically(path, lambda unfinished: unfinished.write_text(content))
+
+
+def force_to_disc(path: Path) -> None:
+    """A file's content, or a folder's list of names."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

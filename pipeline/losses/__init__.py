@@ -1,0 +1,1 @@
+"""The losses: identity, within each modality (MML), across pairs of modalities (MDL), and their weighted sum."""

@@ -1,0 +1,15 @@
+"""The identity loss (ID)."""
+
+from __future__ import annotations
+
+import torch
+from torch.nn import functional
+
+
+def identity_loss(logits: torch.Tensor, labels: torch.Tensor, label_smoothing: float = 0.0) -> torch.Tensor:
+    """Mean over rows i of - sum_c q_ic log softmax(logits_i)_c, with q_i = (1 - s) onehot(y_i) + s / C.
+
+    logits (B, C), computed in float32 or wider; labels (B,) int64 in 0 .. C - 1; s = label_smoothing in 0 .. 1.
+    """
+    dtype = torch.promote_types(logits.dtype, torch.float32)
+    return functional.cross_entropy(logits.to(dtype), labels, label_smoothing=label_smoothing)

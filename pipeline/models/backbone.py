@@ -1,0 +1,139 @@
+"""A timm backbone by name: image size, weights, stride of the last stage."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from pathlib import Path
+
+import timm
+import torch
+from timm.models import is_model_in_modules, split_model_name_tag
+from torch import nn
+
+from pipeline.models.weights import first_line, load_weights
+
+# timm's modules whose last stage can be kept at stride 1, and those that have no stages of different stride.
+STRIDED_MODULES = ("resnet", "convnext")
+PLAIN_MODULES = ("vision_transformer", "deit", "beit", "eva")
+
+
+def create_backbone(
+    name: str, *, height: int, width: int, pretrained: bool, weights: str | None, last_stride: int
+) -> nn.Module:
+    """A timm model without classifier and pooling; call its `forward_features` on (B, 3, height, width).
+
+    name         timm's, with or without a tag: "resnet50", "resnet50.a1_in1k"
+    height, width  of the images, in pixels; given to the models whose input size is fixed (transformers)
+    pretrained   fetch timm's weights; needs the network or timm's cache
+    weights      a local .safetensors or .pth file, used instead of fetching
+    last_stride  2: as timm builds it. 1: the last stage keeps its input's size (Luo et al., "Bag of Tricks and a
+                 Strong Baseline for Person Re-Identification", 2019). ResNets: stride 1 without dilation.
+                 ConvNeXts: timm's output_stride=16, which dilates the last stage. Plain transformers have no such
+                 stride and ignore it.
+
+    Parameters that `forward_features` does not use (ConvNeXt's head norm) are frozen. ValueError: unknown name or
+    tag, a family without `last_stride` 1, an image size the model cannot take, weights that do not arrive or fit.
+    FileNotFoundError: no such `weights`.
+    """
+    check_name(name)
+    if weights is not None and not Path(weights).is_file():
+        raise FileNotFoundError(f"model.weights: no such file: {weights}")
+    arguments = _size_arguments(name, height, width) | _stride_arguments(name, last_stride)
+    backbone = _build(name, pretrained and weights is None, arguments)
+    if weights is not None:
+        load_weights(backbone, weights)
+    if last_stride == 1 and is_model_in_modules(name, "resnet"):
+        set_last_stride_one(backbone)
+    _check_patches(backbone, name, height, width)
+    freeze_unused(backbone, name, height, width)
+    return backbone
+
+
+def check_name(name: str) -> None:
+    """ValueError if timm knows no such model or tag; names the nearest."""
+    if not timm.is_model(name):
+        nearest = get_close_matches(split_model_name_tag(name)[0], timm.list_models(), n=3) or ["resnet50"]
+        raise ValueError(f"model.backbone: timm has no model {name!r}; nearest: {', '.join(nearest)}")
+    architecture, tag = split_model_name_tag(name)
+    tags = timm.list_models(f"{architecture}.*", include_tags=True)
+    if tag and name not in tags:
+        raise ValueError(f"model.backbone: timm has no weights {name!r}; there are: {', '.join(tags) or 'none'}")
+
+
+def _size_arguments(name: str, height: int, width: int) -> dict[str, object]:
+    config = timm.get_pretrained_cfg(name)
+    if config is None or not config.fixed_input_size:
+        return {}
+    # Some variants read the grid from the image on each call, which a network with separate stems cannot.
+    fixed = {"dynamic_img_size": False} if is_model_in_modules(name, "vision_transformer") else {}
+    return {"img_size": (height, width)} | fixed
+
+
+def _stride_arguments(name: str, last_stride: int) -> dict[str, object]:
+    if last_stride not in (1, 2):
+        raise ValueError(f"model.last_stride: expected 1 or 2; found {last_stride!r}")
+    if last_stride == 2 or is_model_in_modules(name, ("resnet", *PLAIN_MODULES)):
+        return {}
+    if is_model_in_modules(name, "convnext"):
+        return {"output_stride": 16}
+    known = ", ".join(STRIDED_MODULES)
+    raise ValueError(f"model.last_stride: 1 is for timm's modules {known}; {name} is of another: set it to 2")
+
+
+def _build(name: str, pretrained: bool, arguments: dict) -> nn.Module:
+    try:
+        return timm.create_model(name, pretrained=pretrained, num_classes=0, global_pool="", **arguments)
+    except Exception as error:  # timm and the hub raise many kinds; the user needs one line
+        if pretrained:
+            raise ValueError(
+                f"model.pretrained: the weights of {name} could not be fetched ({first_line(error)}); "
+                "give a local .safetensors or .pth file in model.weights, or set model.pretrained to false"
+            ) from error
+        raise ValueError(f"model.backbone: {name} cannot be built with {arguments}: {first_line(error)}") from error
+
+
+def set_last_stride_one(backbone: nn.Module) -> None:
+    """Remove the stride of a ResNet's `layer4`, in place: on the main path and on the shortcut, without dilation.
+
+    The parameters keep their names and shapes, so weights may be loaded before or after.
+    """
+    block = backbone.layer4[0]
+    for module in block.modules():
+        if isinstance(module, nn.Conv2d) and module.stride == (2, 2):
+            module.stride = (1, 1)
+    # Anti-aliased variants stride in `aa`, the "d" and "t" variants in an average pooling before the shortcut's
+    # convolution. timm builds neither of them for a stage of stride 1.
+    block.aa = nn.Identity()
+    if block.downsample is not None and isinstance(block.downsample[0], nn.AvgPool2d):
+        block.downsample[0] = nn.Identity()
+    block.stride = 1
+
+
+def _check_patches(backbone: nn.Module, name: str, height: int, width: int) -> None:
+    patch = getattr(getattr(backbone, "patch_embed", None), "patch_size", None)
+    if isinstance(patch, tuple) and (height % patch[0] or width % patch[1]):
+        raise ValueError(
+            f"data.height, data.width: {name} cuts images into {patch[0]} x {patch[1]} patches; "
+            f"found {height} x {width}, whose edge would be lost: use multiples of the patch"
+        )
+
+
+def freeze_unused(backbone: nn.Module, name: str, height: int, width: int) -> None:
+    """Set requires_grad False on parameters that `forward_features` does not use.
+
+    Distributed training waits for a gradient of every parameter that asks for one. One image is passed forwards and
+    backwards in eval mode; no statistics and no gradients are kept.
+    """
+    parameters = [parameter for parameter in backbone.parameters() if parameter.requires_grad]
+    was_training = backbone.training
+    backbone.eval()
+    try:
+        with torch.enable_grad():
+            features = backbone.forward_features(torch.zeros(1, 3, height, width))
+            gradients = torch.autograd.grad(features.sum(), parameters, allow_unused=True)
+    except Exception as error:  # asserts of timm's layers about sizes and windows
+        raise ValueError(f"model.backbone: {name} fails on a {height} x {width} image: {first_line(error)}") from error
+    backbone.train(was_training)
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        if gradient is None:
+            parameter.requires_grad_(False)

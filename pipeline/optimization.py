@@ -1,0 +1,46 @@
+"""The optimiser, and its learning rate as a stateless function of the step."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from pipeline.models.reid import ReIDNetwork
+from pipeline.settings import OptimizerSettings
+
+WARMUP_START = 0.1  # share of the learning rate at step 0, as in AGW's public recipe
+
+
+def create_optimizer(network: ReIDNetwork, settings: OptimizerSettings) -> torch.optim.Optimizer:
+    """Two groups: neck and classifier at `lr`, all the rest at `lr` x `backbone_factor`."""
+    head = list(network.head_parameters())
+    in_head = {id(parameter) for parameter in head}
+    rest = [parameter for parameter in network.parameters() if id(parameter) not in in_head]
+    groups = [
+        {"params": [p for p in rest if p.requires_grad], "lr": settings.lr * settings.backbone_factor},
+        {"params": [p for p in head if p.requires_grad], "lr": settings.lr},
+    ]
+    for group in groups:
+        group["initial_lr"] = group["lr"]
+    if settings.name == "adamw":
+        return torch.optim.AdamW(groups, weight_decay=settings.weight_decay)
+    nesterov = settings.momentum > 0
+    return torch.optim.SGD(
+        groups, lr=settings.lr, momentum=settings.momentum, nesterov=nesterov, weight_decay=settings.weight_decay
+    )
+
+
+def learning_rate_factor(epoch: float, epochs: float, settings: OptimizerSettings) -> float:
+    """Factor of the initial learning rate `epoch` (with its fraction) epochs into a training of `epochs`."""
+    if epoch < settings.warmup_epochs:
+        return WARMUP_START + (1 - WARMUP_START) * epoch / settings.warmup_epochs
+    if settings.schedule == "step":
+        return settings.decay ** sum(epoch >= milestone for milestone in settings.milestones)
+    progress = (epoch - settings.warmup_epochs) / max(epochs - settings.warmup_epochs, 1e-9)
+    return settings.decay + (1 - settings.decay) * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = group["initial_lr"] * factor

@@ -1,0 +1,184 @@
+"""The plan of a global batch: which rows of the index, and how each of their views is augmented.
+
+A plan is a pure function of (seed, number of the batch). So resuming needs no loader state, every rank can compute
+its own share, and a batch is the same on 1, 2 or 64 ranks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+import pandas as pd
+
+from dali_ops.parameters import DERIVATION, ERASING, GEOMETRY, WIDTH
+from pipeline.batch import Modality
+from pipeline.settings import AugmentSettings, BatchSettings
+
+# (generator, n) -> (n, 3) parameters of a derivation
+Draw = Callable[[np.random.Generator, int], np.ndarray]
+# modalities in use, in the order of the views -> how their parameters are drawn; None for recorded ones
+Derivations = dict[Modality, Draw | None]
+
+ERASING_ATTEMPTS = 10  # boxes drawn until one fits; as in torchvision's RandomErasing
+
+
+class Purpose(IntEnum):
+    """What a random stream is for. Separate streams: switching one thing off leaves all else as it was."""
+
+    IDENTITIES = 0
+    IMAGES = 1
+    GEOMETRY = 2
+    ERASING = 3
+    DERIVATION = 4
+
+
+@dataclass(frozen=True)
+class TrainingTable:
+    """The images to train on, by label.
+
+    identities (C,) int64, sorted: the identity of each label
+    rows       recorded modality -> for each label, the rows of the index (int64)
+    """
+
+    identities: np.ndarray
+    rows: dict[Modality, list[np.ndarray]]
+
+    def images(self, modality: Modality) -> int:
+        return sum(len(rows) for rows in self.rows[modality])
+
+
+@dataclass(frozen=True)
+class Plan:
+    """n = identities x images_per_modality pictures of each recorded modality; pictures of an identity stand together.
+
+    rows       recorded modality -> (n,) int64 rows of the index
+    labels     (n,) int64
+    parameters (n, views, WIDTH) float32, columns as in dali_ops.parameters
+    """
+
+    rows: dict[Modality, np.ndarray]
+    labels: np.ndarray
+    parameters: np.ndarray
+
+
+def training_table(index: pd.DataFrame, batch: BatchSettings) -> TrainingTable:
+    """Rows by identity and recorded modality, of the identities that have images in every recorded modality in use.
+
+    Raises ValueError for fewer identities than a batch needs, and for an identity with too few images where
+    `repeat_images` is off.
+    """
+    bases = recorded_modalities(batch)
+    counts = pd.crosstab(index["identity"], index["modality"]).reindex(columns=[int(base) for base in bases])
+    usable = counts.index[(counts.fillna(0) > 0).all(axis=1)]
+    names = " and ".join(base.key for base in bases)
+    if len(usable) < batch.ids_per_batch:
+        raise ValueError(
+            f"batch.ids_per_batch: expected at most the number of training identities with {names} images, "
+            f"{len(usable)}; found {batch.ids_per_batch}"
+        )
+    rows = {}
+    for base in bases:
+        groups = index.index[index["modality"] == int(base)].groupby(index["identity"][index["modality"] == int(base)])
+        rows[base] = [groups[identity].to_numpy(np.int64) for identity in usable]
+        for identity, images in zip(usable, rows[base], strict=True):
+            if not batch.repeat_images and len(images) < batch.images_per_modality:
+                raise ValueError(
+                    f"identity {identity}: expected at least batch.images_per_modality = {batch.images_per_modality} "
+                    f"{base.key} images for training; found {len(images)} (batch.repeat_images=true draws them twice)"
+                )
+    return TrainingTable(usable.to_numpy(np.int64), rows)
+
+
+def recorded_modalities(batch: BatchSettings) -> list[Modality]:
+    """The recorded modalities that must be read for those in use, in the order of `Modality`."""
+    return sorted({Modality.from_name(name).base for name in batch.modalities})
+
+
+def steps_in_epoch(table: TrainingTable, batch: BatchSettings) -> int:
+    """Batches until the modality with more images has been drawn once on average (as in AGW's public recipe)."""
+    images = max(table.images(modality) for modality in table.rows)
+    return -(-images // (batch.ids_per_batch * batch.images_per_modality))
+
+
+def plan_batch(
+    table: TrainingTable,
+    derivations: Derivations,
+    batch: BatchSettings,
+    augment: AugmentSettings,
+    seed: int,
+    number: int,
+    rank: int = 0,
+    ranks: int = 1,
+) -> Plan:
+    """Batch `number` (0, 1, ...) of the training; of its identities, the share of `rank`.
+
+    Every rank has as many identities as the others: `ids_per_batch` must be a multiple of `ranks`.
+    """
+    labels = stream(seed, number, Purpose.IDENTITIES).choice(len(table.identities), batch.ids_per_batch, replace=False)
+    rows = {}
+    for base in table.rows:
+        generator = stream(seed, number, Purpose.IMAGES, base)
+        rows[base] = np.concatenate(
+            [draw_images(table.rows[base][label], batch.images_per_modality, generator) for label in labels]
+        )
+    labels = np.repeat(labels, batch.images_per_modality)
+    parameters = np.stack(
+        [draw_view(view, draw, len(labels), augment, seed, number) for view, draw in derivations.items()], axis=1
+    )
+    share = len(labels) // ranks
+    mine = slice(rank * share, (rank + 1) * share)
+    return Plan({base: rows[base][mine] for base in rows}, labels[mine], parameters[mine])
+
+
+def stream(seed: int, number: int, purpose: Purpose, modality: int = 0) -> np.random.Generator:
+    """A counter-based generator of its own for every batch, purpose and modality."""
+    return np.random.Generator(np.random.Philox(key=[seed, number], counter=[0, 0, modality, purpose]))
+
+
+def draw_images(rows: np.ndarray, count: int, generator: np.random.Generator) -> np.ndarray:
+    """`count` of the rows without repetition; where there are too few, all of them as often as needed."""
+    rounds = [generator.permutation(rows) for _ in range(-(-count // len(rows)))]
+    return np.concatenate(rounds)[:count]
+
+
+def draw_view(
+    view: Modality, draw: Draw | None, count: int, augment: AugmentSettings, seed: int, number: int
+) -> np.ndarray:
+    """(count, WIDTH) float32 parameters of the images of one modality."""
+    source = view.base if augment.derivative_geometry == "shared" else view
+    parameters = np.zeros((count, WIDTH), np.float32)
+    parameters[:, GEOMETRY] = draw_geometry(stream(seed, number, Purpose.GEOMETRY, source), count, augment)
+    if augment.erasing > 0:
+        parameters[:, ERASING] = draw_erasing(stream(seed, number, Purpose.ERASING, source), count, augment)
+    if draw is not None:
+        parameters[:, DERIVATION] = draw(stream(seed, number, Purpose.DERIVATION, view), count)
+    return parameters
+
+
+def draw_geometry(generator: np.random.Generator, count: int, augment: AugmentSettings) -> np.ndarray:
+    """(count, 3): top and left of the crop in the padded picture, and whether it is flipped."""
+    corner = generator.integers(0, 2 * augment.pad, size=(count, 2), endpoint=True)
+    flip = generator.random((count, 1)) < augment.flip
+    return np.concatenate([corner, flip], axis=1)
+
+
+def draw_erasing(generator: np.random.Generator, count: int, augment: AugmentSettings) -> np.ndarray:
+    """(count, 4): top, left, height, width of the erased box; zeros where nothing is erased.
+
+    Area uniform, log of the aspect uniform, the first of ERASING_ATTEMPTS boxes that fits the picture.
+    """
+    size = (count, ERASING_ATTEMPTS)
+    area = generator.uniform(*augment.erasing_area, size) * augment.height * augment.width
+    limit = -np.log(augment.erasing_aspect)
+    aspect = np.exp(generator.uniform(-limit, limit, size))
+    heights, widths = np.rint(np.sqrt(area * aspect)), np.rint(np.sqrt(area / aspect))
+    fits = (heights < augment.height) & (widths < augment.width)
+    first = (np.arange(count), fits.argmax(axis=1))
+    height, width = heights[first], widths[first]
+    corner = generator.random((2, count))
+    top, left = np.floor(corner[0] * (augment.height - height + 1)), np.floor(corner[1] * (augment.width - width + 1))
+    erased = fits.any(axis=1) & (generator.random(count) < augment.erasing)
+    return np.stack([top, left, height, width], axis=1) * erased[:, None]

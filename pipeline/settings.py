@@ -1,0 +1,188 @@
+"""Every setting there is: its name, type, default and meaning. The defaults are the paper's recipe.
+
+`python -m pipeline.config [CONFIG ...]` prints them with their values in a configuration.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pipeline.batch import MODALITY_NAMES
+
+DIRECTIONS = ("visible_to_infrared", "infrared_to_visible")
+
+
+def key(default: Any, meaning: str, *, least: float | None = None, most: float | None = None, among: Any = None) -> Any:
+    """A dataclass field with its one explanation.
+
+    `least` and `most` bound a number (each number of a list), `among` names the allowed elements of a list; both are
+    checked by `pipeline.config.load_config`. Lists and nested settings are made anew for every instance.
+    """
+    metadata = {"meaning": meaning, "least": least, "most": most, "among": among}
+    if isinstance(default, type):
+        return field(default_factory=default, metadata=metadata)
+    if isinstance(default, list):
+        return field(default_factory=lambda: [*default], metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass
+class DataSettings:
+    dataset: Literal["sysu", "regdb", "llcm", "folder"] = key("sysu", "layout of the folder `root`")
+    root: str = key("data/sysu", "folder of the data set")
+    trial: int = key(1, "RegDB: which of its ten splits (1-10) is trained on and tested on", least=1, most=10)
+    train_splits: list[str] = key(
+        ["train", "val"], "splits trained on, those that exist (SYSU-MM01: also [train])", among=("train", "val")
+    )
+    test_split: Literal["test", "val"] = key("test", "split evaluated on; val exists in SYSU-MM01 only")
+    test_fraction: float = key(0.5, "folder: share of the identities kept for testing, 0-1", least=0, most=1)
+    split_seed: int = key(0, "folder: seed of that division", least=0)
+    split_file: str | None = key(None, "folder: CSV with the columns identity,split instead of a drawn division")
+
+
+@dataclass
+class BatchSettings:
+    ids_per_batch: int = key(8, "identities in a global batch (all ranks together)", least=2)
+    images_per_modality: int = key(4, "recorded images of an identity in a batch, per recorded modality", least=1)
+    modalities: list[str] = key(
+        list(MODALITY_NAMES), "modalities trained on, recorded and derived", among=MODALITY_NAMES
+    )
+    repeat_images: bool = key(True, "draw an image twice where an identity has too few (false: refuse to start)")
+
+
+@dataclass
+class AugmentSettings:
+    height: int = key(288, "pixels, of the network's input", least=16)
+    width: int = key(144, "pixels, of the network's input", least=16)
+    pad: int = key(10, "pixels of black added on each side before the random crop", least=0)
+    flip: float = key(0.5, "probability of a horizontal flip", least=0, most=1)
+    erasing: float = key(0.0, "probability of random erasing (Zhong et al., AAAI 2020)", least=0, most=1)
+    erasing_area: tuple[float, float] = key(
+        (0.02, 0.4), "erased share of the picture, smallest and largest", least=0, most=1
+    )
+    erasing_aspect: float = key(
+        0.3, "smallest height / width of the erased box; the largest is its inverse", least=0.01, most=1
+    )
+    derivative_geometry: Literal["own", "shared"] = key(
+        "own", "whether a derivative draws its own crop, flip and erasing or shares its base image's"
+    )
+
+
+@dataclass
+class DeriveSettings:
+    visible: str = key("grey", "how visible_derived is made: a name in dali_ops/derive.py, or learned")
+    infrared: str = key("spectrum", "how infrared_derived is made: a name in dali_ops/derive.py, or learned")
+
+
+@dataclass
+class LoaderSettings:
+    decode: Literal["auto", "cpu", "mixed"] = key("auto", "decode on the host (cpu) or the GPU (mixed); auto: mixed")
+    half: bool = key(False, "hand out float16 images instead of float32")
+    threads: int | None = key(None, "CPU threads of a rank's loader; null: the cores it may use", least=1)
+    prefetch: int = key(2, "batches prepared ahead", least=1)
+
+
+@dataclass
+class ModelSettings:
+    backbone: str = key("resnet50", "any timm model")
+    pretrained: bool = key(True, "start from timm's ImageNet weights (downloaded once by timm)")
+    weights: str | None = key(None, "start from this .safetensors or .pth file instead")
+    stems: Literal["source", "modality", "shared"] = key(
+        "source", "first layers: one per recorded modality and its derivative, one per modality, or one for all"
+    )
+    last_stride: int = key(1, "stride of the last stage (ResNet, ConvNeXt), 1 or 2", least=1, most=2)
+    pooling: Literal["gem", "average"] = key("gem", "generalised mean or average over the picture")
+    pool_power: float = key(3.0, "power of the generalised mean", least=0.1)
+
+
+@dataclass
+class LossSettings:
+    identity: float = key(1.0, "weight of the identity loss (ID)", least=0)
+    label_smoothing: float = key(0.0, "of the identity loss, 0-1", least=0, most=1)
+    intra: float = key(1.0, "weight of the intra-modality loss (MML); 0: off", least=0)
+    intra_modalities: list[str] | None = key(
+        None, "modalities MML sums over; null: all in batch.modalities", among=MODALITY_NAMES
+    )
+    cross: float = key(1.0, "weight of the cross-modality loss (MDL); 0: off", least=0)
+    cross_pairs: list[list[str]] = key(
+        [["infrared", "visible"], ["visible", "infrared_derived"], ["infrared", "visible_derived"]],
+        "pairs of modalities MDL sums over, each in both directions",
+    )
+    margin: float = key(0.3, "of MML and MDL", least=0)
+    reduction: Literal["mean", "sum"] = key("mean", "over the anchors of MML and MDL")
+
+
+@dataclass
+class OptimizerSettings:
+    name: Literal["sgd", "adamw"] = key("sgd", "SGD with Nesterov momentum, or AdamW")
+    lr: float = key(0.1, "learning rate of the neck and the classifier", least=0)
+    backbone_factor: float = key(0.1, "learning rate of all the rest, as a factor of lr", least=0)
+    momentum: float = key(0.9, "of SGD", least=0, most=1)
+    weight_decay: float = key(5e-4, "L2 for SGD, decoupled for AdamW", least=0)
+    schedule: Literal["step", "cosine"] = key("step", "after the warm-up")
+    warmup_epochs: float = key(10.0, "epochs of linear warm-up from a tenth of the learning rate", least=0)
+    milestones: list[float] = key([20.0, 50.0], "step: epochs at which the rate is multiplied by decay", least=0)
+    decay: float = key(
+        0.1, "step: factor at each milestone; cosine: last rate as a factor of the first, 0-1", least=0, most=1
+    )
+    clip: float | None = key(None, "largest norm of the gradient; null: no clipping", least=0)
+
+
+@dataclass
+class TrainSettings:
+    epochs: int = key(80, "length of the training", least=1)
+    steps_per_epoch: int | None = key(
+        None, "null: the larger number of images of a modality / images in a batch", least=1
+    )
+    accumulate: int = key(1, "global batches per optimiser step", least=1)
+    precision: Literal["fp32", "bf16", "fp16"] | None = key(None, "null: what `accelerate launch` says, else fp32")
+    norm: Literal["local", "synchronised", "frozen"] = key(
+        "local", "batch norm statistics: each rank's, those of all ranks (GPU), or the initial ones kept"
+    )
+    ema: float = key(
+        0.0, "decay of a moving average of the weights, which is then the tested model; 0: off", least=0, most=1
+    )
+    channels_last: bool = key(True, "memory layout of images and weights")
+    compile: bool = key(False, "torch.compile the network")
+    resume: Literal["auto", "never"] = key("auto", "auto: go on from the newest checkpoint of the run folder")
+    checkpoint_steps: int | None = key(None, "optimiser steps between checkpoints; null: an epoch", least=1)
+    keep_checkpoints: int = key(2, "newest checkpoints kept", least=1)
+    log_steps: int = key(50, "optimiser steps between rows of metrics.csv", least=1)
+    trackers: list[str] = key(
+        [], "also log to: tensorboard, wandb (Accelerate's trackers)", among=("tensorboard", "wandb")
+    )
+
+
+@dataclass
+class EvaluationSettings:
+    extractor: Literal["network", "pixels"] = key("network", "pixels: the grey picture itself, a baseline")
+    feature: Literal["embedding", "pooled"] = key("embedding", "after or before the BN neck")
+    metric: Literal["cosine", "euclidean"] = key("cosine", "distance between features")
+    flip: bool = key(False, "average the features of a picture and its mirror image")
+    batch: int = key(128, "images of a rank at a time", least=1)
+    trials: int = key(10, "random galleries (SYSU-MM01, LLCM)", least=1, most=10)
+    modes: list[str] = key(["all", "indoor"], "SYSU-MM01: all and/or indoor search", among=("all", "indoor"))
+    shots: list[str] = key(["single"], "SYSU-MM01: single and/or multi", among=("single", "multi"))
+    gallery_rule: Literal["auto", "official", "random_seed"] = key(
+        "auto", "SYSU-MM01: official rand_perm_cam.mat or Python's random.seed(trial); auto: official where it is there"
+    )
+    directions: list[str] = key(list(DIRECTIONS), "query to gallery, for RegDB, LLCM and folder", among=DIRECTIONS)
+    reading: Literal["paper", "repository"] = key("paper", "LLCM: which of its two protocols visible -> infrared")
+
+
+@dataclass
+class Settings:
+    name: str | None = key(None, "name of the run; null: from the configuration files, RegDB's trial and the seed")
+    output: str = key("runs", "folder of the run folders")
+    seed: int = key(0, "of the batches, the augmentation and the initial weights; 0 or more", least=0)
+    data: DataSettings = key(DataSettings, "the data set")
+    batch: BatchSettings = key(BatchSettings, "what a global batch holds")
+    augment: AugmentSettings = key(AugmentSettings, "pixels")
+    derive: DeriveSettings = key(DeriveSettings, "the derivative modalities")
+    loader: LoaderSettings = key(LoaderSettings, "speed and place of the loading")
+    model: ModelSettings = key(ModelSettings, "the network")
+    loss: LossSettings = key(LossSettings, "the objective")
+    optimizer: OptimizerSettings = key(OptimizerSettings, "its minimisation")
+    train: TrainSettings = key(TrainSettings, "the course of the training")
+    evaluation: EvaluationSettings = key(EvaluationSettings, "the test")

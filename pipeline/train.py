@@ -1,0 +1,110 @@
+"""Training: `accelerate launch -m pipeline.train CONFIG... [key=value ...]`, then evaluation.
+
+The same command again goes on from the newest checkpoint, or says that the run is finished.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import pandas as pd
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from timm.utils import ModelEmaV3
+
+from pipeline.build import build_index, build_loss, build_network, training_rows
+from pipeline.checkpoint import load_newest, save_weights
+from pipeline.config import load_config
+from pipeline.distributed import create_accelerator
+from pipeline.entry import one_line_errors
+from pipeline.evaluate import choose_extractor, evaluate, finish
+from pipeline.loader import training_batches
+from pipeline.optimization import create_optimizer
+from pipeline.results import format_summary, summarise
+from pipeline.run_folder import is_finished, open_run, run_path, start_log
+from pipeline.sampling import TrainingTable, steps_in_epoch, training_table
+from pipeline.settings import Settings
+from pipeline.trainer import Training, train
+
+
+def prepare_training(
+    settings: Settings, accelerator: Accelerator, index: pd.DataFrame, table: TrainingTable
+) -> Training:
+    """Everything the loop needs, restored from the newest checkpoint."""
+    set_seed(settings.seed)
+    network = build_network(settings, len(table.identities)).to(accelerator.device)
+    if settings.train.channels_last:
+        network = network.to(memory_format=torch.channels_last)
+    set_seed(settings.seed, device_specific=True)
+    average = ModelEmaV3(network, decay=settings.train.ema) if settings.train.ema else None
+    optimizer = create_optimizer(network, settings.optimizer)
+    if settings.train.compile:
+        network.compile()
+    network, optimizer = accelerator.prepare(network, optimizer)
+    if average is not None:
+        accelerator.register_for_checkpointing(average)
+    folder = run_path(settings)
+    step = load_newest(accelerator, folder / "checkpoints")
+    accumulate = settings.train.accumulate
+    batches = training_batches(
+        index,
+        table,
+        settings,
+        accelerator.device,
+        start=step * accumulate,
+        rank=accelerator.process_index,
+        ranks=accelerator.num_processes,
+    )
+    steps_per_epoch = settings.train.steps_per_epoch or -(-steps_in_epoch(table, settings.batch) // accumulate)
+    loss = build_loss(settings)
+    return Training(
+        settings, accelerator, network, optimizer, loss, batches, steps_per_epoch, folder, step=step, average=average
+    )
+
+
+def announce(training: Training, table: TrainingTable, left_out: int, log: logging.Logger) -> None:
+    images = ", ".join(f"{table.images(modality)} {modality.key}" for modality in table.rows)
+    accelerator = training.accelerator
+    log.info(
+        f"{training.folder}: {len(table.identities)} identities, {images} images"
+        + (f" ({left_out} identities without images of each modality left out)" if left_out else "")
+        + f"; {training.steps} steps of "
+        f"{training.settings.batch.ids_per_batch} identities on {accelerator.num_processes} x {accelerator.device.type}"
+        + (f"; resumed at step {training.step}" if training.step else "")
+    )
+
+
+@one_line_errors
+def main(argv: list[str] | None = None) -> None:
+    settings = load_config(sys.argv[1:] if argv is None else argv, name_required=True)
+    folder = run_path(settings)
+    accelerator = create_accelerator(settings, str(folder))
+    index = build_index(settings.data)
+    rows = training_rows(index, settings.data)
+    table = training_table(rows, settings.batch)
+    with accelerator.main_process_first():  # a refusal ends the first rank before the others go on
+        if accelerator.is_main_process:
+            open_run(settings)
+    log = start_log(folder if accelerator.is_main_process else None)
+    if is_finished(folder):
+        log.info(f"{folder}: is finished; `python -m pipeline.evaluate {folder}` evaluates it again")
+        if accelerator.is_main_process and (folder / "results.csv").exists():
+            print(format_summary(summarise(pd.read_csv(folder / "results.csv"))))
+        return
+    accelerator.init_trackers(settings.name, config={"seed": settings.seed})
+    training = prepare_training(settings, accelerator, index, table)
+    announce(training, table, rows["identity"].nunique() - len(table.identities), log)
+    if train(training):
+        extract = choose_extractor(settings, training.tested_network, accelerator)
+        finish(settings, evaluate(settings, index, extract, accelerator, settings.train.epochs), accelerator)
+        if accelerator.is_main_process:
+            save_weights(training.tested_network, folder / "model.safetensors")
+            log.info(f"{folder}: finished")
+    accelerator.wait_for_everyone()
+    accelerator.end_training()
+
+
+if __name__ == "__main__":
+    main()

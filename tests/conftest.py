@@ -1,0 +1,51 @@
+"""Data sets of drawn people, made once for all tests."""
+
+from pathlib import Path
+
+import pytest
+from accelerate.state import AcceleratorState
+
+from pipeline.datasets.synthetic import generate
+
+SHARED = Path(__file__).parent.parent.parent / "shared"
+
+
+@pytest.fixture(scope="session")
+def people(tmp_path_factory):
+    """A data set in the folder layout: 12 identities with 8 visible and 8 infrared pictures each, of two cameras a modality."""
+    root = tmp_path_factory.mktemp("people") / "set"
+    generate("folder", root, identities=12, images_per_camera=4, seed=0, workers=1)
+    return root
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    """Words of a configuration that trains on `people` in a second on one core."""
+    return [
+        "data.dataset=folder",
+        "model.backbone=resnet10t",
+        "model.pretrained=false",
+        "augment.height=32",
+        "augment.width=16",
+        "augment.pad=2",
+        "batch.ids_per_batch=4",
+        "batch.images_per_modality=2",
+        "optimizer.lr=0.01",
+        "loader.threads=1",
+        "train.log_steps=1",
+    ]
+
+
+@pytest.fixture(scope="session")
+def shared_folder():
+    """Real data that isn't part of the project; tests that need it skip where it isn't there."""
+    if not SHARED.is_dir():
+        pytest.skip(f"needs the folder {SHARED.name}/ beside the project")
+    return SHARED
+
+
+@pytest.fixture(autouse=True)
+def fresh_accelerate():
+    """Accelerate keeps its settings for the life of a process; every test is to choose its own."""
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)

@@ -1,0 +1,98 @@
+"""Small pictures in many formats, and runs of the graphs over them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from nvidia.dali import fn, types
+from PIL import Image
+
+from dali_ops import geometry
+from dali_ops.decode import decode, path_bytes
+from dali_ops.execution import new_pipeline
+
+FORMATS = (("jpg", {"quality": 95}), ("jpg", {"quality": 80, "progressive": True}), ("png", {}), ("bmp", {}))
+
+
+def places() -> list:
+    """(device, decode) to run the graphs at; those on a GPU skip where there is none."""
+    needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+    return [
+        pytest.param(("cpu", "cpu"), id="cpu"),
+        pytest.param(("gpu", "cpu"), id="gpu-decode-cpu", marks=needs_gpu),
+        pytest.param(("gpu", "mixed"), id="gpu-decode-mixed", marks=needs_gpu),
+    ]
+
+
+@pytest.fixture(params=places())
+def place(request) -> dict:
+    device, decode_place = request.param
+    return {"device": device, "device_id": 0 if device == "gpu" else None, "decode": decode_place}
+
+
+@pytest.fixture(scope="session")
+def visible_files(tmp_path_factory) -> list[Path]:
+    return _write_pictures(tmp_path_factory.mktemp("visible"), channels=3)
+
+
+@pytest.fixture(scope="session")
+def infrared_files(tmp_path_factory) -> list[Path]:
+    """Half of them with one channel (among them an 8-bit grey BMP), half with three equal ones."""
+    folder = tmp_path_factory.mktemp("infrared")
+    return _write_pictures(folder, channels=1) + _write_pictures(folder, channels=3, equal=True)
+
+
+def _write_pictures(folder: Path, *, channels: int, equal: bool = False) -> list[Path]:
+    generator = np.random.default_rng(channels + equal)
+    paths = []
+    for number, (extension, options) in enumerate(FORMATS):
+        height, width = int(generator.integers(30, 120)), int(generator.integers(20, 60))
+        # A smooth pattern with full contrast, so that JPEG and resizing are tested on what pictures are like.
+        coarse = generator.integers(0, 256, (6, 4, 1 if equal else channels), dtype=np.uint8)
+        layers = [Image.fromarray(coarse[:, :, c]).resize((width, height)) for c in range(coarse.shape[2])]
+        pixels = np.stack([np.asarray(layer) for layer in layers], axis=2)
+        pixels = np.repeat(pixels, 3, axis=2) if equal else pixels
+        path = folder / f"{channels}_{number} ä.{extension}"
+        Image.fromarray(pixels if channels == 3 else pixels[:, :, 0]).save(path, **options)
+        paths.append(path)
+    return paths
+
+
+@pytest.fixture(scope="session")
+def decode_and_resize():
+    """Runs only decoding and resizing: what the twin of everything that follows starts from."""
+
+    def run(paths, family, size, place) -> list[np.ndarray]:
+        pipeline = new_pipeline(batch_size=len(paths), threads=1, prefetch=1, **place)
+        where = {"device": place["device"], "decode": place["decode"]}
+        with pipeline:
+            names = fn.external_source(lambda: [path_bytes(path) for path in paths], dtype=types.UINT8, ndim=1)
+            images = decode(names, family=family, **where)
+            pipeline.set_outputs(geometry.resize(images, height=size[0], width=size[1]) if size else images)
+        (images,) = pipeline.run()
+        return [np.asarray(image) for image in images.as_cpu()]
+
+    return run
+
+
+@pytest.fixture
+def assert_same_levels(place):
+    """Checks differences in levels of 255.
+
+    On the CPU everything is exact but ties in the float sums of weighted_grey. On the GPU grey is rounded from floats
+    too, which may move a pixel by a level, and by more after a steep gamma curve.
+    """
+
+    def check(difference: np.ndarray, derivation: str | None, tolerance: float = 0.0) -> None:
+        if place["device"] == "gpu":
+            allowed = 0.02
+        else:
+            allowed = 0.001 if derivation == "weighted_grey" else 0.0
+        assert (difference > tolerance).mean() <= allowed
+        if derivation != "gamma_grey":
+            assert difference.max() <= 1 + tolerance
+
+    return check

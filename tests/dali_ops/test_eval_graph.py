@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dali_ops import reference
+from dali_ops.decode import path_bytes
+from dali_ops.eval_graph import evaluation_pipeline
+
+CPU = {"device": "cpu", "device_id": None, "decode": "cpu"}
+SIZE = (48, 24)
+
+
+def build(paths, batch_size: int, family: str, *, half=False, place=CPU, threads=2):
+    def source(i: int) -> list[np.ndarray]:
+        batch = paths[i * batch_size : (i + 1) * batch_size]
+        if not batch:
+            raise StopIteration
+        return [path_bytes(path) for path in batch]
+
+    return evaluation_pipeline(
+        source,
+        batch_size=batch_size,
+        family=family,
+        height=SIZE[0],
+        width=SIZE[1],
+        half=half,
+        threads=threads,
+        prefetch=2,
+        **place,
+    )
+
+
+def run_all(pipeline) -> list[np.ndarray]:
+    batches = []
+    while True:
+        try:
+            (images,) = pipeline.run()
+        except StopIteration:
+            return batches
+        batches.append(np.array(images.as_cpu().as_tensor()))
+
+
+@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize("family", ["visible", "infrared"])
+def test_every_image_once_in_order_equal_to_twin(family, half, place, visible_files, infrared_files, decode_and_resize):
+    paths = {"visible": visible_files, "infrared": infrared_files}[family] * 2
+    paths = paths[: len(paths) - 1]
+    batches = run_all(build(paths, 4, family, half=half, place=place))
+    assert [len(batch) for batch in batches] == [4] * (len(paths) // 4) + [3]
+    images = np.concatenate(batches)
+    assert images.shape == (len(paths), 3, *SIZE)
+    assert images.dtype == (np.float16 if half else np.float32)
+    expected = np.stack([reference.normalize(i) for i in decode_and_resize(paths, family, SIZE, place)])
+    np.testing.assert_allclose(images, expected, atol=2e-3 if half else 1e-5)
+
+
+def test_end_stays_the_end(visible_files):
+    pipeline = build(visible_files, 4, "visible")
+    assert len(run_all(pipeline)) == 1
+    assert run_all(pipeline) == []
+
+
+@pytest.mark.parametrize("family", ["visible", "infrared"])
+def test_close_to_pil(family, visible_files, infrared_files):
+    paths = {"visible": visible_files, "infrared": infrared_files}[family]
+    images = np.concatenate(run_all(build(paths, len(paths), family)))
+    for image, path in zip(images, paths, strict=True):
+        expected = reference.normalize(reference.resize(reference.decode(path, family), *SIZE))
+        level = 1 / 255 / 0.224
+        assert np.abs(image - expected).max() <= 3.1 * level
+        assert np.abs(image - expected).mean() <= 0.6 * level
+
+
+def test_bad_settings_are_named():
+    with pytest.raises(ValueError, match="family: expected one of visible, infrared; found 'rgb'"):
+        build([], 4, "rgb")

@@ -1,0 +1,144 @@
+import warnings
+from pathlib import Path
+
+import pytest
+
+from pipeline.batch import Modality
+from pipeline.datasets.folder import draw_splits, number_names, read_index
+
+
+def make(root: Path, names, modalities=("visible", "infrared"), images=("00.jpg", "01.PNG")) -> Path:
+    for modality in modalities:
+        for name in names:
+            (root / modality / name).mkdir(parents=True)
+            for image in images:
+                (root / modality / name / image).touch()
+    return root
+
+
+def test_index(tmp_path):
+    make(tmp_path, [f"k{number:03d}" for number in range(1, 7)], images=("c3_00.jpg", "c12_a.jpeg", "x.bmp", "y.txt"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        index = read_index(tmp_path)
+    assert list(index.columns) == ["path", "identity", "camera", "modality", "split", "name"]
+    assert len(index) == 6 * 2 * 3
+    assert set(index["identity"]) == set(range(1, 7))
+    for row in index.itertuples():
+        path = Path(row.path)
+        assert path.is_file()
+        assert path.parent.name == row.name == f"k{row.identity:03d}"
+        assert row.modality == Modality.from_name(path.parent.parent.name)
+        assert row.camera == {"c3_00.jpg": 3, "c12_a.jpeg": 12, "x.bmp": 0}[path.name]
+    assert index.groupby("identity")["split"].nunique().max() == 1
+    assert index.groupby("split")["identity"].nunique().to_dict() == {"train": 3, "test": 3}
+
+
+@pytest.mark.parametrize(
+    ("names", "identities"),
+    [
+        (["1", "2", "10"], [1, 2, 10]),
+        (["0001", "0033"], [1, 33]),
+        (["k001", "k002"], [1, 2]),
+        (["room2_p7", "room2_p9"], [7, 9]),
+        (["a1", "b1"], [1, 2]),
+        (["anna", "bert", "c3"], [1, 2, 3]),
+    ],
+)
+def test_identities(names, identities):
+    assert number_names(names, Path("root")) == dict(zip(names, identities, strict=True))
+
+
+def test_refuses_two_names_of_one_number(tmp_path):
+    make(make(tmp_path, ["1", "2"], ["visible"]), ["01", "02"], ["infrared"])
+    with pytest.raises(ValueError, match="folders 01 and 1 have the same number"):
+        read_index(tmp_path)
+
+
+def test_warns_of_identities_of_one_modality(tmp_path):
+    make(make(tmp_path, ["1", "2", "3"]), ["4", "5"], ["infrared"])
+    (tmp_path / "visible" / "4").mkdir()
+    with pytest.warns(UserWarning, match="2 identities have images of one modality only and are left out; first: 4"):
+        index = read_index(tmp_path)
+    assert set(index["identity"]) == {1, 2, 3}
+
+
+def test_splits_depend_on_the_seed_and_nothing_else():
+    names = [f"{number:02d}" for number in range(20)]
+    drawn = [draw_splits(names, 0.3, seed) for seed in range(5)]
+    assert all(list(splits.values()).count("test") == 6 for splits in drawn)
+    assert len({tuple(splits.values()) for splits in drawn}) == 5
+    # The draw for seed 0, written down once: a change would change published figures.
+    assert [name for name, split in drawn[0].items() if split == "test"] == ["00", "01", "02", "09", "11", "17"]
+    assert draw_splits(names, 0.3, 0) == drawn[0]
+
+
+@pytest.mark.parametrize(("fraction", "tested"), [(0, 0), (0.01, 1), (0.5, 2), (0.99, 3), (1, 4)])
+def test_number_of_tested_identities(fraction, tested):
+    assert list(draw_splits(["a", "b", "c", "d"], fraction, 0).values()).count("test") == tested
+
+
+@pytest.mark.parametrize("fraction", [-0.1, 1.1, float("nan")])
+def test_refuses_a_wrong_fraction(fraction):
+    with pytest.raises(ValueError, match="data.test_fraction: expected a number from 0 to 1"):
+        draw_splits(["a", "b"], fraction, 0)
+
+
+def test_refuses_to_divide_one_identity(tmp_path):
+    with pytest.raises(ValueError, match="expected 2 identities or more to divide into train and test; found 1"):
+        read_index(make(tmp_path, ["1"]))
+
+
+def test_split_file(tmp_path):
+    make(tmp_path / "data", ["anna", "bert", "carl", "dora"])
+    file = tmp_path / "split.csv"
+    file.write_text("split,identity\ntrain,bert\nval,carl\ntest,anna\n")
+    with pytest.warns(UserWarning, match="1 identities are not in .*split.csv and are left out; first: dora"):
+        index = read_index(tmp_path / "data", split_file=file)
+    found = dict(zip(index["name"], index["split"], strict=True))
+    assert found == {"bert": "train", "carl": "val", "anna": "test"}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("name,split\n1,train\n", "split.csv:1: expected the columns identity,split; found 'name,split'"),
+        ("", "split.csv:1: expected the columns"),
+        ("identity,split\n1,train\n2,dev\n", "split.csv:3: expected an identity and train, val or test; found '2,dev'"),
+        ("identity,split\n1\n", "split.csv:2: expected an identity"),
+        ("identity,split\n1,train\n1,test\n", "split.csv:3: 1 is test here and train above"),
+        ("identity,split\n1,train\n8,test\n9,test\n", "2 identities have no folder of images; the first is '8'"),
+    ],
+)
+def test_refuses_a_wrong_split_file(tmp_path, content, message):
+    make(tmp_path / "data", ["1", "2"])
+    (tmp_path / "split.csv").write_text(content)
+    with pytest.raises(ValueError, match=message):
+        read_index(tmp_path / "data", split_file=tmp_path / "split.csv")
+
+
+def test_refuses_a_missing_split_file(tmp_path):
+    make(tmp_path, ["1", "2"])
+    with pytest.raises(FileNotFoundError, match="split.csv: no such file"):
+        read_index(tmp_path, split_file=tmp_path / "split.csv")
+
+
+def test_refuses_a_missing_modality(tmp_path):
+    make(tmp_path, ["1", "2"], ["visible"])
+    with pytest.raises(FileNotFoundError, match="has folders infrared, missing here; found folders: visible"):
+        read_index(tmp_path)
+
+
+def test_refuses_folders_without_a_person_of_both_modalities(tmp_path):
+    make(tmp_path, ["1", "2"], images=("notes.txt",))
+    with pytest.raises(ValueError, match="expected identities with a folder of images in visible and infrared"):
+        read_index(tmp_path)
+
+
+def test_reads_real_pictures():
+    root = Path(__file__).parents[2].parent / "shared" / "real" / "kaist"
+    if not root.is_dir():
+        pytest.skip("needs ../shared/real/kaist")
+    index = read_index(root)
+    assert (len(index), index["identity"].nunique()) == (232, 27)
+    assert (index["name"] == index["identity"].map("k{:03d}".format)).all()

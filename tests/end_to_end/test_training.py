@@ -1,0 +1,229 @@
+"""The real entry points, from pictures on disk to results."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from pipeline import evaluate, train
+from pipeline.checkpoint import checkpoints, load_weights, save_weights
+from pipeline.protocols import DIRECTIONS
+
+SHORT = ["train.epochs=2", "train.steps_per_epoch=6", "train.checkpoint_steps=2"]
+
+
+@pytest.fixture()
+def words(people, tiny, tmp_path):
+    return ["configs/folder.yaml", *tiny, *SHORT, f"data.root={people}", f"output={tmp_path}"]
+
+
+def run(words, name, *more):
+    train.main([*words, f"name={name}", *more])
+    return Path(words[-1].split("=")[1]) / name
+
+
+def weights(folder):
+    return load_file(folder / "model.safetensors")
+
+
+def assert_equal(first, second):
+    assert first.keys() == second.keys()
+    for name in first:
+        assert torch.equal(first[name], second[name]), name
+
+
+def test_a_run_trains_evaluates_and_writes_everything_down(words, capsys):
+    folder = run(words, "whole")
+    assert {path.name for path in folder.iterdir()} >= {
+        "config.yaml",
+        "env.json",
+        "log.txt",
+        "metrics.csv",
+        "checkpoints",
+        "model.safetensors",
+        "results.csv",
+    }
+    metrics = pd.read_csv(folder / "metrics.csv")
+    assert metrics["step"].tolist() == list(range(1, 13))
+    assert {"loss", "identity", "intra", "cross", "intra_visible_derived", "lr", "waiting_for_data"} <= {*metrics}
+    assert [path.name for path in checkpoints(folder / "checkpoints")] == ["step-00000010", "step-00000012"]
+    results = pd.read_csv(folder / "results.csv")
+    assert results["direction"].tolist() == list(DIRECTIONS)
+    assert results["mAP"].between(0, 100).all() and (results["queries"] == 48).all()
+    assert "epoch 2/2 step 12" in (folder / "log.txt").read_text()
+    capsys.readouterr()
+    run(words, "whole")
+    assert "is finished" in capsys.readouterr().out
+    assert len(pd.read_csv(folder / "results.csv")) == 2
+    again = pd.read_csv(folder / "results.csv")
+    evaluate.main([str(folder)])
+    evaluate.main([str(folder), "evaluation.flip=true"])
+    rows = pd.read_csv(folder / "results.csv")
+    assert len(rows) == 4
+    pd.testing.assert_frame_equal(rows[~rows["flip"]].reset_index(drop=True), again)
+
+
+@pytest.mark.parametrize("killed_after", [1, 3, 7])
+def test_a_killed_and_resumed_run_ends_with_the_same_weights(words, killed_after, tmp_path):
+    uninterrupted = weights(run(words, "whole"))
+    folder = tmp_path / "killed"
+    process = start_training([*words, "name=killed"], tmp_path)
+    wait_for_step(process, folder / "metrics.csv", killed_after)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (folder / "model.safetensors").exists(), "it ended before it was killed"
+    assert_equal(uninterrupted, weights(run(words, "killed")))
+    metrics = pd.read_csv(folder / "metrics.csv")
+    assert metrics["step"].tolist() == list(range(1, 13))
+    whole = pd.read_csv(tmp_path / "whole" / "metrics.csv")
+    pd.testing.assert_series_equal(metrics["loss"], whole["loss"])
+
+
+def start_training(words, folder):
+    # torch's threads as in this process: sums in another order differ in their last bit
+    environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
+    with open(folder / "output.txt", "w") as output:
+        return subprocess.Popen(
+            [sys.executable, "-m", "pipeline.train", *words], stdout=output, stderr=output, env=environment
+        )
+
+
+def wait_for_step(process, metrics, step):
+    deadline = time.monotonic() + 120
+    while not (metrics.exists() and len(metrics.read_text().splitlines()) > step):
+        assert process.poll() is None and time.monotonic() < deadline, "training ended or hangs before the kill"
+        time.sleep(0.002)
+
+
+def test_a_kill_while_a_checkpoint_is_written_loses_only_the_steps_since_the_last(words, monkeypatch, tmp_path):
+    uninterrupted = weights(run(words, "whole"))
+
+    def killed(*paths):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(
+            "pipeline.checkpoint.os.replace",
+            lambda *paths: killed() if "00000006" in str(paths[0]) else os.rename(*paths),
+        )
+        run(words, "cut")
+    found = [path.name for path in (tmp_path / "cut" / "checkpoints").iterdir()]
+    assert sorted(found) == ["step-00000002", "step-00000004", "unfinished-00000006"]
+    folder = run(words, "cut")
+    assert "resumed at step 4" in (folder / "log.txt").read_text()
+    assert_equal(uninterrupted, weights(folder))
+    assert not list((folder / "checkpoints").glob("unfinished-*"))
+
+
+def test_being_asked_to_stop_writes_a_checkpoint_and_goes_on_later(words, monkeypatch, tmp_path):
+    uninterrupted = weights(run(words, "whole"))
+    stop_file = tmp_path / "stop"
+    stop_file.touch()
+    monkeypatch.setenv("STOP_FILE", str(stop_file))
+    folder = run(words, "stopped")
+    assert not (folder / "model.safetensors").exists()
+    assert [path.name for path in checkpoints(folder / "checkpoints")] == ["step-00000001"]
+    stop_file.unlink()
+    assert_equal(uninterrupted, weights(run(words, "stopped")))
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ["train.accumulate=2"],
+        ["train.ema=0.9", "optimizer.clip=1.0"],
+        ["optimizer.name=adamw", "optimizer.schedule=cosine", "train.precision=bf16"],
+        ["train.channels_last=false", "train.norm=frozen", "loader.half=true"],
+        ["derive.visible=learned", "derive.infrared=learned", "model.stems=modality"],
+        ["model.backbone=vit_tiny_patch16_224", "model.pooling=average"],
+        ["model.backbone=convnext_atto", "model.stems=shared"],
+    ],
+    ids=lambda more: more[0],
+)
+def test_every_way_of_training_resumes_exactly(words, more, monkeypatch, tmp_path):
+    words = [*words, "train.epochs=1", "train.steps_per_epoch=3", f"output={tmp_path}"]
+    whole = run(words, "whole", *more)
+    monkeypatch.setenv("STOP_FILE", str(tmp_path))  # stops after every step
+    for _ in range(3):
+        stopped = run(words, "stopped", *more)
+    monkeypatch.delenv("STOP_FILE")
+    run(words, "stopped", *more)
+    assert_equal(weights(whole), weights(stopped))
+
+
+def test_a_loss_that_is_not_finite_stops_before_the_weights_are_touched(words, capsys, tmp_path):
+    words = [*words, "optimizer.lr=1e30", "optimizer.warmup_epochs=0"]
+    with pytest.raises(SystemExit) as ended:
+        run([*words, f"output={tmp_path}"], "wild")
+    assert ended.value.code == 2
+    error = capsys.readouterr().err
+    assert "is not finite (loss " in error and "identity" in error
+    for folder in checkpoints(tmp_path / "wild" / "checkpoints"):
+        for name, tensor in load_file(folder / "model.safetensors").items():
+            assert tensor.isfinite().all() or "running" in name, (folder, name)
+
+
+@pytest.mark.parametrize("row", ["b1", "b2", "mdl1", "mdl2", "mdl3", "mdl4"])
+def test_every_row_of_the_ablation_runs_by_its_config_alone(words, row, tmp_path):
+    short = ["train.epochs=1", "train.steps_per_epoch=1", f"output={tmp_path}"]
+    train.main([words[0], f"configs/ablation/{row}.yaml", *words[1:], *short])
+    metrics = pd.read_csv(tmp_path / f"folder-{row}" / "metrics.csv")
+    parts = {name for name in metrics if name.startswith(("intra_", "cross_"))}
+    assert parts == EXPECTED_PARTS[row]
+
+
+B2 = {"intra_visible", "intra_infrared", "cross_infrared_visible"}
+MDL1 = B2 | {"intra_infrared_derived", "cross_visible_infrared_derived"}
+MDL2 = B2 | {"intra_visible_derived", "cross_infrared_visible_derived"}
+EXPECTED_PARTS = {
+    "b1": set(),
+    "b2": B2,
+    "mdl1": MDL1,
+    "mdl2": MDL2,
+    "mdl3": MDL1 | MDL2 | {"cross_infrared_derived_visible_derived"},
+    "mdl4": MDL1 | MDL2,
+}
+
+
+def test_an_untrained_network_and_the_pixels_can_be_evaluated(words, tmp_path):
+    evaluate.main([*words, "name=untrained"])
+    evaluate.main([*words, "name=pixels", "evaluation.extractor=pixels"])
+    for name, feature in (("untrained", "embedding"), ("pixels", "pixels")):
+        rows = pd.read_csv(tmp_path / name / "results.csv")
+        assert (rows["feature"] == feature).all() and (rows["epoch"] == 0).all() and len(rows) == 2
+
+
+def test_wrong_evaluations_are_refused(words, capsys, tmp_path):
+    folder = run(words, "whole", "train.epochs=1", "train.steps_per_epoch=1")
+    for word, message in (
+        ("data.split_seed=3", "would test identities it was trained on"),
+        ("model.backbone=resnet18", "a trained run is evaluated with"),
+        ("evaluation.metrik=cosine", "unknown key evaluation.metrik; the nearest is evaluation.metric"),
+    ):
+        with pytest.raises(SystemExit):
+            evaluate.main([str(folder), word])
+        assert message in capsys.readouterr().err
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(SystemExit):
+        evaluate.main([str(folder)])
+    assert "expected a finished run" in capsys.readouterr().err
+
+
+def test_weights_of_another_network_are_refused(tmp_path):
+    save_weights(torch.nn.Linear(2, 3), tmp_path / "model.safetensors")
+    load_weights(torch.nn.Linear(2, 3), tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match=r"model\.safetensors: not the weights of this network"):
+        load_weights(torch.nn.Linear(2, 4), tmp_path / "model.safetensors")
+
+
+def test_real_photographs(words, shared_folder, tmp_path):
+    real = [f"data.root={shared_folder / 'real' / 'kaist'}", "train.epochs=1", "train.steps_per_epoch=2"]
+    folder = run([*words, *real, f"output={tmp_path}"], "real")
+    assert (pd.read_csv(folder / "results.csv")["queries"] == 58).all()

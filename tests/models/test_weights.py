@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from pipeline.models.weights import load_weights
+
+
+def _model(name: str = "resnet10t", classes: int = 0, **keywords: object) -> nn.Module:
+    return timm.create_model(name, num_classes=classes, global_pool="" if classes == 0 else None, **keywords)
+
+
+def _save(state: dict[str, torch.Tensor], path: Path) -> str:
+    if path.suffix == ".safetensors":
+        save_file(state, str(path))
+    else:
+        torch.save(state, path)
+    return str(path)
+
+
+def _assert_equal_weights(backbone: nn.Module, source: nn.Module, skip: tuple[str, ...] = ()) -> None:
+    expected = source.state_dict()
+    for key, tensor in backbone.state_dict().items():
+        if not key.startswith(skip):
+            assert torch.equal(tensor, expected[key]), key
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+@pytest.mark.parametrize("name", ["resnet10t", "convnext_atto", "test_vit"])
+def test_round_trip_of_a_classifier(tmp_path: Path, name: str, suffix: str) -> None:
+    source, backbone = _model(name, classes=5), _model(name)
+    load_weights(backbone, _save(source.state_dict(), tmp_path / f"weights{suffix}"))
+    _assert_equal_weights(backbone, source)
+
+
+def test_checkpoint_with_wrapping_and_prefix(tmp_path: Path) -> None:
+    source, backbone = _model(classes=5), _model()
+    state = {f"module.{key}": tensor for key, tensor in source.state_dict().items()}
+    load_weights(backbone, _save({"epoch": 3, "state_dict": state}, tmp_path / "weights.pth"))
+    _assert_equal_weights(backbone, source)
+
+
+def test_batch_norm_counters_may_be_missing(tmp_path: Path) -> None:
+    source, backbone = _model(), _model()
+    state = {key: tensor for key, tensor in source.state_dict().items() if not key.endswith("num_batches_tracked")}
+    load_weights(backbone, _save(state, tmp_path / "weights.safetensors"))
+    _assert_equal_weights(backbone, source)
+
+
+def test_foreign_key_names_are_converted(tmp_path: Path) -> None:
+    """The names of ConvNeXt's own authors."""
+    source, backbone = _model("convnext_atto", classes=5), _model("convnext_atto")
+    state = {}
+    for key, tensor in source.state_dict().items():
+        key = key.replace(".blocks.", ".").replace("conv_dw", "dwconv").replace("mlp.fc", "pwconv")
+        key = key.replace("stem.", "downsample_layers.0.").replace("head.norm", "norm").replace("head.fc", "head")
+        for stage in (1, 2, 3):
+            key = key.replace(f"stages.{stage}.downsample.", f"downsample_layers.{stage}.")
+        state[key] = tensor
+    load_weights(backbone, _save(state, tmp_path / "weights.pth"))
+    _assert_equal_weights(backbone, source)
+
+
+def test_position_embedding_is_resized(tmp_path: Path) -> None:
+    source, backbone = _model("test_vit", img_size=(64, 64)), _model("test_vit", img_size=(64, 32))
+    assert source.pos_embed.shape != backbone.pos_embed.shape
+    load_weights(backbone, _save(source.state_dict(), tmp_path / "weights.pth"))
+    _assert_equal_weights(backbone, source, skip=("pos_embed",))
+    prefix = backbone.num_prefix_tokens if not backbone.no_embed_class else 0
+    assert torch.equal(backbone.pos_embed[:, :prefix], source.pos_embed[:, :prefix])
+
+
+@pytest.mark.parametrize(
+    ("other", "own"),
+    [("resnet18", "resnet10t"), ("resnet18", "resnet34"), ("resnet34", "resnet18"), ("convnext_atto", "convnext_pico")],
+)
+def test_file_of_another_model(tmp_path: Path, other: str, own: str) -> None:
+    backbone = _model(own)
+    before = {key: tensor.clone() for key, tensor in backbone.state_dict().items()}
+    path = _save(_model(other).state_dict(), tmp_path / "other.pth")
+    with pytest.raises(ValueError, match=r"other.pth is not for this backbone: \d+ of its \d+ tensors match") as caught:
+        load_weights(backbone, path)
+    assert "\n" not in str(caught.value)
+    assert all(torch.equal(tensor, before[key]) for key, tensor in backbone.state_dict().items())
+
+
+def test_counts_and_names_the_difference(tmp_path: Path) -> None:
+    state = _model().state_dict()
+    needed = [key for key in state if not key.endswith("num_batches_tracked")]
+    del state["layer1.0.conv1.weight"]
+    with pytest.raises(ValueError) as caught:
+        load_weights(_model(), _save(state, tmp_path / "short.pth"))
+    assert f"{len(needed) - 1} of its {len(needed)} tensors match" in str(caught.value)
+    assert "first difference: layer1.0.conv1.weight" in str(caught.value)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_file_that_holds_no_weights(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"text{suffix}"
+    path.write_text("not weights\n" * 10)
+    with pytest.raises(ValueError, match="holds no weights that timm can read") as caught:
+        load_weights(_model(), str(path))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [[1, 2, 3], {"epoch": 3, "loss": 0.5}, torch.zeros(3)])
+def test_pth_that_holds_something_else(tmp_path: Path, content: object) -> None:
+    torch.save(content, tmp_path / "other.pth")
+    with pytest.raises(ValueError, match="holds no weights that timm can read"):
+        load_weights(_model(), str(tmp_path / "other.pth"))

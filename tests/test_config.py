@@ -1,0 +1,122 @@
+from pathlib import Path
+
+import pytest
+
+from pipeline import config
+from pipeline.config import config_hash, describe, load_config, to_yaml
+from pipeline.settings import Settings
+
+CONFIGS = sorted(Path("configs").rglob("*.yaml"))
+
+
+def test_without_files_the_defaults_are_the_papers_recipe():
+    settings = load_config([])
+    assert (settings.augment.height, settings.augment.width, settings.augment.pad) == (288, 144, 10)
+    assert (settings.batch.ids_per_batch, settings.batch.images_per_modality) == (8, 4)
+    assert (settings.optimizer.name, settings.optimizer.lr, settings.optimizer.weight_decay) == ("sgd", 0.1, 5e-4)
+    assert settings.optimizer.lr * settings.optimizer.backbone_factor == pytest.approx(0.01)
+    assert (settings.train.epochs, settings.optimizer.milestones) == (80, [20.0, 50.0])
+    assert settings.augment.erasing == settings.loss.label_smoothing == 0
+    assert settings.loss.margin == 0.3
+
+
+@pytest.mark.parametrize("file", CONFIGS, ids=str)
+def test_every_config_of_the_project_loads(file):
+    assert load_config([str(file)]).name.startswith(file.stem)
+
+
+def test_a_base_is_overridden_by_its_file_and_a_file_by_the_next_one_and_all_by_words(tmp_path):
+    (tmp_path / "below").mkdir()
+    (tmp_path / "a.yaml").write_text("seed: 1\ntrain: {epochs: 5, log_steps: 7}\n")
+    (tmp_path / "below" / "b.yaml").write_text("base: ../a.yaml\ntrain: {epochs: 6}\n")
+    (tmp_path / "c.yaml").write_text("train: {accumulate: 2}\n")
+    files = [str(tmp_path / "below" / "b.yaml"), str(tmp_path / "c.yaml")]
+    settings = load_config([*files, "train.accumulate=3", "optimizer.clip=1.5"])
+    assert (settings.seed, settings.train.epochs, settings.train.log_steps) == (1, 6, 7)
+    assert (settings.train.accumulate, settings.optimizer.clip) == (3, 1.5)
+    assert settings.name == "b-c-seed1"
+
+
+def test_lists_are_replaced_whole():
+    settings = load_config(["configs/ablation/mdl1.yaml"])
+    assert settings.batch.modalities == ["visible", "infrared", "infrared_derived"]
+    assert settings.loss.cross_pairs == [["infrared", "visible"], ["visible", "infrared_derived"]]
+
+
+def test_instances_share_no_lists():
+    Settings().batch.modalities.append("x")
+    assert "x" not in Settings().batch.modalities
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("optimzer.lr=3", "unknown key optimzer; the nearest is optimizer.lr"),
+        ("lr=3", "unknown key lr; the nearest is optimizer.lr"),
+        ("data.rot=x", "unknown key data.rot; the nearest is data.root"),
+        ("train.epochs=ten", "train.epochs: Value 'ten'"),
+        ("train.epochs=2.5", "train.epochs: Value '2.5'"),
+        ("data=3", "data: expected keys below it; found 3"),
+        ("data.dataset=market", "data.dataset: Invalid value 'market', expected one of"),
+        ("augment.erasing_area=[1,x]", "wrong type in a list"),
+        ("augment.flip=2", "augment.flip: expected at most 1; found 2.0"),
+        ("seed=-1", "seed: expected at least 0; found -1"),
+        ("augment.flip=nan", "augment.flip: expected at least 0; found nan"),
+        ("batch.modalities=[thermal]", "batch.modalities: expected elements among visible, .*; found 'thermal'"),
+        ("batch.modalities=[visible,visible]", "each element once"),
+        ("name=[a", "not a value"),
+    ],
+)
+def test_a_wrong_word_is_refused_in_one_line_that_names_it(word, message):
+    with pytest.raises(ValueError, match=message) as error:
+        load_config([word])
+    assert str(error.value).startswith((word, word.split("=")[0]))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("a: [", "not YAML"),
+        ("- 1\n- 2", "expected keys with values; found list"),
+        ("trian: {epochs: 3}", "unknown key trian"),
+        ("base: self.yaml", "leads back to the file itself"),
+    ],
+)
+def test_a_wrong_file_is_refused_by_name(tmp_path, content, message):
+    file = tmp_path / "self.yaml"
+    file.write_text(content)
+    with pytest.raises(ValueError, match=message) as error:
+        load_config([str(file)])
+    assert "self.yaml" in str(error.value)
+
+
+def test_a_missing_file_or_base_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.yaml"):
+        load_config(["nowhere.yaml"])
+    (tmp_path / "a.yaml").write_text("base: gone.yaml")
+    with pytest.raises(FileNotFoundError, match=r"gone\.yaml"):
+        load_config([str(tmp_path / "a.yaml")])
+    with pytest.raises(ValueError, match="expected a configuration file"):
+        load_config(["seed=1"], name_required=True)
+
+
+def test_what_is_saved_loads_equal(tmp_path):
+    settings = load_config(["configs/demo.yaml", "configs/ablation/mdl3.yaml", "optimizer.clip=2"])
+    (tmp_path / "config.yaml").write_text(to_yaml(settings))
+    assert load_config([str(tmp_path / "config.yaml")]) == settings
+
+
+def test_the_hash_tells_weights_apart_and_nothing_else():
+    base = config_hash(load_config([]))
+    assert config_hash(load_config(["name=x", "data.root=/y", "loader.threads=3", "evaluation.flip=true"])) == base
+    assert config_hash(load_config(["seed=1"])) != base
+    assert config_hash(load_config(["loss.margin=0.4"])) != base
+
+
+def test_every_key_is_explained(capsys):
+    config.main([])
+    printed = capsys.readouterr().out
+    for name, _, meaning in describe(Settings()):
+        assert len(meaning) > 3
+        assert f"{name}: " in printed and meaning in printed

@@ -1,0 +1,126 @@
+import itertools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from pipeline.batch import Modality
+from pipeline.build import build_index, training_rows
+from pipeline.config import load_config
+from pipeline.loader import derivation_names, evaluation_batches, training_batches, views_in_use
+from pipeline.sampling import plan_batch, training_table
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def settings(people, tiny):
+    return load_config([*tiny, f"data.root={people}", "augment.erasing=0.5"])
+
+
+@pytest.fixture(scope="module")
+def index(settings):
+    return build_index(settings.data)
+
+
+def take(count, index, settings, **options):
+    table = training_table(training_rows(index, settings.data), settings.batch)
+    return list(itertools.islice(training_batches(index, table, settings, CPU, **options), count))
+
+
+def assert_same(first, second):
+    for name in ("images", "label", "identity", "camera", "index"):
+        torch.testing.assert_close(getattr(first, name), getattr(second, name), rtol=0, atol=0)
+    assert first.modality == second.modality
+
+
+def test_a_row_says_what_its_image_is(index, settings):
+    for batch in take(3, index, settings):
+        assert batch.images.shape == (32, 3, 32, 16) and batch.images.dtype == torch.float32
+        found = index.loc[batch.index.numpy()]
+        np.testing.assert_array_equal(found["identity"], batch.identity)
+        np.testing.assert_array_equal(found["camera"], batch.camera)
+        np.testing.assert_array_equal(found["modality"], [Modality(value).base for value in batch.modality])
+        assert set(found["split"]) == {"train"}
+        assert batch.modality == tuple(np.repeat([0, 1, 2, 3], 8))
+        identities = sorted(set(index["identity"][index["split"] == "train"]))
+        np.testing.assert_array_equal(np.array(identities)[batch.label], batch.identity)
+
+
+def test_a_batch_is_what_its_plan_says(index, settings):
+    plain = replace(settings, augment=replace(settings.augment, erasing=0.0, flip=0.0, pad=0))
+    (batch,) = take(1, index, plain, start=4)
+    table = training_table(training_rows(index, settings.data), settings.batch)
+    plan = plan_batch(table, views_in_use(plain)[1], plain.batch, plain.augment, plain.seed, 4)
+    np.testing.assert_array_equal(batch.index[:8], plan.rows[Modality.VISIBLE])
+    np.testing.assert_array_equal(batch.index[8:16], plan.rows[Modality.INFRARED])
+    with Image.open(index["path"][int(batch.index[0])]) as picture:
+        expected = np.asarray(picture.convert("RGB").resize((16, 32), Image.BILINEAR), np.float32) / 255
+    mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+    found = batch.images[0].permute(1, 2, 0).numpy() * std + mean
+    difference = np.abs(found - expected)
+    assert difference.mean() < 1 / 255 and difference.max() < 8 / 255  # decoders and resizers round differently
+
+
+def test_batches_from_number_k_on_are_those_of_the_uninterrupted_loader(index, settings):
+    whole = take(5, index, settings)
+    for one, other in zip(whole[3:], take(2, index, settings, start=3), strict=True):
+        assert_same(one, other)
+
+
+def test_ranks_share_the_global_batch(index, settings):
+    (whole,) = take(1, index, settings, start=2)
+    shares = [take(1, index, settings, start=2, rank=rank, ranks=2)[0] for rank in range(2)]
+    for modality in range(4):
+        rows = slice(8 * modality, 8 * modality + 8)
+        joined = torch.cat([share.images[4 * modality : 4 * modality + 4] for share in shares])
+        torch.testing.assert_close(joined, whole.images[rows], rtol=0, atol=0)
+    assert not set(shares[0].label.tolist()) & set(shares[1].label.tolist())
+
+
+def test_the_modality_that_is_switched_off_is_not_even_read(index, settings):
+    absent = index.copy()
+    absent.loc[absent["modality"] == int(Modality.INFRARED), "path"] = "/nowhere.jpg"
+    visible = replace(settings, batch=replace(settings.batch, modalities=["visible", "visible_derived"]))
+    (batch,) = take(1, absent, visible)
+    assert batch.modality == (0,) * 8 + (2,) * 8
+
+
+def test_a_batch_that_was_kept_stays_as_it_was(index, settings):
+    batches = take(4, index, settings)
+    for number, batch in enumerate(batches):
+        assert_same(batch, take(1, index, settings, start=number)[0])
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>", None])
+def test_a_bad_picture_is_named(tmp_path, index, settings, content):
+    bad = tmp_path / "bad.jpg"
+    if content is not None:
+        bad.write_bytes(content)
+    damaged = index.copy()
+    damaged["path"] = str(bad)
+    with pytest.raises(ValueError, match="bad.jpg: cannot be read as a picture"):
+        take(1, damaged, settings)
+    with pytest.raises(ValueError, match="bad.jpg: cannot be read as a picture"):
+        list(evaluation_batches(damaged["path"].to_numpy(), Modality.VISIBLE, settings, CPU))
+
+
+def test_evaluation_keeps_the_order_and_the_rest(index, settings):
+    paths = index["path"][index["modality"] == int(Modality.VISIBLE)].to_numpy()[:7]
+    few = replace(settings, evaluation=replace(settings.evaluation, batch=3))
+    batches = list(evaluation_batches(paths, Modality.VISIBLE, few, CPU))
+    assert [len(batch) for batch in batches] == [3, 3, 1]
+    single = [next(evaluation_batches(paths[k : k + 1], Modality.VISIBLE, few, CPU)) for k in range(7)]
+    torch.testing.assert_close(torch.cat(batches), torch.cat(single), rtol=0, atol=0)
+
+
+def test_wrong_words_are_refused(tiny):
+    with pytest.raises(ValueError, match="derive.visible: expected one of .*; found 'gray'; the nearest is grey"):
+        derivation_names(load_config([*tiny, "derive.visible=gray"]))
+    with pytest.raises(ValueError, match="derive.infrared: .*found 'grey'"):
+        derivation_names(load_config([*tiny, "derive.infrared=grey"]))
+    with pytest.raises(ValueError, match="loader.decode: mixed decodes on a GPU"):
+        mixed = load_config([*tiny, "loader.decode=mixed"])
+        next(evaluation_batches(["x.jpg"], Modality.VISIBLE, mixed, CPU))
