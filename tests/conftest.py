@@ -12,7 +12,7 @@ SHARED = Path(__file__).parent.parent.parent / "shared"
 
 @pytest.fixture(scope="session")
 def people(tmp_path_factory):
-    """A data set in the folder layout: 12 identities with 8 visible and 8 infrared pictures each, of two cameras a modality."""
+    """A data set in the folder layout: 12 identities, by two cameras of each modality, 4 pictures each."""
     root = tmp_path_factory.mktemp("people") / "set"
     generate("folder", root, identities=12, images_per_camera=4, seed=0, workers=1)
     return root

@@ -27,8 +27,9 @@ PICTURE_STREAM = 4
 NOISE_STREAM = 5
 SUPERSAMPLE = 3  # drawn so much larger, for smooth edges
 ASPECT = 0.40  # width of a crop to its height
+GAIN_SPREAD = {"visible": 0.2, "infrared": 0.25, "thermal": 0.05}  # of the exposure, on the scale of logarithms
 SOLID = [0] + [255] * 255  # table: part -> is it something
-MODELLING = {"visible": 1.0, "infrared": 0.7, "thermal": 0.3}  # how strongly light and shade model a body
+MODELLING = {"visible": 1.0, "infrared": 0.85, "thermal": 0.3}  # how strongly light and shade model a body
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,7 @@ def _background(
 def _expose(rng: np.random.Generator, light: np.ndarray, look: CameraLook, kind: str) -> Image.Image:
     """What the camera makes of the light (H, W, 3): gain, tint, vignette, gamma, blur, grain."""
     height, width, _ = light.shape
-    gain = look.gain * float(np.exp(rng.normal(0, 0.05 if kind == "thermal" else 0.16)))
+    gain = look.gain * float(np.exp(rng.normal(0, GAIN_SPREAD[kind])))
     falloff = _vignette(width, height)
     spot = gain * (1 - look.vignette * falloff)
     if kind != "visible":

@@ -1,7 +1,8 @@
 """Who is in the generated data set: the person of every number.
 
-A material's visible colour, its near-infrared reflectance and its warmth are drawn independently of one another, so
-that no formula leads from the visible picture to the infrared one.
+A cloth's near-infrared reflectance follows its lightness where it is coloured by pigments and doesn't where it is dyed;
+which of the two it is can't be seen in visible light. Warmth is independent of both. So no formula leads from the
+visible picture to the infrared one, and yet a wardrobe looks more like itself than like others.
 """
 
 from __future__ import annotations
@@ -116,31 +117,68 @@ def _bottom(rng: np.random.Generator) -> Bottom:
     )
 
 
+# (share, hue, saturation, value) of cloth: few colours are common, so that a colour alone does not tell who it is
+COLOURS = (
+    (0.26, 0.62, 0.10, 0.10),  # black
+    (0.12, 0.60, 0.06, 0.30),  # dark grey
+    (0.13, 0.63, 0.55, 0.24),  # navy
+    (0.10, 0.60, 0.45, 0.48),  # denim
+    (0.09, 0.12, 0.03, 0.58),  # grey
+    (0.09, 0.12, 0.04, 0.88),  # white
+    (0.06, 0.11, 0.30, 0.70),  # beige
+    (0.05, 0.07, 0.50, 0.35),  # brown
+)
+VIVID = {"saturation": (0.35, 0.75), "value": (0.3, 0.8)}  # the rest: any hue
+
+
 def _colour(rng: np.random.Generator) -> tuple[float, float, float]:
-    """A colour that clothes have: mostly muted, often dark, sometimes vivid."""
-    family = rng.random()
-    if family < 0.2:
-        hue, saturation, value = rng.random(), 0.08 * rng.random(), rng.uniform(0.06, 0.22)
-    elif family < 0.38:
-        hue, saturation, value = rng.random(), 0.1 * rng.random(), rng.uniform(0.35, 0.95)
-    elif family < 0.55:
-        hue, saturation, value = rng.uniform(0.58, 0.68), rng.uniform(0.3, 0.7), rng.uniform(0.2, 0.6)
-    else:
-        hue, saturation, value = rng.random(), rng.uniform(0.2, 0.75), rng.uniform(0.25, 0.85)
-    return colorsys.hsv_to_rgb(float(hue), float(saturation), float(value))
+    """A colour that clothes have: mostly dark or dull, sometimes vivid."""
+    left = rng.random()
+    for share, hue, saturation, value in COLOURS:
+        left -= share
+        if left < 0:
+            shift = rng.normal(0, 1, 3)
+            hue, saturation = hue + 0.02 * shift[0], saturation + 0.03 * shift[1]
+            value = value * (1 + 0.08 * shift[2])
+            return colorsys.hsv_to_rgb(float(hue) % 1, float(np.clip(saturation, 0, 1)), float(np.clip(value, 0.03, 1)))
+    saturation, value = rng.uniform(*VIVID["saturation"]), rng.uniform(*VIVID["value"])
+    return colorsys.hsv_to_rgb(rng.random(), float(saturation), float(value))
 
 
-def _cloth(rng: np.random.Generator, thermal: float) -> Material:
-    """Infrared reflectance independent of the colour; warmth by thickness, which `thermal` stands for."""
-    return Material(_colour(rng), float(rng.uniform(0.10, 0.95)), thermal + float(rng.uniform(-0.06, 0.06)))
+INFRARED_LEVELS = (0.22, 0.48, 0.78)  # dyed fabrics reflect little, half or much, whatever their colour
+PIGMENTED = 0.7  # share of the fabrics whose reflectance follows their lightness
+LUMINANCE = (0.299, 0.587, 0.114)  # of R, G, B (ITU-R BT.601)
+
+
+def _cloth(rng: np.random.Generator, thermal: float, beside: Material | None = None) -> Material:
+    """Pigmented or dyed; warmth by thickness, which `thermal` stands for.
+
+    Mostly it can be told from the material `beside` it, in visible light as in infrared.
+    """
+    for _ in range(4):
+        colour = _colour(rng)
+        if rng.random() < PIGMENTED:
+            level = 0.12 + 0.76 * float(np.dot(LUMINANCE, colour))
+        else:
+            level = rng.choice(INFRARED_LEVELS)
+        infrared = float(level + rng.uniform(-0.05, 0.05))
+        made = Material(colour, infrared, thermal + float(rng.uniform(-0.06, 0.06)))
+        if beside is None or _stand_apart(made, beside):
+            break
+    return made
+
+
+def _stand_apart(one: Material, other: Material) -> bool:
+    visible = max(abs(a - b) for a, b in zip(one.visible, other.visible, strict=True))
+    return visible > 0.12 and abs(one.infrared - other.infrared) > 0.12
 
 
 def _second(rng: np.random.Generator, base: Material) -> Material:
-    """What is printed or sewn on `base`: half of the time dye, which infrared light does not see."""
+    """What is printed or sewn on `base`: often dye, which infrared light does not see."""
     colour = _colour(rng)
     if max(abs(a - b) for a, b in zip(colour, base.visible, strict=True)) < 0.25:
         colour = tuple(0.15 + 0.85 * channel if sum(base.visible) < 1.5 else 0.35 * channel for channel in colour)
-    dyed = rng.random() < 0.5
+    dyed = rng.random() < 0.4
     other = (base.infrared + rng.uniform(0.3, 0.6)) % 0.9 + 0.05
     infrared = base.infrared + rng.uniform(-0.03, 0.03) if dyed else other
     return Material(colour, float(np.clip(infrared, 0.03, 1)), base.thermal + float(rng.uniform(-0.03, 0.03)))
@@ -164,10 +202,10 @@ def _materials(rng: np.random.Generator, top: Top, bottom: Bottom) -> dict[Part,
     skin = tuple(float(np.interp(tone, (0, 1), ends)) for ends in ((0.93, 0.40), (0.76, 0.26), (0.65, 0.18)))
     hair = colorsys.hsv_to_rgb(*HAIR_COLOURS[int(rng.choice(6, p=(0.32, 0.26, 0.16, 0.06, 0.1, 0.1)))])
     main = _cloth(rng, THICKNESS.get(top.kind, 0.34))
-    legs = _cloth(rng, {"wide trousers": 0.46, "long skirt": 0.46}.get(bottom.kind, 0.54))
+    legs = _cloth(rng, {"wide trousers": 0.46, "long skirt": 0.46}.get(bottom.kind, 0.54), main)
     if bottom.kind == "dress" and top.kind in ("t-shirt", "sleeveless", "long-sleeve"):
         legs = Material(main.visible, main.infrared, main.thermal - 0.05)
-    shoe, hat, bag = _cloth(rng, 0.40), _cloth(rng, 0.50), _cloth(rng, 0.24)
+    shoe, hat, bag = _cloth(rng, 0.40, legs), _cloth(rng, 0.50), _cloth(rng, 0.24, main)
     stocking = _cloth(rng, 0.72)
     flesh = Material(skin, float(rng.uniform(0.62, 0.78)), 0.93)
     return {
@@ -177,7 +215,7 @@ def _materials(rng: np.random.Generator, top: Top, bottom: Bottom) -> dict[Part,
         Part.TOP: main,
         Part.TOP_SECOND: _second(rng, main),
         Part.TOP_TRIM: _second(rng, main),
-        Part.INNER: _cloth(rng, 0.68),
+        Part.INNER: _cloth(rng, 0.68, main),
         Part.BOTTOM: legs,
         Part.BOTTOM_SECOND: _second(rng, legs),
         Part.STOCKING: stocking if bottom.skirt and rng.random() < 0.5 else flesh,
@@ -187,7 +225,7 @@ def _materials(rng: np.random.Generator, top: Top, bottom: Bottom) -> dict[Part,
         Part.HAT_SECOND: _second(rng, hat),
         Part.BAG: bag,
         Part.BAG_SECOND: _second(rng, bag),
-        Part.SCARF: _cloth(rng, 0.45),
+        Part.SCARF: _cloth(rng, 0.45, main),
     }
 
 

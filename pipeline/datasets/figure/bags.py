@@ -43,7 +43,7 @@ def _backpack(canvas: Canvas, person: Person, view: View, trunk: Tube, behind: b
     pack += [Ring((shoulder + end) / 2, wide * 1.05, thick, z=z), Ring(end - 0.015, wide, thick * 1.05, z=z)]
     pack.append(Ring(end, wide * 0.8, thick * 0.8, z=z))
     if behind == (cos(view.yaw) > 0):
-        fill_tube(canvas, view, pack, Part.BAG)
+        fill_tube(canvas, view, pack, Part.BAG, hem=True)
         if not behind:
             patch(
                 canvas, view, pack, (pi - 0.9, pi + 0.9), (shoulder + 0.10 + 0.05 * size, end - 0.02), Part.BAG_SECOND
@@ -63,7 +63,7 @@ def _crossbody(canvas: Canvas, person: Person, view: View, trunk: Tube, behind: 
     bag = [Ring(hip - 0.02, thick, wide, x=bag_x), Ring(hip + 0.07 + 0.05 * size, thick * 1.1, wide * 1.02, x=bag_x)]
     near = view.nearness(side, 0) > -0.15
     if behind == (not near):
-        fill_tube(canvas, view, bag, Part.BAG)
+        fill_tube(canvas, view, bag, Part.BAG, hem=True)
         if near:
             fill_tube(canvas, view, slice_tube(bag, hip - 0.02, hip + 0.02), Part.BAG_SECOND)
     if behind:
@@ -99,5 +99,5 @@ def _hanging_bag(canvas: Canvas, person: Person, pose: Pose, view: View, trunk: 
         tall, y = 0.26 - 0.02 * (1 - size), 0.70
     bag = [Ring(y, thick * 0.9, wide * 0.9, x=x, z=z), Ring(y + 0.2 * tall, thick, wide, x=x, z=z)]
     bag.append(Ring(y + tall, thick * 1.1, wide * 1.05, x=x, z=z))
-    fill_tube(canvas, view, bag, Part.BAG)
+    fill_tube(canvas, view, bag, Part.BAG, hem=True)
     fill_tube(canvas, view, slice_tube(bag, y + 0.3 * tall, y + 0.42 * tall), Part.BAG_SECOND)

@@ -39,7 +39,7 @@ def draw_legs(canvas: Canvas, person: Person, pose: Pose, view: View) -> None:
 
 def _skirt(canvas: Canvas, person: Person, pose: Pose, view: View) -> None:
     tube = skirt_of(person, pose)
-    fill_tube(canvas, view, tube, Part.BOTTOM)
+    fill_tube(canvas, view, tube, Part.BOTTOM, hem=True)
     if person.bottom.pattern != "plain":
         fill_tube(canvas, view, slice_tube(tube, tube[-1].y - 0.05, tube[-1].y), Part.BOTTOM_SECOND)
     for angle in SKIRT_FOLDS:

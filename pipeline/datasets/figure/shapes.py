@@ -12,6 +12,8 @@ from math import atan2, cos, hypot, pi, sin
 from PIL import Image, ImageDraw
 
 LOOKING_DOWN = 0.13
+HEM_WIDTH = 0.012  # of the dark edge where a piece of clothing ends
+HEM_LIGHT = 0.62
 NEUTRAL = 128  # value of the light picture that leaves a colour unchanged
 
 Point = tuple[float, float]
@@ -118,8 +120,8 @@ def grown(tube: Tube, by: float) -> Tube:
     return [Ring(ring.y, ring.width + by, ring.depth + by, ring.x, ring.z) for ring in tube]
 
 
-def fill_tube(canvas: Canvas, view: View, tube: Tube, part: int, light: float = 1.0) -> None:
-    """The outline with round lower edge; its side away from the light is shaded."""
+def fill_tube(canvas: Canvas, view: View, tube: Tube, part: int, light: float = 1.0, hem: bool = False) -> None:
+    """The outline with round lower edge; its side away from the light is shaded. hem: with a dark lower edge."""
     left, right, middle = [], [], []
     for ring in tube:
         x, y = view.point(ring.x, ring.y, ring.z)
@@ -135,6 +137,8 @@ def fill_tube(canvas: Canvas, view: View, tube: Tube, part: int, light: float = 
     canvas.fill(right + edge + left[::-1], part, light)
     dark = left if view.light > 0 else right
     canvas.shade(dark + middle[::-1], light * 0.80)
+    if hem:
+        canvas.crease([right[-1], *edge, left[-1]], HEM_WIDTH * view.scale, light * HEM_LIGHT)
 
 
 def surface(view: View, ring: Ring, angle: float) -> Point:
@@ -178,13 +182,21 @@ def limb(
     """A straight tapered piece of an arm or a leg with round ends; radii in statures."""
     canvas.disc(view.point(*ends[0]), radii[0] * view.scale, part, light)
     canvas.disc(view.point(*ends[1]), radii[1] * view.scale, part, light)
-    cuff(canvas, view, ends, radii, part, light)
+    _cone(canvas, view, ends, radii, part, light)
 
 
 def cuff(
     canvas: Canvas, view: View, ends: tuple[Point3, Point3], radii: tuple[float, float], part: int, light: float = 1.0
 ) -> None:
-    """As `limb`, with straight ends; the side away from the light is shaded."""
+    """As `limb`, but with straight ends and a dark edge at the second one, where a sleeve or a trouser leg ends."""
+    edge = _cone(canvas, view, ends, radii, part, light)
+    canvas.crease(edge, HEM_WIDTH * view.scale, light * HEM_LIGHT)
+
+
+def _cone(
+    canvas: Canvas, view: View, ends: tuple[Point3, Point3], radii: tuple[float, float], part: int, light: float
+) -> list[Point]:
+    """Fill the piece between two joints, its side away from the light shaded; returns its far edge."""
     (ax, ay), (bx, by) = view.point(*ends[0]), view.point(*ends[1])
     ra, rb = radii[0] * view.scale, radii[1] * view.scale
     length = max(hypot(bx - ax, by - ay), 1e-6)
@@ -194,6 +206,7 @@ def cuff(
     canvas.fill(one + two[::-1], part, light)
     dark = one if (nx > 0) == (view.light < 0) else two
     canvas.shade([dark[0], dark[1], (bx, by), (ax, ay)], light * 0.82)
+    return [one[1], two[1]]
 
 
 def between(start: Point3, end: Point3, share: float) -> Point3:

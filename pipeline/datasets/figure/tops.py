@@ -6,6 +6,7 @@ from math import pi
 
 from pipeline.datasets.figure.person import Part, Person
 from pipeline.datasets.figure.shapes import (
+    HEM_LIGHT,
     Canvas,
     Tube,
     View,
@@ -42,6 +43,7 @@ def draw_top(canvas: Canvas, person: Person, view: View, trunk: Tube) -> None:
     if top.kind == "hoodie":
         _pocket_and_rib(canvas, view, trunk, hip)
     _folds(canvas, view, trunk)
+    _level_crease(canvas, view, trunk, hem, HEM_LIGHT)
 
 
 def _folds(canvas: Canvas, view: View, trunk: Tube) -> None:

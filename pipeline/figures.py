@@ -1,0 +1,85 @@
+"""Pictures of what happens: `python -m pipeline.figures batch CONFIG... [key=value ...] --out FILE.png`.
+
+`batch` draws the first batch of the training loader: a row for each modality, a column for each recorded pair.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+
+from dali_ops.normalize import MEAN, STD
+from pipeline.batch import Batch, Modality
+from pipeline.build import build_index, training_rows
+from pipeline.config import load_config
+from pipeline.entry import one_line_errors
+from pipeline.files import replace_atomically
+from pipeline.loader import training_batches
+from pipeline.sampling import training_table
+from pipeline.settings import Settings
+
+MARGIN, LABEL_WIDTH, TITLE_HEIGHT = 4, 130, 20  # pixels
+INK, PAPER = (40, 40, 40), (255, 255, 255)
+
+
+def first_batch(settings: Settings) -> Batch:
+    """Batch 0 of the training, on the CPU or the GPU as training would have it."""
+    index = build_index(settings.data)
+    table = training_table(training_rows(index, settings.data), settings.batch)
+    device = torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+    batches = training_batches(index, table, settings, device)
+    try:
+        return next(batches)
+    finally:
+        batches.close()
+
+
+def to_picture(image: torch.Tensor) -> Image.Image:
+    """(3, H, W) normalised -> RGB. The loader's ImageNet normalisation is undone."""
+    pixels = 255 * (image.float().cpu().permute(1, 2, 0).numpy() * np.array(STD) + np.array(MEAN))
+    return Image.fromarray(np.clip(np.rint(pixels), 0, 255).astype(np.uint8))
+
+
+def draw_batch(batch: Batch, columns: int) -> Image.Image:
+    """A sheet: modalities below each other, beside each other the pictures that the same rows of the plan gave."""
+    modalities = [Modality(value) for value in dict.fromkeys(batch.modality)]
+    count = len(batch) // len(modalities)
+    shown = np.unique(np.linspace(0, count - 1, min(columns, count)).astype(int))
+    height, width = batch.images.shape[2:]
+    size = (LABEL_WIDTH + len(shown) * (width + MARGIN), TITLE_HEIGHT + len(modalities) * (height + MARGIN))
+    sheet = Image.new("RGB", size, PAPER)
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
+    for column, number in enumerate(shown):
+        left = LABEL_WIDTH + column * (width + MARGIN)
+        pen.text((left, 2), f"{int(batch.identity[number])}", INK, font)
+        for row, modality in enumerate(modalities):
+            top = TITLE_HEIGHT + row * (height + MARGIN)
+            sheet.paste(to_picture(batch.images[row * count + number]), (left, top))
+            if column == 0:
+                pen.text((MARGIN, top + height // 2 - 8), modality.key.replace("_", " "), INK, font)
+    pen.text((MARGIN, 2), "identity", INK, font)
+    return sheet
+
+
+@one_line_errors
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m pipeline.figures", description="Pictures of a configuration.")
+    parser.add_argument("figure", choices=["batch"], help="batch: the first training batch in its modalities")
+    parser.add_argument("words", nargs="+", metavar="CONFIG|key=value", help="as for training")
+    parser.add_argument("--out", type=Path, default=Path("batch.png"), help="PNG file to write")
+    parser.add_argument("--columns", type=int, default=12, help="pictures of a modality")
+    options = parser.parse_args(argv)
+    if options.columns < 1:
+        raise ValueError(f"--columns: expected at least 1; found {options.columns}")
+    sheet = draw_batch(first_batch(load_config(options.words, name_required=True)), options.columns)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    replace_atomically(options.out, lambda unfinished: sheet.save(unfinished, "PNG"))
+    print(f"{options.out}: {sheet.width} x {sheet.height} pixels")
+
+
+if __name__ == "__main__":
+    main()
