@@ -10,7 +10,7 @@ LAUNCH := $(RUN) -m accelerate.commands.launch --quiet --num_machines 1 --num_pr
 	--num_cpu_threads_per_process $(THREADS) --mixed_precision no --dynamo_backend no
 DEMO := configs/demo.yaml
 
-.PHONY: demo test lint clean
+.PHONY: demo test clean
 
 demo: $(VENV)/installed
 	$(RUN) -m pipeline.datasets.synthetic --layout sysu --root data/demo --identities 150

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 
 import pandas as pd
 
 from pipeline.datasets import folder, llcm, regdb, sysu
+from pipeline.text import nearest
 
 DATASETS = ("sysu", "regdb", "llcm", "folder")
 
@@ -39,6 +39,5 @@ def read_index(
 def require_dataset(dataset: str) -> None:
     """ValueError where there is no such data set, with the nearest name."""
     if dataset not in DATASETS:
-        near = difflib.get_close_matches(str(dataset).lower(), DATASETS, n=1, cutoff=0.4)
-        hint = f"; the nearest is {near[0]}" if near else ""
+        hint = nearest(dataset.lower(), DATASETS)
         raise ValueError(f"data.dataset: expected one of {', '.join(DATASETS)}; found {dataset!r}{hint}")

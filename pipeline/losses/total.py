@@ -112,17 +112,19 @@ def _check_modalities(loss: TotalLoss) -> None:
     used = ", ".join(modality.key for modality in loss.modalities)
     for modality in loss.intra or ():
         if modality not in loss.modalities:
-            raise ValueError(f"loss.intra: {modality.key} is not in use; in use: {used}")
+            raise ValueError(f"loss.intra_modalities: {modality.key} is not in use; in use: {used}")
     for modality in (modality for pair in loss.cross for modality in pair):
         if modality not in loss.modalities:
-            raise ValueError(f"loss.cross: {modality.key} is not in use; in use: {used}")
+            raise ValueError(f"loss.cross_pairs: {modality.key} is not in use; in use: {used}")
     pairs = [frozenset(pair) for pair in loss.cross]
     for pair, (first, second) in zip(pairs, loss.cross, strict=True):
         if len(pair) == 1 or pairs.count(pair) > 1:
             found = f"{first.key}, {second.key}"
-            raise ValueError(f"loss.cross: expected pairs of two different modalities, each pair once; found {found}")
+            raise ValueError(
+                f"loss.cross_pairs: expected pairs of two different modalities, each pair once; found {found}"
+            )
     if loss.intra is not None and len(set(loss.intra)) != len(loss.intra):
-        raise ValueError(f"loss.intra: each modality once; found {', '.join(m.key for m in loss.intra)}")
+        raise ValueError(f"loss.intra_modalities: each modality once; found {', '.join(m.key for m in loss.intra)}")
 
 
 def _check_numbers(loss: TotalLoss) -> None:

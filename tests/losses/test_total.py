@@ -139,12 +139,12 @@ def test_gradient() -> None:
     [
         (
             {"modalities": (V, IR), "cross": ((V, DI),)},
-            "loss.cross: infrared_derived is not in use; in use: visible, infrared",
+            "loss.cross_pairs: infrared_derived is not in use; in use: visible, infrared",
         ),
-        ({"modalities": (V, IR), "intra": (DV,)}, "loss.intra: visible_derived is not in use"),
+        ({"modalities": (V, IR), "intra": (DV,)}, "loss.intra_modalities: visible_derived is not in use"),
         ({"modalities": (V, IR), "cross": ((V, V),)}, "pairs of two different modalities"),
         ({"modalities": (V, IR), "cross": ((V, IR), (IR, V))}, "each pair once; found visible, infrared"),
-        ({"modalities": (V, IR), "intra": (V, V)}, "loss.intra: each modality once"),
+        ({"modalities": (V, IR), "intra": (V, V)}, "loss.intra_modalities: each modality once"),
         ({"modalities": (V, IR), "margin": -0.1}, "loss.margin: expected a number of 0 or more; found -0.1"),
         ({"modalities": (V, IR), "cross_weight": float("nan")}, "loss.cross_weight"),
         ({"modalities": (V, IR), "identity_weight": float("inf")}, "loss.identity_weight"),
