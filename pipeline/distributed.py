@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from typing import Any
 
@@ -18,9 +19,13 @@ PRECISIONS = {"fp32": "no", "bf16": "bf16", "fp16": "fp16", None: None}
 def create_accelerator(settings: Settings, run_folder: str) -> Accelerator:
     """Accelerate as `accelerate launch` or the cluster's environment describes it.
 
-    Raises ValueError where several processes were meant and one was started, or the ranks can't share the batch.
+    Raises ValueError where several processes were meant and one was started, the ranks can't share the batch, or a
+    tracker's package is missing (Accelerate would go on without it).
     """
     refuse_lone_process()
+    for tracker in settings.train.trackers:
+        if importlib.util.find_spec(tracker) is None:
+            raise ValueError(f"train.trackers: {tracker} is not installed; `pip install {tracker}` or leave it out")
     accelerator = Accelerator(
         cpu=not torch.cuda.is_available(),  # unless told so, Accelerate leaves several CPU processes on their own
         mixed_precision=PRECISIONS[settings.train.precision],

@@ -16,7 +16,7 @@ from timm.utils import ModelEmaV3
 
 from pipeline.build import build_index, build_loss, build_network, training_rows
 from pipeline.checkpoint import load_newest, save_weights
-from pipeline.config import load_config
+from pipeline.config import describe, load_config
 from pipeline.distributed import create_accelerator
 from pipeline.entry import one_line_errors
 from pipeline.evaluate import choose_extractor, evaluate, finish
@@ -93,7 +93,7 @@ def main(argv: list[str] | None = None) -> None:
         if accelerator.is_main_process and (folder / "results.csv").exists():
             print(format_summary(summarise(pd.read_csv(folder / "results.csv"))))
         return
-    accelerator.init_trackers(settings.name, config={"seed": settings.seed})
+    accelerator.init_trackers(settings.name, config={name: str(value) for name, value, _ in describe(settings)})
     training = prepare_training(settings, accelerator, index, table)
     announce(training, table, rows["identity"].nunique() - len(table.identities), log)
     if train(training):

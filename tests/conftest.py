@@ -1,5 +1,6 @@
 """Data sets of drawn people, made once for all tests."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,9 @@ def shared_folder():
 
 @pytest.fixture(autouse=True)
 def fresh_accelerate():
-    """Accelerate keeps its settings for the life of a process; every test is to choose its own."""
+    """Accelerate keeps its settings for the life of a process, and in its environment; every test chooses its own."""
+    before = dict(os.environ)
     yield
     AcceleratorState._reset_state(reset_partial_state=True)
+    os.environ.clear()
+    os.environ.update(before)

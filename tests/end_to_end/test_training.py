@@ -193,6 +193,20 @@ EXPECTED_PARTS = {
 }
 
 
+def test_tensorboard_gets_the_metrics(words, tmp_path):
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    folder = run(
+        [*words, "train.epochs=1", "train.steps_per_epoch=3", f"output={tmp_path}"],
+        "logged",
+        "train.trackers=[tensorboard]",
+    )
+    (file,) = (path for path in (folder / "logged").glob("*tfevents*") if path.is_file())
+    found = events.EventAccumulator(str(file)).Reload()
+    assert [event.step for event in found.Scalars("loss")] == [1, 2, 3]
+    metrics = pd.read_csv(folder / "metrics.csv")
+    assert [event.value for event in found.Scalars("loss")] == pytest.approx(metrics["loss"].tolist(), rel=1e-6)
+
+
 def test_an_untrained_network_and_the_pixels_can_be_evaluated(words, tmp_path):
     evaluate.main([*words, "name=untrained"])
     evaluate.main([*words, "name=pixels", "evaluation.extractor=pixels"])
