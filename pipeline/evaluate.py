@@ -27,7 +27,7 @@ from pipeline.ranking import rank
 from pipeline.results import append_rows, format_summary, summarise
 from pipeline.run_folder import code_version, is_finished, run_path, settings_of
 from pipeline.sampling import training_table
-from pipeline.settings import Settings
+from pipeline.settings import DataSettings, Settings
 
 REPORTED_RANKS = (1, 5, 10, 20)
 SPLITTING = ("dataset", "trial", "test_fraction", "split_seed", "split_file")  # what decides who was trained on
@@ -95,10 +95,22 @@ def describe_run(settings: Settings, epoch: int) -> dict:
     }
 
 
-def choose_extractor(settings: Settings, network: ReIDNetwork, accelerator: Accelerator) -> Extractor:
+def choose_extractor(settings: Settings, network: ReIDNetwork | None, accelerator: Accelerator) -> Extractor:
+    """As `evaluation.extractor` says; `network` may be None for pixels."""
     if settings.evaluation.extractor == "pixels":
         return pixels_extractor
     return network_extractor(network, settings, accelerator)
+
+
+def restore_network(settings: Settings, index: pd.DataFrame, weights: Path | None) -> ReIDNetwork:
+    """The network of a run, or the one that training would start with, which has a class for each training identity."""
+    kept = settings_of(weights.parent) if weights else settings
+    trained_on = index if kept.data == settings.data else build_index(kept.data)
+    table = training_table(training_rows(trained_on, kept.data), kept.batch)
+    network = build_network(settings, len(table.identities), weights=weights is None)
+    if weights:
+        load_weights(network, weights)
+    return network
 
 
 def prepare_evaluation(words: list[str]) -> tuple[Settings, Path | None]:
@@ -118,6 +130,15 @@ def prepare_evaluation(words: list[str]) -> tuple[Settings, Path | None]:
     return settings, folder / "model.safetensors"
 
 
+def refuse_trained_split(data: DataSettings, trained: DataSettings) -> None:
+    """ValueError where a split is both trained on and tested on."""
+    if data.test_split in trained.train_splits:
+        raise ValueError(
+            f"data.test_split: {data.test_split} was trained on (data.train_splits={trained.train_splits}); its "
+            f"figures would say nothing"
+        )
+
+
 def refuse_leak(settings: Settings, kept: Settings) -> None:
     """ValueError where the run was trained on identities that another split would test."""
     if settings.data.dataset != kept.data.dataset:
@@ -129,6 +150,7 @@ def refuse_leak(settings: Settings, kept: Settings) -> None:
                 f"data.{name}: the run was trained with {trained!r}; evaluating it with {asked!r} would test "
                 f"identities it was trained on"
             )
+    refuse_trained_split(settings.data, kept.data)
 
 
 def finish(settings: Settings, rows: pd.DataFrame, accelerator: Accelerator) -> None:
@@ -148,13 +170,10 @@ def main(argv: list[str] | None = None) -> None:
     accelerator = create_accelerator(settings, settings.output)
     set_seed(settings.seed)
     index = build_index(settings.data)
-    kept = settings_of(weights.parent) if weights else settings
-    trained_on = index if kept.data.dataset == settings.data.dataset else build_index(kept.data)
-    table = training_table(training_rows(trained_on, kept.data), kept.batch)
-    network = build_network(settings, len(table.identities), weights=weights is None)
-    if weights:
-        load_weights(network, weights)
-    extract = choose_extractor(settings, network.to(accelerator.device), accelerator)
+    network = None
+    if settings.evaluation.extractor == "network":
+        network = restore_network(settings, index, weights).to(accelerator.device)
+    extract = choose_extractor(settings, network, accelerator)
     epoch = settings.train.epochs if weights else 0
     finish(settings, evaluate(settings, index, extract, accelerator, epoch), accelerator)
     accelerator.end_training()

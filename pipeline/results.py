@@ -13,6 +13,11 @@ METRICS = ["rank_1", "rank_5", "rank_10", "rank_20", "mAP", "mINP"]
 VARYING = ["trial", "queries", "gallery"]  # differ between the trials that one mean is over
 
 
+def read_rows(path: Path) -> pd.DataFrame:
+    """The rows of a results.csv. The hash of a configuration stays text, also where it looks like a number."""
+    return pd.read_csv(path, dtype={"config": str})
+
+
 def append_rows(path: Path, rows: pd.DataFrame) -> None:
     """Adds rows to the CSV `path`. A row that repeats one already there in all but its metrics replaces it.
 
@@ -21,7 +26,7 @@ def append_rows(path: Path, rows: pd.DataFrame) -> None:
     with open(path.with_suffix(".lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if path.exists():
-            rows = pd.concat([pd.read_csv(path, dtype={"config": str}), rows], ignore_index=True)
+            rows = pd.concat([read_rows(path), rows], ignore_index=True)
         identifying = [column for column in rows.columns if column not in METRICS]
         # as text: a value read back from the file is the same value, whatever its type became
         duplicated = rows[identifying].astype(str).duplicated(keep="last")

@@ -132,9 +132,7 @@ class OptimizerSettings:
 @dataclass
 class TrainSettings:
     epochs: int = key(80, "length of the training", least=1)
-    steps_per_epoch: int | None = key(
-        None, "null: the larger number of images of a modality / images in a batch", least=1
-    )
+    steps_per_epoch: int | None = key(None, "optimiser steps; null: until the larger modality was drawn once", least=1)
     accumulate: int = key(1, "global batches per optimiser step", least=1)
     precision: Literal["fp32", "bf16", "fp16"] | None = key(None, "null: what `accelerate launch` says, else fp32")
     norm: Literal["local", "synchronised", "frozen"] = key(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline.entry import one_line_errors
-from pipeline.results import format_summary, summarise
+from pipeline.results import format_summary, read_rows, summarise
 
 
 def read_results(folders: list[Path]) -> pd.DataFrame:
@@ -16,7 +16,7 @@ def read_results(folders: list[Path]) -> pd.DataFrame:
     for folder in folders:
         if not (folder / "results.csv").is_file():
             raise ValueError(f"{folder}: no results.csv; `python -m pipeline.evaluate` makes one")
-    return pd.concat([pd.read_csv(folder / "results.csv") for folder in folders], ignore_index=True)
+    return pd.concat([read_rows(folder / "results.csv") for folder in folders], ignore_index=True)
 
 
 @one_line_errors

@@ -19,10 +19,10 @@ from pipeline.checkpoint import load_newest, save_weights
 from pipeline.config import describe, load_config
 from pipeline.distributed import create_accelerator
 from pipeline.entry import one_line_errors
-from pipeline.evaluate import choose_extractor, evaluate, finish
+from pipeline.evaluate import choose_extractor, evaluate, finish, refuse_trained_split
 from pipeline.loader import training_batches
 from pipeline.optimization import create_optimizer
-from pipeline.results import format_summary, summarise
+from pipeline.results import format_summary, read_rows, summarise
 from pipeline.run_folder import is_finished, open_run, run_path, start_log
 from pipeline.sampling import TrainingTable, steps_in_epoch, training_table
 from pipeline.settings import Settings
@@ -80,6 +80,7 @@ def announce(training: Training, table: TrainingTable, left_out: int, log: loggi
 def main(argv: list[str] | None = None) -> None:
     settings = load_config(sys.argv[1:] if argv is None else argv, name_required=True)
     folder = run_path(settings)
+    refuse_trained_split(settings.data, settings.data)
     accelerator = create_accelerator(settings, str(folder))
     index = build_index(settings.data)
     rows = training_rows(index, settings.data)
@@ -91,7 +92,7 @@ def main(argv: list[str] | None = None) -> None:
     if is_finished(folder):
         log.info(f"{folder}: is finished; `python -m pipeline.evaluate {folder}` evaluates it again")
         if accelerator.is_main_process and (folder / "results.csv").exists():
-            print(format_summary(summarise(pd.read_csv(folder / "results.csv"))))
+            print(format_summary(summarise(read_rows(folder / "results.csv"))))
         return
     accelerator.init_trackers(settings.name, config={name: str(value) for name, value, _ in describe(settings)})
     training = prepare_training(settings, accelerator, index, table)

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from pipeline import tables
-from pipeline.results import METRICS, append_rows, format_summary, summarise
+from pipeline.results import METRICS, append_rows, format_summary, read_rows, summarise
 
 
 def row(run="a", trial=1, mode="all", value=50.0, **more):
@@ -21,7 +21,7 @@ def test_rows_are_added_and_a_repeated_row_replaces_its_twin(tmp_path):
     file = tmp_path / "results.csv"
     append_rows(file, pd.DataFrame([row(trial=1, value=10.0), row(trial=2, value=20.0)]))
     append_rows(file, pd.DataFrame([row(trial=2, value=30.0), row(trial=1, mode="indoor", value=40.0)]))
-    kept = pd.read_csv(file, dtype={"config": str})
+    kept = read_rows(file)
     assert kept["mAP"].tolist() == [10.0, 30.0, 40.0]
     assert kept["config"].tolist() == ["00000012"] * 3
 

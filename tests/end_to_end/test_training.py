@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 
 from pipeline import evaluate, train
 from pipeline.checkpoint import checkpoints, load_weights, save_weights
+from pipeline.datasets.synthetic import generate
 from pipeline.protocols import DIRECTIONS
 
 SHORT = ["train.epochs=2", "train.steps_per_epoch=6", "train.checkpoint_steps=2"]
@@ -171,6 +172,26 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights_are_touched(words, c
             assert tensor.isfinite().all() or "running" in name, (folder, name)
 
 
+@pytest.mark.parametrize(
+    ("layout", "identities", "results"),
+    [
+        ("sysu", 20, [("infrared_to_visible", mode, 10) for mode in ("all", "indoor")]),
+        ("regdb", 8, [(direction, "all", 1) for direction in DIRECTIONS]),
+        ("llcm", 12, [(direction, "paper", 10) for direction in DIRECTIONS]),
+    ],
+)
+def test_every_layout_is_trained_on_and_tested_by_its_protocol(tiny, layout, identities, results, tmp_path):
+    generate(layout, tmp_path / "set", identities=identities, images_per_camera=2, seed=0, workers=1)
+    short = ["train.epochs=1", "train.steps_per_epoch=2", f"output={tmp_path}", f"data.root={tmp_path / 'set'}"]
+    train.main([f"configs/{layout}.yaml", *(word for word in tiny if not word.startswith("data.")), *short, "name=run"])
+    rows = pd.read_csv(tmp_path / "run" / "results.csv")
+    found = rows.groupby(["direction", "mode"], sort=False).size()
+    assert sorted((*key, count) for key, count in found.items()) == sorted(results)
+    assert rows[["rank_1", "mAP", "mINP"]].gt(0).any().all() and rows["queries"].gt(0).all()
+    if layout == "sysu":
+        assert (rows["gallery_rule"] == "official").all()
+
+
 @pytest.mark.parametrize("row", ["b1", "b2", "mdl1", "mdl2", "mdl3", "mdl4"])
 def test_every_row_of_the_ablation_runs_by_its_config_alone(words, row, tmp_path):
     short = ["train.epochs=1", "train.steps_per_epoch=1", f"output={tmp_path}"]
@@ -215,10 +236,18 @@ def test_an_untrained_network_and_the_pixels_can_be_evaluated(words, tmp_path):
         assert (rows["feature"] == feature).all() and (rows["epoch"] == 0).all() and len(rows) == 2
 
 
+def test_training_on_what_is_tested_is_refused(words, capsys, tmp_path):
+    with pytest.raises(SystemExit):
+        run([*words, f"output={tmp_path}"], "leak", "data.test_split=val")
+    assert "data.test_split: val was trained on" in capsys.readouterr().err
+    assert not (tmp_path / "leak").exists()
+
+
 def test_wrong_evaluations_are_refused(words, capsys, tmp_path):
     folder = run(words, "whole", "train.epochs=1", "train.steps_per_epoch=1")
     for word, message in (
         ("data.split_seed=3", "would test identities it was trained on"),
+        ("data.test_split=val", "data.test_split: val was trained on"),
         ("model.backbone=resnet18", "a trained run is evaluated with"),
         ("evaluation.metrik=cosine", "unknown key evaluation.metrik; the nearest is evaluation.metric"),
     ):
