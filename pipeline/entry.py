@@ -13,7 +13,7 @@ SHOW_TRACEBACK = "PIPELINE_TRACEBACK"
 def one_line_errors(main: Callable[..., None]) -> Callable[..., None]:
     """`main`, which prints a ValueError, FileNotFoundError or FloatingPointError as one line and exits with 2.
 
-    With PIPELINE_TRACEBACK=1 in the environment the whole traceback is shown.
+    With PIPELINE_TRACEBACK=1 in the environment the whole traceback is shown. Ctrl-C exits with 130, as shells expect.
     """
 
     @functools.wraps(main)
@@ -25,5 +25,8 @@ def one_line_errors(main: Callable[..., None]) -> Callable[..., None]:
                 raise
             print(f"error: {error} ({SHOW_TRACEBACK}=1 shows where)", file=sys.stderr, flush=True)
             sys.exit(2)
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr, flush=True)
+            sys.exit(130)
 
     return wrapped
