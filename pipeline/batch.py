@@ -52,7 +52,7 @@ class Batch:
     A derived row repeats its source's index, label, identity and camera and differs in modality. `modality` is host
     data: it decides which rows go through which layers without waiting for the device.
 
-    images   (B, 3, H, W) float32 or float16, normalised
+    images   (B, 3, H, W) float32, float16 or bfloat16, normalised
     label    (B,) int64, 0 .. number of training identities - 1
     identity (B,) int64, the data set's own number of the person
     camera   (B,) int64, the data set's own number of the camera

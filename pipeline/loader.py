@@ -64,6 +64,7 @@ def training_batches(
     A picture that can't be read or decoded raises ValueError with its path.
     """
     views, derivations = views_in_use(settings)
+    image_type = getattr(torch, settings.loader.image_type)  # DALI writes no bfloat16: that one is converted
     plans: dict[int, Plan] = {}  # made ahead by the pipeline, used when the batch comes out
 
     def source(iteration: int) -> tuple:
@@ -81,13 +82,13 @@ def training_batches(
         width=settings.augment.width,
         pad=settings.augment.pad,
         erasing=settings.augment.erasing > 0,
-        half=settings.loader.half,
+        half=settings.loader.image_type == "float16",
         **place(settings.loader, device),
     )
     columns = {name: index[name].to_numpy(np.int64) for name in ("identity", "camera")}
     for number in itertools.count(start):
         try:
-            images = next_images(pipeline)
+            images = next_images(pipeline).to(image_type)
         except RuntimeError as error:
             plan = plans[number]
             refuse_undecodable({base: paths[plan.rows[base]] for base in plan.rows}, error)
@@ -123,6 +124,7 @@ def evaluation_batches(
 ) -> Iterator[torch.Tensor]:
     """Images (b, 3, H, W) of recorded pictures of one modality, in their order, `evaluation.batch` at a time."""
     step = settings.evaluation.batch
+    image_type = getattr(torch, settings.loader.image_type)
 
     def source(iteration: int) -> list[np.ndarray]:
         if iteration * step >= len(paths):
@@ -135,12 +137,12 @@ def evaluation_batches(
         family=modality.key,
         height=settings.augment.height,
         width=settings.augment.width,
-        half=settings.loader.half,
+        half=settings.loader.image_type == "float16",
         **place(settings.loader, device),
     )
     for begin in range(0, len(paths), step):
         try:
-            images = next_images(pipeline)
+            images = next_images(pipeline).to(image_type)
         except RuntimeError as error:
             refuse_undecodable({modality: paths[begin : begin + step]}, error)
         yield images

@@ -78,7 +78,9 @@ class DeriveSettings:
 @dataclass
 class LoaderSettings:
     decode: Literal["auto", "cpu", "mixed"] = key("auto", "decode on the host (cpu) or the GPU (mixed); auto: mixed")
-    half: bool = key(False, "hand out float16 images instead of float32")
+    image_type: Literal["float32", "float16", "bfloat16"] = key(
+        "float32", "of the images handed out; the shorter ones halve their memory and are for GPUs"
+    )
     threads: int | None = key(None, "CPU threads of a rank's loader; null: the cores it may use", least=1)
     prefetch: int = key(2, "batches prepared ahead", least=1)
 

@@ -88,6 +88,17 @@ def test_the_modality_that_is_switched_off_is_not_even_read(index, settings):
     assert batch.modality == (0,) * 8 + (2,) * 8
 
 
+@pytest.mark.parametrize("image_type", ["float16", "bfloat16"])
+def test_shorter_types_are_the_rounded_images(index, settings, image_type):
+    short = replace(settings, loader=replace(settings.loader, image_type=image_type))
+    (expected,), (found,) = take(1, index, settings), take(1, index, short)
+    dtype = getattr(torch, image_type)
+    assert found.images.dtype == dtype
+    torch.testing.assert_close(found.images.float(), expected.images, rtol=torch.finfo(dtype).eps, atol=2e-3)
+    paths = index["path"][index["modality"] == int(Modality.VISIBLE)].to_numpy()[:2]
+    assert next(evaluation_batches(paths, Modality.VISIBLE, short, CPU)).dtype == dtype
+
+
 def test_a_batch_that_was_kept_stays_as_it_was(index, settings):
     batches = take(4, index, settings)
     for number, batch in enumerate(batches):

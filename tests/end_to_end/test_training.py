@@ -142,7 +142,7 @@ def test_being_asked_to_stop_writes_a_checkpoint_and_goes_on_later(words, monkey
         ["train.accumulate=2"],
         ["train.ema=0.9", "optimizer.clip=1.0"],
         ["optimizer.name=adamw", "optimizer.schedule=cosine", "train.precision=bf16"],
-        ["train.channels_last=false", "train.norm=frozen", "loader.half=true"],
+        ["train.channels_last=false", "train.norm=frozen", "loader.image_type=bfloat16"],
         ["derive.visible=learned", "derive.infrared=learned", "model.stems=modality"],
         ["model.backbone=vit_tiny_patch16_224", "model.pooling=average"],
         ["model.backbone=convnext_atto", "model.stems=shared"],
