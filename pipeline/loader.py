@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from dali_ops.decode import first_undecodable, path_bytes
+from dali_ops.check import first_undecodable
+from dali_ops.decode import path_bytes
 from dali_ops.derive import DERIVATIONS
 from dali_ops.eval_graph import evaluation_pipeline
 from dali_ops.torch_output import next_images

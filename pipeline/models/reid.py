@@ -73,7 +73,7 @@ class ReIDNetwork(nn.Module):
         nn.init.normal_(self.classifier.weight, std=0.001)
 
     def forward(self, images: torch.Tensor, modality: torch.Tensor | Sequence[int]) -> ReIDOutput:
-        """images (B, 3, H, W) float32, float16 or bfloat16, normalised; modality: B values of `Modality` on the host; B >= 1.
+        """images (B, 3, H, W) of a float type, normalised; modality: B values of `Modality` on the host; B >= 1.
 
         modality is an int64 CPU tensor or a sequence of int. Give the sequence to a model wrapped in
         DistributedDataParallel, which moves all tensors among its inputs to the device. The output's rows are in the

@@ -1,13 +1,11 @@
 from __future__ import annotations
 
-import os
-
 import numpy as np
 import pytest
 from PIL import Image
 
 from dali_ops import reference
-from dali_ops.decode import first_undecodable, path_bytes
+from dali_ops.decode import path_bytes
 
 CPU = {"device": "cpu", "device_id": None, "decode": "cpu"}
 
@@ -35,42 +33,3 @@ def test_orientation_tag_is_ignored(tmp_path, decode_and_resize):
 def test_path_bytes_are_utf8():
     assert path_bytes("a/ä.jpg").tobytes() == "a/ä.jpg".encode()
     assert path_bytes("a/ä.jpg").dtype == np.uint8
-
-
-@pytest.mark.parametrize("family", ["visible", "infrared"])
-def test_all_decodable(family, visible_files, infrared_files):
-    assert first_undecodable(visible_files + infrared_files, family) is None
-    assert first_undecodable([], family) is None
-
-
-def bad_files(folder, good: bytes) -> dict:
-    contents = {"empty.jpg": b"", "page.jpg": b"<html>404</html>", "zeros.png": bytes(500), "start.jpg": good[:2]}
-    contents |= {"half.jpg": good[: len(good) // 2], "header.jpg": good[:30]}
-    for name, content in contents.items():
-        (folder / name).write_bytes(content)
-    (folder / "folder.jpg").mkdir()
-    return {name: folder / name for name in (*contents, "folder.jpg", "missing.jpg")}
-
-
-@pytest.mark.parametrize(
-    ("name", "reason"),
-    [
-        ("empty.jpg", "the file is empty"),
-        ("missing.jpg", "the file does not exist"),
-        ("folder.jpg", "not a file"),
-        ("page.jpg", "not a picture in a format that DALI decodes, or its header is damaged"),
-        ("zeros.png", "not a picture in a format that DALI decodes, or its header is damaged"),
-        ("start.jpg", "not a picture in a format that DALI decodes, or its header is damaged"),
-        ("header.jpg", "not a picture in a format that DALI decodes, or its header is damaged"),
-        ("half.jpg", "the picture is damaged or cut short"),
-    ],
-)
-def test_first_undecodable_names_the_file(name, reason, tmp_path, visible_files):
-    bad = bad_files(tmp_path, visible_files[0].read_bytes())
-    found = first_undecodable([*visible_files, bad[name], bad["missing.jpg"], bad["page.jpg"]], "visible")
-    assert found == (os.fspath(bad[name]), reason)
-
-
-def test_first_undecodable_unknown_family():
-    with pytest.raises(ValueError, match="family: expected one of visible, infrared; found 'x'"):
-        first_undecodable([], "x")
