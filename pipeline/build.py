@@ -1,10 +1,11 @@
-"""From settings to the index, the network and the loss: the one place where names in a config become objects."""
+"""From settings to the index, the trials, the network and the loss: where names in a configuration become objects."""
 
 from __future__ import annotations
 
 import pandas as pd
 import torch
 
+from pipeline import protocols
 from pipeline.batch import Modality
 from pipeline.datasets import read_index
 from pipeline.loader import LEARNED, derivation_names
@@ -31,6 +32,24 @@ def training_rows(index: pd.DataFrame, data: DataSettings) -> pd.DataFrame:
     if rows.empty:
         raise ValueError(f"data.train_splits: no images in {', '.join(data.train_splits)} of {data.root}")
     return rows
+
+
+def build_trials(settings: Settings, index: pd.DataFrame) -> list[protocols.Trial]:
+    """The test of the data set's protocol, as `settings.evaluation` wants it."""
+    evaluation = settings.evaluation
+    return protocols.trials(
+        settings.data.dataset,
+        index,
+        settings.data.root,
+        split=settings.data.test_split,
+        modes=evaluation.modes,
+        shots=evaluation.shots,
+        rule=evaluation.gallery_rule,
+        directions=evaluation.directions,
+        reading=evaluation.reading,
+        trial=settings.data.trial,
+        trials=evaluation.trials,
+    )
 
 
 def modalities_in_use(settings: Settings) -> list[Modality]:

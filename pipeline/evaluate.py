@@ -16,7 +16,7 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 
 from pipeline import protocols
-from pipeline.build import build_index, build_network, training_rows
+from pipeline.build import build_index, build_network, build_trials, training_rows
 from pipeline.checkpoint import load_weights
 from pipeline.config import config_hash, load_config
 from pipeline.distributed import create_accelerator
@@ -38,19 +38,7 @@ def evaluate(
     settings: Settings, index: pd.DataFrame, extract: Extractor, accelerator: Accelerator, epoch: int
 ) -> pd.DataFrame:
     """Results of every trial of the data set's protocol, in per cent; one row each, the same on every rank."""
-    trials = protocols.trials(
-        settings.data.dataset,
-        index,
-        settings.data.root,
-        split=settings.data.test_split,
-        modes=settings.evaluation.modes,
-        shots=settings.evaluation.shots,
-        rule=settings.evaluation.gallery_rule,
-        directions=settings.evaluation.directions,
-        reading=settings.evaluation.reading,
-        trial=settings.data.trial,
-        trials=settings.evaluation.trials,
-    )
+    trials = build_trials(settings, index)
     rows = np.unique(np.concatenate([part for trial in trials for part in (trial.query, trial.gallery)]))
     features = extract_features(extract, index, rows, settings, accelerator)
     return pd.DataFrame([describe_run(settings, epoch) | judge(trial, index, features, settings) for trial in trials])
