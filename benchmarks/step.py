@@ -15,11 +15,10 @@ from dataclasses import replace
 
 import torch
 
-from pipeline.build import build_index, training_rows
+from pipeline.build import build_index, build_table
 from pipeline.config import load_config
 from pipeline.distributed import create_accelerator
 from pipeline.run_folder import open_run
-from pipeline.sampling import training_table
 from pipeline.train import prepare_training
 from pipeline.trainer import Training, set_training_mode, train_step
 
@@ -50,7 +49,7 @@ def main(argv: list[str] | None = None) -> None:
         accelerator = create_accelerator(settings, folder)
         open_run(settings)
         index = build_index(settings.data)
-        table = training_table(training_rows(index, settings.data), settings.batch)
+        table = build_table(settings, index)
         training = prepare_training(settings, accelerator, index, table)
         set_training_mode(training)
         with_loader, waiting = measure(training)

@@ -12,6 +12,7 @@ from pipeline.loader import LEARNED, derivation_names
 from pipeline.losses.total import TotalLoss
 from pipeline.models.backbone import create_backbone
 from pipeline.models.reid import ReIDNetwork
+from pipeline.sampling import TrainingTable, training_table
 from pipeline.settings import DataSettings, Settings
 
 
@@ -32,6 +33,11 @@ def training_rows(index: pd.DataFrame, data: DataSettings) -> pd.DataFrame:
     if rows.empty:
         raise ValueError(f"data.train_splits: no images in {', '.join(data.train_splits)} of {data.root}")
     return rows
+
+
+def build_table(settings: Settings, index: pd.DataFrame) -> TrainingTable:
+    """The images to train on, by label."""
+    return training_table(training_rows(index, settings.data), settings.batch)
 
 
 def build_trials(settings: Settings, index: pd.DataFrame) -> list[protocols.Trial]:

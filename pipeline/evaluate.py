@@ -16,7 +16,7 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 
 from pipeline import protocols
-from pipeline.build import build_index, build_network, build_trials, training_rows
+from pipeline.build import build_index, build_network, build_table, build_trials
 from pipeline.checkpoint import load_weights
 from pipeline.config import config_hash, load_config
 from pipeline.distributed import create_accelerator
@@ -25,12 +25,11 @@ from pipeline.features import Extractor, extract_features, network_extractor, pi
 from pipeline.models.reid import ReIDNetwork
 from pipeline.ranking import rank
 from pipeline.results import append_rows, format_summary, summarise
-from pipeline.run_folder import code_version, is_finished, run_path, settings_of
-from pipeline.sampling import training_table
+from pipeline.run_folder import code_version, is_finished, run_path, settings_of, weights_path
 from pipeline.settings import DataSettings, Settings
 
 REPORTED_RANKS = (1, 5, 10, 20)
-SPLITTING = ("dataset", "trial", "test_fraction", "split_seed", "split_file")  # what decides who was trained on
+SPLITTING = ("trial", "test_fraction", "split_seed", "split_file")  # what decides who was trained on
 CHANGEABLE = ("evaluation.", "loader.", "data.", "train.precision")
 
 
@@ -41,7 +40,8 @@ def evaluate(
     trials = build_trials(settings, index)
     rows = np.unique(np.concatenate([part for trial in trials for part in (trial.query, trial.gallery)]))
     features = extract_features(extract, index, rows, settings, accelerator)
-    return pd.DataFrame([describe_run(settings, epoch) | judge(trial, index, features, settings) for trial in trials])
+    run = describe_run(settings, epoch)
+    return pd.DataFrame([run | judge(trial, index, features, settings) for trial in trials])
 
 
 def judge(trial: protocols.Trial, index: pd.DataFrame, features, settings: Settings) -> dict:
@@ -90,19 +90,21 @@ def choose_extractor(settings: Settings, network: ReIDNetwork | None, accelerato
     return network_extractor(network, settings, accelerator)
 
 
-def restore_network(settings: Settings, index: pd.DataFrame, weights: Path | None) -> ReIDNetwork:
-    """The network of a run, or the one that training would start with, which has a class for each training identity."""
-    kept = settings_of(weights.parent) if weights else settings
-    trained_on = index if kept.data == settings.data else build_index(kept.data)
-    table = training_table(training_rows(trained_on, kept.data), kept.batch)
-    network = build_network(settings, len(table.identities), weights=weights is None)
-    if weights:
-        load_weights(network, weights)
+def restore_network(settings: Settings, index: pd.DataFrame, kept: Settings | None) -> ReIDNetwork:
+    """The network of the run `kept`, or without one that which training would start with.
+
+    Either has a class for each training identity.
+    """
+    trained = kept or settings
+    table = build_table(trained, index if trained.data == settings.data else build_index(trained.data))
+    network = build_network(settings, len(table.identities), weights=kept is None)
+    if kept:
+        load_weights(network, weights_path(run_path(kept)))
     return network
 
 
-def prepare_evaluation(words: list[str]) -> tuple[Settings, Path | None]:
-    """Command-line words -> settings, and the weights' file where the first word is a run folder."""
+def prepare_evaluation(words: list[str]) -> tuple[Settings, Settings | None]:
+    """Command-line words -> settings, and those a run was trained with where the first word is its folder."""
     if not words or not Path(words[0]).is_dir():
         return load_config(words, name_required=True), None
     folder = Path(words[0])
@@ -115,7 +117,7 @@ def prepare_evaluation(words: list[str]) -> tuple[Settings, Path | None]:
     settings = load_config([str(folder / "config.yaml"), *words[1:]])
     settings.name, settings.output = kept.name, kept.output
     refuse_leak(settings, kept)
-    return settings, folder / "model.safetensors"
+    return settings, kept
 
 
 def refuse_trained_split(data: DataSettings, trained: DataSettings) -> None:
@@ -154,15 +156,15 @@ def finish(settings: Settings, rows: pd.DataFrame, accelerator: Accelerator) -> 
 
 @one_line_errors
 def main(argv: list[str] | None = None) -> None:
-    settings, weights = prepare_evaluation(sys.argv[1:] if argv is None else argv)
+    settings, kept = prepare_evaluation(sys.argv[1:] if argv is None else argv)
     accelerator = create_accelerator(settings, settings.output)
     set_seed(settings.seed)
     index = build_index(settings.data)
     network = None
     if settings.evaluation.extractor == "network":
-        network = restore_network(settings, index, weights).to(accelerator.device)
+        network = restore_network(settings, index, kept).to(accelerator.device)
     extract = choose_extractor(settings, network, accelerator)
-    epoch = settings.train.epochs if weights else 0
+    epoch = settings.train.epochs if kept else 0
     finish(settings, evaluate(settings, index, extract, accelerator, epoch), accelerator)
     accelerator.end_training()
 

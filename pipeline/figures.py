@@ -14,12 +14,11 @@ from PIL import Image, ImageDraw, ImageFont
 
 from dali_ops.normalize import MEAN, STD
 from pipeline.batch import Batch, Modality
-from pipeline.build import build_index, training_rows
+from pipeline.build import build_index, build_table
 from pipeline.config import load_config
 from pipeline.entry import one_line_errors
 from pipeline.files import replace_atomically
 from pipeline.loader import training_batches
-from pipeline.sampling import training_table
 from pipeline.settings import Settings
 
 MARGIN, LABEL_WIDTH, TITLE_HEIGHT = 4, 130, 20  # pixels
@@ -29,7 +28,7 @@ INK, PAPER = (40, 40, 40), (255, 255, 255)
 def first_batch(settings: Settings) -> Batch:
     """Batch 0 of the training, on the CPU or the GPU as training would have it."""
     index = build_index(settings.data)
-    table = training_table(training_rows(index, settings.data), settings.batch)
+    table = build_table(settings, index)
     device = torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
     batches = training_batches(index, table, settings, device)
     try:

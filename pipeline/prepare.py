@@ -28,7 +28,7 @@ from pipeline.datasets.synthetic import MARKER
 from pipeline.entry import one_line_errors
 from pipeline.files import write_atomically
 from pipeline.loader import usable_cores
-from pipeline.sampling import recorded_modalities
+from pipeline.sampling import count_images
 from pipeline.settings import Settings
 
 
@@ -59,9 +59,7 @@ def check_identities(index: pd.DataFrame, settings: Settings) -> Iterator[Proble
     for identity, names in splits[splits.str.len() > 1].items():
         yield Problem("error", f"identity {identity}", f"expected in one split; found in {' and '.join(names)}")
     rows = index[index["split"].isin(settings.data.train_splits)]
-    counts = pd.crosstab(rows["identity"], rows["modality"]).reindex(columns=[0, 1], fill_value=0)
-    for modality in recorded_modalities(settings.batch):
-        of_modality = counts[int(modality)]
+    for modality, of_modality in count_images(rows, settings.batch).items():
         for fewest, most, advice in (
             (0, 0, "it is left out of training"),
             (1, settings.batch.images_per_modality - 1, "images are repeated in a batch"),

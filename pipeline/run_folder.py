@@ -55,9 +55,13 @@ def refuse_other_settings(settings: Settings, kept: Settings, folder: Path) -> N
             )
 
 
+def weights_path(folder: Path) -> Path:
+    return folder / "model.safetensors"
+
+
 def is_finished(folder: Path) -> bool:
     """The weights are written last."""
-    return (folder / "model.safetensors").exists()
+    return weights_path(folder).exists()
 
 
 def environment() -> dict:

@@ -70,18 +70,18 @@ def training_table(index: pd.DataFrame, batch: BatchSettings) -> TrainingTable:
     Raises ValueError for fewer identities than a batch needs, and for an identity with too few images where
     `repeat_images` is off.
     """
-    bases = recorded_modalities(batch)
-    counts = pd.crosstab(index["identity"], index["modality"]).reindex(columns=[int(base) for base in bases])
-    usable = counts.index[(counts.fillna(0) > 0).all(axis=1)]
-    names = " and ".join(base.key for base in bases)
+    counts = count_images(index, batch)
+    usable = counts.index[(counts > 0).all(axis=1)]
+    names = " and ".join(base.key for base in counts)
     if len(usable) < batch.ids_per_batch:
         raise ValueError(
             f"batch.ids_per_batch: expected at most the number of training identities with {names} images, "
             f"{len(usable)}; found {batch.ids_per_batch}"
         )
     rows = {}
-    for base in bases:
-        groups = index.index[index["modality"] == int(base)].groupby(index["identity"][index["modality"] == int(base)])
+    for base in counts:
+        of_modality = index[index["modality"] == int(base)]
+        groups = of_modality.index.groupby(of_modality["identity"])
         rows[base] = [groups[identity].to_numpy(np.int64) for identity in usable]
         for identity, images in zip(usable, rows[base], strict=True):
             if not batch.repeat_images and len(images) < batch.images_per_modality:
@@ -90,6 +90,13 @@ def training_table(index: pd.DataFrame, batch: BatchSettings) -> TrainingTable:
                     f"{base.key} images for training; found {len(images)} (batch.repeat_images=true draws them twice)"
                 )
     return TrainingTable(usable.to_numpy(np.int64), rows)
+
+
+def count_images(index: pd.DataFrame, batch: BatchSettings) -> pd.DataFrame:
+    """Number of images: a row for each identity, a column for each recorded modality that must be read."""
+    bases = recorded_modalities(batch)
+    counts = pd.crosstab(index["identity"], index["modality"]).reindex(columns=[int(base) for base in bases])
+    return counts.fillna(0).astype(int).set_axis(pd.Index(bases, dtype=object), axis=1)
 
 
 def recorded_modalities(batch: BatchSettings) -> list[Modality]:

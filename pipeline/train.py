@@ -14,7 +14,7 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 from timm.utils import ModelEmaV3
 
-from pipeline.build import build_index, build_loss, build_network, training_rows
+from pipeline.build import build_index, build_loss, build_network, build_table, training_rows
 from pipeline.checkpoint import load_newest, save_weights
 from pipeline.config import describe, load_config
 from pipeline.distributed import create_accelerator
@@ -23,8 +23,8 @@ from pipeline.evaluate import choose_extractor, evaluate, finish, refuse_trained
 from pipeline.loader import training_batches
 from pipeline.optimization import create_optimizer
 from pipeline.results import format_summary, read_rows, summarise
-from pipeline.run_folder import is_finished, open_run, run_path, start_log
-from pipeline.sampling import TrainingTable, steps_in_epoch, training_table
+from pipeline.run_folder import is_finished, open_run, run_path, start_log, weights_path
+from pipeline.sampling import TrainingTable, steps_in_epoch
 from pipeline.settings import Settings
 from pipeline.trainer import Training, train
 
@@ -83,8 +83,7 @@ def main(argv: list[str] | None = None) -> None:
     refuse_trained_split(settings.data, settings.data)
     accelerator = create_accelerator(settings, str(folder))
     index = build_index(settings.data)
-    rows = training_rows(index, settings.data)
-    table = training_table(rows, settings.batch)
+    table = build_table(settings, index)
     with accelerator.main_process_first():  # a refusal ends the first rank before the others go on
         if accelerator.is_main_process:
             open_run(settings)
@@ -96,12 +95,13 @@ def main(argv: list[str] | None = None) -> None:
         return
     accelerator.init_trackers(settings.name, config={name: str(value) for name, value, _ in describe(settings)})
     training = prepare_training(settings, accelerator, index, table)
-    announce(training, table, rows["identity"].nunique() - len(table.identities), log)
+    recorded = training_rows(index, settings.data)["identity"].nunique()
+    announce(training, table, recorded - len(table.identities), log)
     if train(training):
         extract = choose_extractor(settings, training.tested_network, accelerator)
         finish(settings, evaluate(settings, index, extract, accelerator, settings.train.epochs), accelerator)
         if accelerator.is_main_process:
-            save_weights(training.tested_network, folder / "model.safetensors")
+            save_weights(training.tested_network, weights_path(folder))
             log.info(f"{folder}: finished")
     accelerator.wait_for_everyone()
     accelerator.end_training()

@@ -8,8 +8,9 @@ import pytest
 from pipeline import prepare
 from pipeline.batch import Modality
 from pipeline.config import load_config
-from pipeline.datasets.published import IDENTITIES, SYSU_VISIBLE_CAMERAS, published_images
+from pipeline.datasets.published import IDENTITIES, published_images
 from pipeline.datasets.synthetic import MARKER, generate
+from pipeline.datasets.sysu import VISIBLE_CAMERAS
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +98,7 @@ def test_the_published_numbers_are_those_of_the_true_shape(shared_folder):
     shape = shape[shape["split"] != "none"]
     for (split, modality, camera), count in published_images("sysu").items():
         assert shape[f"cam{camera}"][shape["split"] == split].sum() == count
-        assert (modality == Modality.VISIBLE) == (camera in SYSU_VISIBLE_CAMERAS)
+        assert (modality == Modality.VISIBLE) == (camera in VISIBLE_CAMERAS)
     assert shape["split"].value_counts().to_dict() == IDENTITIES["sysu"]
     rows = [
         (row.id, camera, row.split)
@@ -106,7 +107,7 @@ def test_the_published_numbers_are_those_of_the_true_shape(shared_folder):
         for _ in range(getattr(row, f"cam{camera}"))
     ]
     index = pd.DataFrame(rows, columns=["identity", "camera", "split"])
-    index["modality"] = np.where(index["camera"].isin(SYSU_VISIBLE_CAMERAS), 0, 1)
+    index["modality"] = np.where(index["camera"].isin(VISIBLE_CAMERAS), 0, 1)
     assert list(prepare.check_counts(index, load_config(["data.root=nowhere"]))) == []
     fewer = list(prepare.check_counts(index[1:], load_config(["data.root=nowhere"])))
     assert [str(problem) for problem in fewer] == ["warning: train, camera 1: expected 4721 images; found 4720"]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pipeline.batch import Modality
+from pipeline.datasets.sysu import VISIBLE_CAMERAS
 
 # (split, modality, camera) -> number of images
 Counts = dict[tuple[str, Modality, int], int]
 
-SYSU_VISIBLE_CAMERAS = (1, 2, 4, 5)
 # cam1 .. cam6 of the official split (Wu et al., ICCV 2017)
 SYSU_IMAGES = {
     "train": (4721, 5753, 5929, 4821, 4989, 4000),
@@ -28,7 +28,7 @@ def published_images(dataset: str) -> Counts:
     """The published numbers of images; empty where the data set has none by camera or modality (llcm, folder)."""
     if dataset == "sysu":
         return {
-            (split, Modality.VISIBLE if camera in SYSU_VISIBLE_CAMERAS else Modality.INFRARED, camera): count
+            (split, Modality.VISIBLE if camera in VISIBLE_CAMERAS else Modality.INFRARED, camera): count
             for split, counts in SYSU_IMAGES.items()
             for camera, count in enumerate(counts, 1)
             if count
