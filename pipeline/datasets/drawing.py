@@ -107,10 +107,14 @@ def _draw_obstacle(rng: np.random.Generator, canvas: Canvas, size: tuple[int, in
 def _body_pixels(
     rng: np.random.Generator, canvas: Canvas, table: np.ndarray, look: CameraLook, light_from: int, kind: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(H, W, 3) lit colours of the person times cover, and (H, W, 1) cover; float32 in 0..1."""
-    colours = canvas.parts.copy()
-    colours.putpalette(table.tobytes())
-    colours = np.asarray(colours.convert("RGB").reduce(SUPERSAMPLE), np.float32) * (1 / 255)
+    """(H, W, C) lit colours of the person times cover, and (H, W, 1) cover; float32 in 0..1; C: `_values`."""
+    if kind == "visible":
+        colours = canvas.parts.copy()
+        colours.putpalette(table.tobytes())
+        colours = colours.convert("RGB")
+    else:
+        colours = canvas.parts.point(table[:, 0].tolist())
+    colours = _values(colours.reduce(SUPERSAMPLE))
     cover = canvas.parts.point(SOLID).reduce(SUPERSAMPLE)
     lights = canvas.lights.reduce(SUPERSAMPLE).filter(ImageFilter.GaussianBlur(1.3))
     light = np.asarray(lights, np.float32) * (1 / NEUTRAL)
@@ -124,10 +128,15 @@ def _body_pixels(
     return colours * light[..., None], cover
 
 
+def _values(image: Image.Image) -> np.ndarray:
+    """(H, W, C) float32 in 0..1: three channels of a visible picture, one of others, which are grey."""
+    return np.asarray(image, np.float32).reshape(image.height, image.width, -1) * (1 / 255)
+
+
 def _background(
     rng: np.random.Generator, key: PictureKey, size: tuple[int, int], look: CameraLook, feet: float
 ) -> np.ndarray:
-    """(H, W, 3) float32 in 0..1: a window of the camera's scene with passing clutter and the person's shadow."""
+    """(H, W, C) float32 in 0..1 (C: `_values`): part of the camera's scene, with clutter and the person's shadow."""
     width, height = size
     whole = scene(key.seed, key.place, key.kind)
     left = int(rng.integers(0, SCENE_SIZE[0] - width))
@@ -140,7 +149,9 @@ def _background(
         value = getattr(random_material(rng), key.kind)
         colour = tuple(int(255 * channel) for channel in (value if key.kind == "visible" else (value,) * 3))
         pen.rectangle(box, fill=colour) if rng.random() < 0.7 else pen.ellipse(box, fill=colour)
-    ground = np.asarray(window.filter(ImageFilter.BoxBlur(1)), np.float32) * (1 / 255)
+    if key.kind != "visible":
+        window = window.getchannel(0)
+    ground = _values(window.filter(ImageFilter.BoxBlur(1)))
     if look.shadow:
         across = np.exp(-(((np.arange(width, dtype=np.float32) / width - 0.5) / 0.28) ** 2))
         down = np.exp(-(((np.arange(height, dtype=np.float32) - feet) / (0.035 * height)) ** 2))
@@ -149,13 +160,11 @@ def _background(
 
 
 def _expose(rng: np.random.Generator, light: np.ndarray, look: CameraLook, kind: str) -> Image.Image:
-    """What the camera makes of the light (H, W, 3): gain, tint, vignette, gamma, blur, grain."""
+    """What the camera makes of the light (H, W, C): gain, tint, vignette, gamma, blur, grain."""
     height, width, _ = light.shape
     gain = look.gain * float(np.exp(rng.normal(0, GAIN_SPREAD[kind])))
     falloff = _vignette(width, height)
     spot = gain * (1 - look.vignette * falloff)
-    if kind != "visible":
-        light = light[..., :1]
     light = light * (spot[..., None] if kind != "visible" else spot[..., None] * np.array(look.tint, np.float32))
     light = np.clip(light, 0, 1) ** np.float32(look.gamma * np.exp(rng.normal(0, 0.08)))
     grain = np.stack([_texture("grain", rng, height, width) for _ in range(light.shape[2])], axis=2)

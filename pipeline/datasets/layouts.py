@@ -7,23 +7,20 @@ and Wang 2023) and the plain folder of this project.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import comb
 
 import numpy as np
 
 from pipeline.datasets.drawing import PictureKey
+from pipeline.datasets.listing import SPLITS
+from pipeline.datasets.shapes import NO_SPLIT, SPLIT_STREAM, SYSU_CAMERAS, Shape
 
-PRESENCE_STREAM = 6
-SPLIT_STREAM = 7
 PERMUTATION_STREAM = 8
 TRIALS = 10
 
-SYSU_CAMERAS = {1: "visible", 2: "visible", 3: "infrared", 4: "visible", 5: "visible", 6: "infrared"}
 SYSU_PLACES = {1: 1, 2: 2, 3: 2, 4: 4, 5: 5, 6: 6}  # cameras 2 and 3 hang in the same room
-LLCM_VISIBLE = (1, 2, 3, 4, 5, 6, 7, 8, 9)
-LLCM_INFRARED = (1, 2, 4, 5, 6, 7, 8, 9)
-FOLDER_CAMERAS = {1: "visible", 2: "visible", 3: "infrared", 4: "infrared"}
 REGDB_SIZE = (64, 128)
 
 
@@ -39,53 +36,35 @@ class Plan:
 # ---------------------------------------------------------------- SYSU-MM01
 
 
-def sysu_cameras_of(seed: int, identity: int) -> tuple[int, ...]:
-    """The cameras that a person passed: mostly all six; every person meets both modalities."""
-    rng = np.random.default_rng([seed, PRESENCE_STREAM, identity])
-    chance = rng.random()
-    if identity % 4 == 1 or chance < 0.6:
-        return (1, 2, 3, 4, 5, 6)
-    if chance < 0.75:
-        return (3, 4, 5, 6)
-    if chance < 0.85:
-        return (3, 4, 5)
-    missing = int(rng.choice((1, 2, 4, 5, 6)))
-    return tuple(camera for camera in SYSU_CAMERAS if camera != missing)
-
-
-def plan_sysu(identities: int, images: int, seed: int) -> Plan:
-    cameras = {identity: sysu_cameras_of(seed, identity) for identity in range(1, identities + 1)}
+def plan_sysu(shape: Shape, seed: int) -> Plan:
+    """People of no split have folders and are in no list, as in the true data set."""
     pictures = []
-    for identity, seen in cameras.items():
-        for camera in seen:
-            for number in range(1, images + 1):
-                key = PictureKey(seed, identity, camera, number, SYSU_CAMERAS[camera], SYSU_PLACES[camera])
-                pictures.append((f"cam{camera}/{identity:04d}/{number:04d}.jpg", key))
-    splits = {**_sysu_splits(cameras, seed), "available": list(cameras)}
-    texts = {f"exp/{name}_id.txt": ",".join(map(str, ids)) + "\n" for name, ids in splits.items()}
-    matrices = {f"exp/{name}_id.mat": {"id": np.array([ids], np.float64)} for name, ids in splits.items()}
-    matrices["exp/rand_perm_cam.mat"] = {"rand_perm_cam": _permutations(cameras, images, seed)}
+    for identity, kind, camera, number in _in_order(shape):
+        key = PictureKey(seed, identity, camera, number, kind, SYSU_PLACES[camera])
+        pictures.append((f"cam{camera}/{identity:04d}/{number:04d}.jpg", key))
+    lists = {split: [i for i, presence in shape.items() if presence.split == split] for split in SPLITS}
+    lists["available"] = [i for i, presence in shape.items() if presence.split != NO_SPLIT]
+    texts = {f"exp/{name}_id.txt": ",".join(map(str, ids)) + "\n" for name, ids in lists.items()}
+    matrices = {f"exp/{name}_id.mat": {"id": np.array([ids], np.float64)} for name, ids in lists.items()}
+    matrices["exp/rand_perm_cam.mat"] = {"rand_perm_cam": _permutations(shape, seed)}
     return Plan(pictures, texts, matrices)
 
 
-def _sysu_splits(cameras: dict[int, tuple[int, ...]], seed: int) -> dict[str, list[int]]:
-    """About 60 / 20 / 20 per cent; a person of all six cameras is in the test set, so that no search is empty."""
-    shuffled = [int(i) for i in np.random.default_rng([seed, SPLIT_STREAM]).permutation(list(cameras))]
-    anchor = next(identity for identity in shuffled if len(cameras[identity]) == len(SYSU_CAMERAS))
-    shuffled.remove(anchor)
-    shuffled.insert(0, anchor)
-    fifth = max(1, round(0.2 * len(shuffled)))
-    cuts = {"test": shuffled[:fifth], "val": shuffled[fifth : 2 * fifth], "train": shuffled[2 * fifth :]}
-    return {name: sorted(ids) for name, ids in cuts.items()}
+def _in_order(shape: Shape) -> Iterator[tuple[int, str, int, int]]:
+    """(identity, kind, camera, number) of every picture; numbers start at 1."""
+    for identity, presence in shape.items():
+        for (kind, camera), count in presence.images.items():
+            for number in range(1, count + 1):
+                yield identity, kind, camera, number
 
 
-def _permutations(cameras: dict[int, tuple[int, ...]], images: int, seed: int) -> np.ndarray:
-    """(6, 1) cell of (identities, 1) cells of (10, n) 1-based permutations, (10, 0) where a person is absent."""
+def _permutations(shape: Shape, seed: int) -> np.ndarray:
+    """(6, 1) cell of (largest identity, 1) cells of (10, n) 1-based permutations, (10, 0) where a person is absent."""
     outer = np.empty((len(SYSU_CAMERAS), 1), object)
-    for camera in SYSU_CAMERAS:
-        inner = np.empty((len(cameras), 1), object)
-        for identity, seen in cameras.items():
-            count = images if camera in seen else 0
+    for camera, kind in SYSU_CAMERAS.items():
+        inner = np.empty((max(shape), 1), object)
+        for identity in range(1, max(shape) + 1):
+            count = shape[identity].images.get((kind, camera), 0) if identity in shape else 0
             rng = np.random.default_rng([seed, PERMUTATION_STREAM, identity, camera])
             rows = np.tile(np.arange(1, count + 1, dtype=np.uint16), (TRIALS, 1))
             inner[identity - 1, 0] = rng.permuted(rows, axis=1)
@@ -96,17 +75,16 @@ def _permutations(cameras: dict[int, tuple[int, ...]], images: int, seed: int) -
 # ---------------------------------------------------------------- RegDB
 
 
-def plan_regdb(identities: int, images: int, seed: int) -> Plan:
+def plan_regdb(shape: Shape, seed: int) -> Plan:
+    """People are numbered 1 .. their number."""
     pictures, lines = [], {}
-    for identity in range(1, identities + 1):
-        for camera, kind in ((1, "visible"), (2, "thermal")):
-            for number in range(1, images + 1):
-                path = f"{kind.capitalize()}/{identity}/{kind}_{identity:04d}_{number:02d}.bmp"
-                pictures.append((path, PictureKey(seed, identity, camera, number, kind, 1, REGDB_SIZE)))
-                lines.setdefault((kind, identity), []).append(path)
+    for identity, kind, camera, number in _in_order(shape):
+        path = f"{kind.capitalize()}/{identity}/{kind}_{identity:04d}_{number:02d}.bmp"
+        pictures.append((path, PictureKey(seed, identity, camera, number, kind, 1, REGDB_SIZE)))
+        lines.setdefault((kind, identity), []).append(path)
     texts = {}
-    for trial, train in enumerate(_halves(identities, seed), start=1):
-        test = [identity for identity in range(1, identities + 1) if identity not in train]
+    for trial, train in enumerate(_halves(len(shape), seed), start=1):
+        test = [identity for identity in shape if identity not in train]
         for split, ids in (("train", train), ("test", test)):
             for kind in ("visible", "thermal"):
                 rows = [(path, label) for label, one in enumerate(ids) for path in lines[kind, one]]
@@ -133,33 +111,20 @@ def _list_file(rows: list[tuple[str, int]]) -> str:
 # ---------------------------------------------------------------- LLCM
 
 
-def llcm_cameras_of(seed: int, identity: int) -> dict[str, tuple[int, ...]]:
-    """Three to five visible and three to five infrared cameras, so that every query has a match elsewhere."""
-    rng = np.random.default_rng([seed, PRESENCE_STREAM, identity])
-    return {
-        kind: tuple(sorted(int(camera) for camera in rng.permutation(cameras)[: int(rng.integers(3, 6))]))
-        for kind, cameras in (("visible", LLCM_VISIBLE), ("infrared", LLCM_INFRARED))
-    }
-
-
-def plan_llcm(identities: int, images: int, seed: int) -> Plan:
-    shuffled = np.random.default_rng([seed, SPLIT_STREAM]).permutation(identities) + 1
-    train = sorted(int(i) for i in shuffled[: round(identities * 2 / 3)])
-    test = sorted(set(range(1, identities + 1)) - set(train))
+def plan_llcm(shape: Shape, seed: int) -> Plan:
+    train = [identity for identity, presence in shape.items() if presence.split == "train"]
     labels = {identity: label for label, identity in enumerate(train)}
     pictures, rows = [], {"vis": [], "nir": []}
-    for identity in range(1, identities + 1):
-        for kind, seen in llcm_cameras_of(seed, identity).items():
-            short = "vis" if kind == "visible" else "nir"
-            for camera in seen:
-                for number in range(1, images + 1):
-                    name = f"{identity:04d}_c{camera:02d}_s{number:06d}_f{10 * number:05d}_{short}.jpg"
-                    folder = short if identity in labels else f"test_{short}/cam{camera}"
-                    path = f"{folder}/{identity:04d}/{name}"
-                    pictures.append((path, PictureKey(seed, identity, camera, number, kind, camera)))
-                    if identity in labels:
-                        rows[short].append((path, labels[identity]))
+    for identity, kind, camera, number in _in_order(shape):
+        short = "vis" if kind == "visible" else "nir"
+        name = f"{identity:04d}_c{camera:02d}_s{number:06d}_f{10 * number:05d}_{short}.jpg"
+        folder = short if identity in labels else f"test_{short}/cam{camera}"
+        path = f"{folder}/{identity:04d}/{name}"
+        pictures.append((path, PictureKey(seed, identity, camera, number, kind, camera)))
+        if identity in labels:
+            rows[short].append((path, labels[identity]))
     texts = {f"idx/train_{short}.txt": _list_file(listed) for short, listed in rows.items()}
+    test = [identity for identity in shape if identity not in labels]
     texts["idx/test_id.txt"] = ",".join(map(str, test)) + "\n"
     return Plan(pictures, texts)
 
@@ -167,15 +132,16 @@ def plan_llcm(identities: int, images: int, seed: int) -> Plan:
 # ---------------------------------------------------------------- folder
 
 
-def plan_folder(identities: int, images: int, seed: int) -> Plan:
-    pictures = []
-    for identity in range(1, identities + 1):
-        for camera, kind in FOLDER_CAMERAS.items():
-            for number in range(1, images + 1):
-                path = f"{kind}/{identity:04d}/c{camera}_{number:03d}.jpg"
-                pictures.append((path, PictureKey(seed, identity, camera, number, kind, camera)))
-    return Plan(pictures)
+def plan_folder(shape: Shape, seed: int) -> Plan:
+    return Plan(
+        [
+            (
+                f"{kind}/{identity:04d}/c{camera}_{number:03d}.jpg",
+                PictureKey(seed, identity, camera, number, kind, camera),
+            )
+            for identity, kind, camera, number in _in_order(shape)
+        ]
+    )
 
 
 LAYOUTS = {"sysu": plan_sysu, "regdb": plan_regdb, "llcm": plan_llcm, "folder": plan_folder}
-USUAL_IMAGES = {"sysu": 6, "regdb": 10, "llcm": 4, "folder": 5}  # pictures of a person by one camera

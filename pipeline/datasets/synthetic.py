@@ -1,6 +1,7 @@
 """Generated data sets: drawn people in the folder layouts of SYSU-MM01, RegDB, LLCM or a plain folder.
 
     python -m pipeline.datasets.synthetic --layout sysu --root data/synthetic --identities 100
+    python -m pipeline.datasets.synthetic --layout sysu --root data/large --scale 1
 
 Everything can then be run on a machine that has no real data set. A picture is a pure function of the seed, the
 person, the camera and its number: the number of workers changes nothing, and a larger set contains the smaller one's
@@ -21,49 +22,86 @@ from pathlib import Path
 from tqdm import tqdm
 
 from pipeline.datasets.drawing import PictureKey, draw_picture, jpeg_quality
-from pipeline.datasets.layouts import LAYOUTS, USUAL_IMAGES, Plan
+from pipeline.datasets.layouts import LAYOUTS, Plan
+from pipeline.datasets.shapes import PUBLISHED, UNIFORM, USUAL_IMAGES, Shape, read_shape, scaled
 
 MARKER = "synthetic.json"
 UNFINISHED_MARKER = "synthetic.unfinished.json"
 MADE_BY = "pipeline.datasets.synthetic"
 VERSION = 1  # of the pictures; a set of another version is not the same set
 CHUNK = 48  # pictures a worker draws at a time
+USUAL_IDENTITIES = 40
 LIMITS = {"identities": (4, 9999), "images_per_camera": (1, 9999), "seed": (0, 2**63 - 1), "workers": (1, 256)}
 
 
 def generate(
     layout: str,
     root: str | Path,
-    identities: int = 40,
+    identities: int | None = None,
     images_per_camera: int | None = None,
     seed: int = 0,
     workers: int | None = None,
     progress: bool = False,
     force: bool = False,
+    scale: float | None = None,
+    shape: str | Path | None = None,
 ) -> int:
     """Write a data set and return the number of pictures drawn: 0 where the same set is already there.
 
-    layout: a key of `LAYOUTS`. images_per_camera: of each person by each camera; None: the layout's usual number.
-    workers: processes; None: one a processor. An interrupted set is drawn again; `force` replaces a generated set of
-    other settings. Raises ValueError for numbers out of range and for a root that holds anything else.
+    layout: a key of `LAYOUTS`. The size is one of three: `identities` people (None: 40) with `images_per_camera`
+    pictures by each camera (None: the layout's usual number); the share `scale` (0 .. 1] of the published people (sysu,
+    regdb, llcm); every person as in the CSV file `shape` (sysu; columns: `shapes.COLUMNS`). workers: processes; None:
+    one a processor. An interrupted set is drawn again; `force` replaces a generated set of other settings. Raises
+    ValueError for numbers out of range, an unusable CSV file, and a root that holds anything else.
     """
     if layout not in LAYOUTS:
         raise ValueError(f"layout: expected one of {', '.join(LAYOUTS)}; found {layout!r}")
-    images = USUAL_IMAGES[layout] if images_per_camera is None else images_per_camera
     workers = _processors() if workers is None else workers
-    numbers = {"identities": identities, "images_per_camera": images, "seed": seed, "workers": workers}
-    for name, value in numbers.items():
-        _check_number(name, value)
-    settings = {"made_by": MADE_BY, "version": VERSION, "layout": layout}
-    settings |= {"identities": identities, "images_per_camera": images, "seed": seed}
+    _check_number("seed", seed)
+    _check_number("workers", workers)
+    people, size = _choose_shape(layout, seed, identities, images_per_camera, scale, shape)
+    settings = {"made_by": MADE_BY, "version": VERSION, "layout": layout, **size, "seed": seed}
     root = Path(root)
     if not _prepare(root, settings, force):
         return 0
-    plan = LAYOUTS[layout](identities, images, seed)
+    plan = LAYOUTS[layout](people, seed)
     _write_lists(root, plan)
     _write_pictures(root, plan, workers, progress)
     os.replace(root / UNFINISHED_MARKER, root / MARKER)
     return len(plan.pictures)
+
+
+def _choose_shape(
+    layout: str,
+    seed: int,
+    identities: int | None,
+    images_per_camera: int | None,
+    scale: float | None,
+    shape: str | Path | None,
+) -> tuple[Shape, dict]:
+    """The shape of the data set, and the settings that the marker knows it by."""
+    is_given = {
+        "identities or images_per_camera": identities is not None or images_per_camera is not None,
+        "scale": scale is not None,
+        "shape": shape is not None,
+    }
+    if sum(is_given.values()) > 1:
+        found = " and ".join(name for name, given in is_given.items() if given)
+        raise ValueError(f"size: expected identities and images_per_camera, or scale, or shape; found {found}")
+    if scale is not None:
+        return scaled(layout, scale, seed), {"scale": float(scale)}
+    if shape is not None:
+        if layout != "sysu":
+            raise ValueError(f"shape: expected the layout sysu; found {layout}")
+        people, digest = read_shape(shape)
+        return people, {"shape_sha256": digest}
+    size = {
+        "identities": USUAL_IDENTITIES if identities is None else identities,
+        "images_per_camera": USUAL_IMAGES[layout] if images_per_camera is None else images_per_camera,
+    }
+    for name, value in size.items():
+        _check_number(name, value)
+    return UNIFORM[layout](*size.values(), seed), size
 
 
 def _processors() -> int:
@@ -102,6 +140,13 @@ def _prepare(root: Path, settings: dict, force: bool) -> bool:
     return True
 
 
+def has_published_shape(root: str | Path) -> bool:
+    """Whether `root` holds a generated data set of the published size: made with scale 1, or with a shape file."""
+    root = Path(root)
+    found = _read_marker(root) if (root / MARKER).is_file() else None
+    return found is not None and (found.get("scale") == 1 or "shape_sha256" in found)
+
+
 def _read_marker(root: Path) -> dict | None:
     """The settings of the set in `root`, complete or not; None where nothing says that it is ours."""
     for name in (MARKER, UNFINISHED_MARKER):
@@ -115,8 +160,10 @@ def _read_marker(root: Path) -> dict | None:
 
 
 def _difference(found: dict, settings: dict) -> str:
-    keys = [key for key in settings if found.get(key) != settings[key]]
-    expected, there = (", ".join(f"{key} {values.get(key)}" for key in keys) for values in (settings, found))
+    keys = [key for key in {**settings, **found} if found.get(key) != settings.get(key)]
+    expected, there = (
+        ", ".join(f"{key} {values[key]}" for key in keys if key in values) for values in (settings, found)
+    )
     return f"expected a set with {expected}; found one with {there}"
 
 
@@ -191,10 +238,14 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m pipeline.datasets.synthetic", description=__doc__.split("\n")[0])
     parser.add_argument("--layout", required=True, choices=list(LAYOUTS), help="folder layout to write")
     parser.add_argument("--root", required=True, type=Path, help="folder to write to: new, empty or generated")
-    parser.add_argument("--identities", type=int, default=40, metavar="N", help="people (default %(default)s)")
+    parser.add_argument("--identities", type=int, metavar="N", help=f"people (default {USUAL_IDENTITIES})")
     usual = ", ".join(f"{layout} {images}" for layout, images in USUAL_IMAGES.items())
     parser.add_argument("--images-per-camera", type=int, metavar="N", help=f"pictures of each person (default {usual})")
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="another seed, other people (default 0)")
+    share = f"instead: this share of the published people, 0 to 1 ({', '.join(PUBLISHED)})"
+    parser.add_argument("--scale", type=float, metavar="S", help=share)
+    columns = "instead: people and pictures as in this CSV file of id,split,cam1..cam6 (sysu)"
+    parser.add_argument("--shape", type=Path, metavar="FILE", help=columns)
+    parser.add_argument("--seed", type=int, default=0, metavar="NUMBER", help="another seed, other people (default 0)")
     parser.add_argument("--workers", type=int, metavar="W", help="processes (default: one a processor)")
     parser.add_argument("--force", action="store_true", help="replace a generated set that has other settings")
     given = parser.parse_args(argv)
@@ -207,7 +258,15 @@ def main(argv: list[str] | None = None) -> None:
         print(f"synthetic: {given.root}: already there")
         return
     took = f"{time.perf_counter() - start:.1f} s"
-    print(f"synthetic: {given.root}: {count} pictures of {given.identities} people, {given.layout} layout, {took}")
+    print(f"synthetic: {given.root}: {count} pictures {_size_in_words(given)}, {given.layout} layout, {took}")
+
+
+def _size_in_words(given: argparse.Namespace) -> str:
+    if given.scale is not None:
+        return f"at scale {given.scale:g}"
+    if given.shape is not None:
+        return f"in the shape of {given.shape.name}"
+    return f"of {given.identities or USUAL_IDENTITIES} people"
 
 
 if __name__ == "__main__":

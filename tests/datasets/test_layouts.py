@@ -12,9 +12,14 @@ from PIL import Image
 from scipy.io import loadmat
 
 from pipeline.datasets import synthetic
-from pipeline.datasets.layouts import LAYOUTS, llcm_cameras_of, sysu_cameras_of
+from pipeline.datasets.layouts import LAYOUTS, Plan
+from pipeline.datasets.shapes import UNIFORM, llcm_views_of, sysu_cameras_of
 
 VISIBLE_CAMERAS, INFRARED_CAMERAS = {1, 2, 4, 5}, {3, 6}
+
+
+def uniform_plan(layout: str, identities: int, images: int, seed: int) -> Plan:
+    return LAYOUTS[layout](UNIFORM[layout](identities, images, seed), seed)
 
 
 def ids_in(path: Path) -> list[int]:
@@ -39,7 +44,7 @@ def sysu(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("layout", list(LAYOUTS))
 def test_a_plan_names_each_picture_once_and_keeps_keys_whatever_the_number_of_people(layout: str) -> None:
-    small, large = LAYOUTS[layout](8, 2, 1), LAYOUTS[layout](30, 3, 1)
+    small, large = uniform_plan(layout, 8, 2, 1), uniform_plan(layout, 30, 3, 1)
     for plan in (small, large):
         assert len({path for path, _ in plan.pictures}) == len({key for _, key in plan.pictures}) == len(plan.pictures)
     assert {key for _, key in small.pictures} <= {key for _, key in large.pictures}
@@ -85,7 +90,7 @@ def test_sysu_permutations_have_the_published_files_form(sysu: Path) -> None:
 
 
 def test_sysu_permutations_differ_between_trials_and_cameras() -> None:
-    cells = LAYOUTS["sysu"](4, 12, 0).matrices["exp/rand_perm_cam.mat"]["rand_perm_cam"]
+    cells = uniform_plan("sysu", 4, 12, 0).matrices["exp/rand_perm_cam.mat"]["rand_perm_cam"]
     first = cells[0, 0][0, 0]  # person 1 is in all cameras
     assert len({tuple(row) for row in first.tolist()}) == 10
     assert not np.array_equal(first, cells[1, 0][0, 0])
@@ -96,12 +101,12 @@ def test_sysu_everybody_is_in_both_modalities_some_lack_cameras_and_no_search_is
     assert all(cameras & VISIBLE_CAMERAS and cameras & INFRARED_CAMERAS for cameras in seen.values())
     assert 10 < sum(len(cameras) < 6 for cameras in seen.values()) < 100
     for seed in range(20):
-        test_ids = LAYOUTS["sysu"](4, 1, seed).texts["exp/test_id.txt"]
+        test_ids = uniform_plan("sysu", 4, 1, seed).texts["exp/test_id.txt"]
         assert any(len(sysu_cameras_of(seed, int(text))) == 6 for text in test_ids.split(","))
 
 
 def test_sysu_cameras_2_and_3_share_their_place_and_no_others_do() -> None:
-    places = {key.camera: key.place for _, key in LAYOUTS["sysu"](5, 1, 0).pictures}
+    places = {key.camera: key.place for _, key in uniform_plan("sysu", 5, 1, 0).pictures}
     shared = [pair for pair in combinations(sorted(places), 2) if places[pair[0]] == places[pair[1]]]
     assert shared == [(2, 3)]
 
@@ -138,7 +143,7 @@ def test_regdb_layout(tmp_path: Path) -> None:
 
 
 def test_regdb_splits_repeat_only_where_there_are_too_few_people() -> None:
-    texts = LAYOUTS["regdb"](4, 1, 0).texts  # only six halves of four people exist
+    texts = uniform_plan("regdb", 4, 1, 0).texts  # only six halves of four people exist
     assert len({texts[f"idx/train_visible_{trial}.txt"] for trial in range(1, 11)}) == 6
 
 
@@ -161,7 +166,7 @@ def test_llcm_layout(tmp_path: Path) -> None:
                 for folder in (tmp_path / f"test_{short}").iterdir()
                 if (folder / f"{identity:04d}").is_dir()
             }
-            assert cameras == set(llcm_cameras_of(2, identity)[kind]) and len(cameras) >= 3
+            assert cameras == {camera for of, camera in llcm_views_of(2, identity) if of == kind} and len(cameras) >= 3
     assert listed["vis"] == listed["nir"]
     train_ids = sorted(identity for identity, _ in listed["vis"])
     assert sorted(listed["vis"]) == [(identity, label) for label, identity in enumerate(train_ids)]
@@ -170,9 +175,9 @@ def test_llcm_layout(tmp_path: Path) -> None:
 
 
 def test_llcm_camera_3_is_visible_only() -> None:
-    seen = [llcm_cameras_of(0, identity) for identity in range(1, 200)]
-    assert {camera for cameras in seen for camera in cameras["visible"]} == {1, 2, 3, 4, 5, 6, 7, 8, 9}
-    assert {camera for cameras in seen for camera in cameras["infrared"]} == {1, 2, 4, 5, 6, 7, 8, 9}
+    seen = {view for identity in range(1, 200) for view in llcm_views_of(0, identity)}
+    assert {camera for kind, camera in seen if kind == "visible"} == {1, 2, 3, 4, 5, 6, 7, 8, 9}
+    assert {camera for kind, camera in seen if kind == "infrared"} == {1, 2, 4, 5, 6, 7, 8, 9}
 
 
 def test_folder_layout(tmp_path: Path) -> None:

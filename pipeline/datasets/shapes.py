@@ -1,0 +1,277 @@
+"""Shapes of generated data sets: the split of every person, and how many pictures each camera takes of them.
+
+Three kinds: uniform (any number of people), the published numbers or a share of their people, and a file that says it
+for every person of SYSU-MM01. `layouts.py` makes paths and lists of a shape.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.datasets.listing import SPLITS
+from pipeline.datasets.published import IDENTITIES, REGDB_IMAGES, SYSU_IMAGES, TOTAL_IMAGES
+
+PRESENCE_STREAM = 6
+SPLIT_STREAM = 7
+
+SYSU_CAMERAS = {1: "visible", 2: "visible", 3: "infrared", 4: "visible", 5: "visible", 6: "infrared"}
+LLCM_VISIBLE = (1, 2, 3, 4, 5, 6, 7, 8, 9)
+LLCM_INFRARED = (1, 2, 4, 5, 6, 7, 8, 9)
+REGDB_CAMERAS = {1: "visible", 2: "thermal"}
+FOLDER_CAMERAS = {1: "visible", 2: "visible", 3: "infrared", 4: "infrared"}
+NO_SPLIT = "none"
+MOST = 9999  # of identities and of a person's pictures by a camera: names have four digits
+
+
+@dataclass(frozen=True)
+class Presence:
+    """What a data set has of one person."""
+
+    split: str  # train, val, test or none
+    images: dict[tuple[str, int], int]  # (kind of picture, camera) -> number of pictures
+
+
+Shape = dict[int, Presence]  # identity -> presence
+
+
+# ---------------------------------------------------------------- uniform
+
+
+def uniform_sysu(identities: int, images: int, seed: int) -> Shape:
+    cameras = {identity: sysu_cameras_of(seed, identity) for identity in range(1, identities + 1)}
+    split_of = _sysu_splits(cameras, seed)
+    return {
+        identity: Presence(split_of[identity], {(SYSU_CAMERAS[camera], camera): images for camera in seen})
+        for identity, seen in cameras.items()
+    }
+
+
+def sysu_cameras_of(seed: int, identity: int) -> tuple[int, ...]:
+    """The cameras that a person passed: mostly all six; every person meets both modalities."""
+    rng = np.random.default_rng([seed, PRESENCE_STREAM, identity])
+    chance = rng.random()
+    if identity % 4 == 1 or chance < 0.6:
+        return (1, 2, 3, 4, 5, 6)
+    if chance < 0.75:
+        return (3, 4, 5, 6)
+    if chance < 0.85:
+        return (3, 4, 5)
+    missing = int(rng.choice((1, 2, 4, 5, 6)))
+    return tuple(camera for camera in SYSU_CAMERAS if camera != missing)
+
+
+def _sysu_splits(cameras: dict[int, tuple[int, ...]], seed: int) -> dict[int, str]:
+    """About 60 / 20 / 20 per cent; a person of all six cameras is in the test set, so that no search is empty."""
+    shuffled = [int(i) for i in np.random.default_rng([seed, SPLIT_STREAM]).permutation(list(cameras))]
+    anchor = next(identity for identity in shuffled if len(cameras[identity]) == len(SYSU_CAMERAS))
+    shuffled.remove(anchor)
+    shuffled.insert(0, anchor)
+    fifth = max(1, round(0.2 * len(shuffled)))
+    places = ["test"] * fifth + ["val"] * fifth + ["train"] * (len(shuffled) - 2 * fifth)
+    return dict(zip(shuffled, places, strict=True))
+
+
+def uniform_regdb(identities: int, images: int, seed: int) -> Shape:
+    """In no split: RegDB has ten, by lists of its own."""
+    seen = {(kind, camera): images for camera, kind in REGDB_CAMERAS.items()}
+    return {identity: Presence(NO_SPLIT, seen) for identity in range(1, identities + 1)}
+
+
+def uniform_llcm(identities: int, images: int, seed: int) -> Shape:
+    split_of = _llcm_splits(identities, round(identities * 2 / 3), seed)
+    return {
+        identity: Presence(split_of[identity], dict.fromkeys(llcm_views_of(seed, identity), images))
+        for identity in range(1, identities + 1)
+    }
+
+
+def llcm_views_of(seed: int, identity: int) -> list[tuple[str, int]]:
+    """(kind, camera) of three to five visible and three to five infrared ones: every query has a match elsewhere."""
+    rng = np.random.default_rng([seed, PRESENCE_STREAM, identity])
+    return [
+        (kind, camera)
+        for kind, cameras in (("visible", LLCM_VISIBLE), ("infrared", LLCM_INFRARED))
+        for camera in sorted(int(camera) for camera in rng.permutation(cameras)[: int(rng.integers(3, 6))])
+    ]
+
+
+def _llcm_splits(identities: int, train: int, seed: int) -> dict[int, str]:
+    shuffled = np.random.default_rng([seed, SPLIT_STREAM]).permutation(identities) + 1
+    return {int(identity): "train" if place < train else "test" for place, identity in enumerate(shuffled)}
+
+
+def uniform_folder(identities: int, images: int, seed: int) -> Shape:
+    """In no split: a folder is divided when it is read."""
+    seen = {(kind, camera): images for camera, kind in FOLDER_CAMERAS.items()}
+    return {identity: Presence(NO_SPLIT, seen) for identity in range(1, identities + 1)}
+
+
+UNIFORM = {"sysu": uniform_sysu, "regdb": uniform_regdb, "llcm": uniform_llcm, "folder": uniform_folder}
+USUAL_IMAGES = {"sysu": 6, "regdb": 10, "llcm": 4, "folder": 5}  # pictures of a person by one camera
+
+
+# ---------------------------------------------------------------- published
+
+# How many people of the official split of SYSU-MM01 have pictures by which cameras.
+SYSU_GROUPS = {
+    "train": {
+        (1, 2, 3, 4, 5, 6): 180,
+        (3, 4, 5): 92,
+        (1, 2, 3, 5, 6): 11,
+        (3, 4, 5, 6): 5,
+        (1, 2, 4, 5, 6): 3,
+        (3, 4): 2,
+        (3, 5): 2,
+        (2, 3, 4, 5, 6): 1,
+    },
+    "val": {(3, 4, 5): 96, (3, 4): 3},
+    "test": {
+        (1, 2, 3, 4, 5, 6): 53,
+        (3, 4, 5, 6): 37,
+        (1, 2, 4, 5, 6): 2,
+        (1, 2, 3, 5, 6): 1,
+        (3, 4, 6): 1,
+        (3, 5, 6): 1,
+        (4, 5, 6): 1,
+    },
+}
+FEWEST = {"sysu": 2, "regdb": 4, "llcm": 2}  # people of a split, or in RegDB's case of all
+
+
+def scaled(layout: str, scale: float, seed: int) -> Shape:
+    """The share `scale` (0 .. 1] of the published people of each split, each with all their pictures.
+
+    A larger one contains the smaller ones. ValueError for a layout without published numbers and a scale out of range.
+    """
+    if layout not in PUBLISHED:
+        raise ValueError(f"scale: expected one of the layouts {', '.join(PUBLISHED)}; found {layout}")
+    if isinstance(scale, bool) or not isinstance(scale, int | float) or not 0 < scale <= 1:
+        raise ValueError(f"scale: expected a number above 0 and at most 1; found {scale!r}")
+    whole = PUBLISHED[layout](seed)
+    kept: Shape = {}
+    for split in {presence.split: None for presence in whole.values()}:
+        identities = [identity for identity, presence in whole.items() if presence.split == split]
+        count = max(FEWEST[layout], round(scale * len(identities)))
+        kept |= {identity: whole[identity] for identity in identities[:count]}
+    return dict(sorted(kept.items()))
+
+
+def published_sysu(seed: int) -> Shape:
+    """In every split people of all groups of cameras are mixed, so that its first ones stand for all of them."""
+    numbers = np.random.default_rng([seed, SPLIT_STREAM]).permutation(sum(IDENTITIES["sysu"].values())) + 1
+    free, shape = iter(numbers), {}
+    for split, groups in SYSU_GROUPS.items():
+        cameras_of = {int(next(free)): cameras for cameras in _mixed(groups)}
+        shape |= {identity: Presence(split, {}) for identity in cameras_of}
+        for camera, total in enumerate(SYSU_IMAGES[split], 1):
+            seen = [identity for identity, cameras in cameras_of.items() if camera in cameras]
+            for identity, count in zip(seen, _spread(total, len(seen)), strict=True):
+                shape[identity].images[SYSU_CAMERAS[camera], camera] = count
+    return shape
+
+
+def _mixed(groups: dict[tuple[int, ...], int]) -> list[tuple[int, ...]]:
+    """Every key as often as its value says, each evenly among the others."""
+    places = [((number + 0.5) / size, cameras) for cameras, size in groups.items() for number in range(size)]
+    return [cameras for _, cameras in sorted(places)]
+
+
+def published_regdb(seed: int) -> Shape:
+    identities = sum(IDENTITIES["regdb"].values())
+    return uniform_regdb(identities, REGDB_IMAGES // IDENTITIES["regdb"]["test"], seed)
+
+
+def published_llcm(seed: int) -> Shape:
+    """How the pictures are shared among people and cameras isn't published; here it is evenly."""
+    identities = IDENTITIES["llcm"]
+    split_of = _llcm_splits(sum(identities.values()), identities["train"], seed)
+    views = [(identity, view) for identity in split_of for view in llcm_views_of(seed, identity)]
+    shape = {identity: Presence(split, {}) for identity, split in split_of.items()}
+    for (identity, view), count in zip(views, _spread(TOTAL_IMAGES["llcm"], len(views)), strict=True):
+        shape[identity].images[view] = count
+    return shape
+
+
+def _spread(total: int, places: int) -> list[int]:
+    """Whole numbers as equal as can be with the sum `total`; the larger ones first."""
+    return [total // places + (place < total % places) for place in range(places)]
+
+
+PUBLISHED = {"sysu": published_sysu, "regdb": published_regdb, "llcm": published_llcm}
+
+
+# ---------------------------------------------------------------- from a file
+
+COLUMNS = ("id", "split", *(f"cam{camera}" for camera in SYSU_CAMERAS))
+
+
+def read_shape(file: str | Path) -> tuple[Shape, str]:
+    """The shape of SYSU-MM01 in a CSV file with the columns `COLUMNS`, and the SHA-256 of the file.
+
+    A row is an identity, its split (train, val, test, none) and its number of pictures by each camera. ValueError with
+    one line where the file can't be read or no usable data set would come of it.
+    """
+    try:
+        content = Path(file).read_bytes()
+        rows = list(csv.reader(content.decode("utf-8-sig").splitlines()))
+    except OSError as error:
+        raise ValueError(f"shape {file}: expected a CSV file; found {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"shape {file}: expected a CSV file; found bytes that are not UTF-8") from None
+    header = [cell.strip() for cell in rows[0]] if rows else []
+    if header != list(COLUMNS):
+        found = ",".join(header) or "nothing"
+        raise ValueError(f"shape {file}: expected the columns {','.join(COLUMNS)}; found {found}")
+    shape: Shape = {}
+    for line, row in enumerate(rows[1:], 2):
+        if not any(cell.strip() for cell in row):
+            continue
+        identity, presence = _parse_row([cell.strip() for cell in row], f"shape {file}, line {line}")
+        if identity in shape:
+            raise ValueError(f"shape {file}, line {line}: expected each id once; found {identity} again")
+        shape[identity] = presence
+    _require_usable(shape, file)
+    return dict(sorted(shape.items())), hashlib.sha256(content).hexdigest()
+
+
+def _parse_row(cells: list[str], where: str) -> tuple[int, Presence]:
+    if len(cells) != len(COLUMNS):
+        raise ValueError(f"{where}: expected {len(COLUMNS)} values; found {len(cells)}")
+    split = cells[1]
+    if split not in (*SPLITS, NO_SPLIT):
+        raise ValueError(f"{where}, split: expected one of {', '.join((*SPLITS, NO_SPLIT))}; found {split!r}")
+    identity = _parse_number(cells[0], 1, f"{where}, id")
+    counts = {
+        (kind, camera): _parse_number(cell, 0, f"{where}, cam{camera}")
+        for (camera, kind), cell in zip(SYSU_CAMERAS.items(), cells[2:], strict=True)
+    }
+    images = {view: count for view, count in counts.items() if count}
+    if not images:
+        raise ValueError(f"{where}: expected pictures of identity {identity} by some camera; found none")
+    return identity, Presence(split, images)
+
+
+def _parse_number(text: str, low: int, where: str) -> int:
+    if not text.isdecimal() or not low <= int(text) <= MOST:
+        raise ValueError(f"{where}: expected a whole number from {low} to {MOST}; found {text!r}")
+    return int(text)
+
+
+def _require_usable(shape: Shape, file: str | Path) -> None:
+    """ValueError for a shape whose data set could not be read, or not be trained and tested on."""
+    for split in SPLITS:
+        kinds = [{kind for kind, _ in presence.images} for presence in shape.values() if presence.split == split]
+        if not any(len(found) > 1 for found in kinds):
+            what = "identities of one modality only" if kinds else "no identity"
+            raise ValueError(
+                f"shape {file}: expected a {split} identity with visible and infrared pictures; found {what}"
+            )
+    seen = {camera for presence in shape.values() if presence.split != NO_SPLIT for _, camera in presence.images}
+    for camera in SYSU_CAMERAS:
+        if camera not in seen:
+            raise ValueError(f"shape {file}: expected pictures by cam{camera} of an identity in a split; found none")
