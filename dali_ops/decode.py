@@ -1,4 +1,4 @@
-"""Path -> decoded picture."""
+"""Path or encoded picture -> decoded picture."""
 
 from __future__ import annotations
 
@@ -18,22 +18,23 @@ CHANNELS = {VISIBLE: 3, INFRARED: 1}
 
 
 def path_bytes(path: str | os.PathLike[str]) -> np.ndarray:
-    """A path as the (length,) uint8 array that `decode` takes."""
+    """A path as the (length,) uint8 array that `decode` takes where it reads files."""
     return np.frombuffer(os.fsencode(path), dtype=np.uint8)
 
 
-def decode(paths: DataNode, *, family: str, device: str, decode: str) -> DataNode:
-    """Bytes of paths -> uint8 HWC on `device`: three channels for visible, one for infrared.
+def decode(files: DataNode, *, encoded: bool, family: str, device: str, decode: str) -> DataNode:
+    """Files -> uint8 HWC on `device`: three channels for visible, one for infrared.
 
-    `decode` "mixed" decodes JPEGs on the GPU, "cpu" decodes on the host and copies. EXIF orientation is ignored, as PIL
-    ignores it unless asked. Chroma is upsampled as libjpeg does, so that both places agree closely.
+    `files` are encoded pictures (uint8, 1-D) if `encoded`, else bytes of paths. `decode` "mixed" decodes JPEGs on the
+    GPU, "cpu" decodes on the host and copies. Pictures are turned as their EXIF orientation says: they are what a
+    viewer shows. Chroma is upsampled as libjpeg does, so that both places agree closely.
     """
     check_family(family)
     images = fn.decoders.image(
-        only_parsable(fn.io.file.read(paths)),
+        only_parsable(files if encoded else fn.io.file.read(files)),
         device=decode,
         output_type=OUTPUT_TYPES[family],
-        adjust_orientation=False,
+        adjust_orientation=True,
         jpeg_fancy_upsampling=True,
     )
     return images.gpu() if device == "gpu" and decode == "cpu" else images

@@ -18,6 +18,7 @@ def evaluation_pipeline(
     source: Callable[[int], list[np.ndarray]],
     *,
     batch_size: int,
+    encoded: bool,
     family: str,
     height: int,
     width: int,
@@ -30,12 +31,12 @@ def evaluation_pipeline(
 ) -> Pipeline:
     """A built pipeline whose every run gives one batch (n, 3, height, width) float32 (float16 if `half`), normalised.
 
-    source(i) gives a list of 1 to batch_size arrays (`decode.path_bytes`) and raises StopIteration, for that i and all
-    later ones, when there are no more; `run` then raises StopIteration after the last batch. The pixels are those of
-    training without derivation, crop, flip and erasing.
+    source(i) gives a list of 1 to batch_size arrays (encoded pictures if `encoded`, else `decode.path_bytes`) and
+    raises StopIteration, for that i and all later ones, when there are no more; `run` then raises StopIteration after
+    the last batch. The pixels are those of training without derivation, crop, flip and erasing.
 
     Raises ValueError for impossible settings; running raises RuntimeError for a file that cannot be decoded
-    (`decode.first_undecodable` names it).
+    (`check.DecodingCheck` finds it).
     """
     check_family(family)
     check_size(height, width)
@@ -43,8 +44,9 @@ def evaluation_pipeline(
         batch_size=batch_size, device=device, device_id=device_id, decode=decode, threads=threads, prefetch=prefetch
     )
     with pipeline:
-        paths = fn.external_source(source, dtype=types.UINT8, ndim=1)
-        image = resize(decode_files(paths, family=family, device=device, decode=decode), height=height, width=width)
+        files = fn.external_source(source, dtype=types.UINT8, ndim=1)
+        image = decode_files(files, encoded=encoded, family=family, device=device, decode=decode)
+        image = resize(image, height=height, width=width)
         image = replicate(image) if CHANNELS[family] == 1 else image
         pipeline.set_outputs(normalize(image, half=half))
     pipeline.build()

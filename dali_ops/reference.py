@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from dali_ops import parameters as layout
 from dali_ops.decode import VISIBLE
@@ -19,7 +19,8 @@ from dali_ops.normalize import MEAN, STD
 
 def decode(path: str | os.PathLike[str], family: str) -> np.ndarray:
     """Three channels for visible, one for infrared, by PIL. DALI's JPEG decoding may differ by a level or two."""
-    with Image.open(path) as image:
+    with Image.open(path) as file:
+        image = ImageOps.exif_transpose(file)
         return np.asarray(image.convert("RGB")) if family == VISIBLE else np.asarray(image.convert("L"))[:, :, None]
 
 

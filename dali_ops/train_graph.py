@@ -29,6 +29,7 @@ def training_pipeline(
     source: Callable[[int], tuple],
     *,
     batch_size: int,
+    encoded: bool,
     views: Sequence[View],
     height: int,
     width: int,
@@ -47,12 +48,13 @@ def training_pipeline(
     tensors. Every family in use is read, decoded and resized once; a family that no view uses is not read.
 
     source(i), i = 0, 1, ..., gives a tuple: for each family in use, in the order visible, infrared, a list of
-    batch_size arrays (`decode.path_bytes`); last, a float32 array (batch_size, len(views), `parameters.WIDTH`). It is
-    called `prefetch` batches ahead: let what it returns depend on i alone. With `erasing` False the erasing parameters
-    are not looked at. `pad` is the number of black pixels on every side that the crop may reach into.
+    batch_size arrays (encoded pictures if `encoded`, else `decode.path_bytes`); last, a float32 array (batch_size,
+    len(views), `parameters.WIDTH`). It is called `prefetch` batches ahead: let what it returns depend on i alone. With
+    `erasing` False the erasing parameters are not looked at. `pad` is the number of black pixels on every side that
+    the crop may reach into.
 
     Raises ValueError for views or settings that are impossible; running raises RuntimeError for a file that cannot be
-    decoded (`decode.first_undecodable` names it).
+    decoded (`check.DecodingCheck` finds it).
     """
     derivations = _check(views, height, width, pad)
     used = [family for family in FAMILIES if any(view.family == family for view in views)]
@@ -61,10 +63,10 @@ def training_pipeline(
     )
     with pipeline:
         kinds = {"dtype": [types.UINT8] * len(used) + [types.FLOAT], "ndim": [1] * len(used) + [2]}
-        *paths, parameters = fn.external_source(source, num_outputs=len(used) + 1, **kinds)
+        *files, parameters = fn.external_source(source, num_outputs=len(used) + 1, **kinds)
         recorded = {}
-        for family, names in zip(used, paths, strict=True):
-            images = decode_files(names, family=family, device=device, decode=decode)
+        for family, of_family in zip(used, files, strict=True):
+            images = decode_files(of_family, encoded=encoded, family=family, device=device, decode=decode)
             recorded[family] = resize(images, height=height, width=width)
         outputs = []
         for number, (view, derivation) in enumerate(zip(views, derivations, strict=True)):

@@ -58,6 +58,7 @@ class Batch:
     camera   (B,) int64, the data set's own number of the camera
     modality B ints, values of `Modality`; rows of a modality stand together
     index    (B,) int64, row of the data set's index
+    replaced number of recorded images that stand in for one that can't be decoded
     """
 
     images: torch.Tensor
@@ -66,6 +67,7 @@ class Batch:
     camera: torch.Tensor
     modality: tuple[int, ...]
     index: torch.Tensor
+    replaced: int = 0
 
     def __len__(self) -> int:
         return len(self.images)

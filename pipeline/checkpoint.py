@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from pipeline.files import UNFINISHED, force_to_disc, replace_atomically
@@ -55,10 +56,16 @@ def load_newest(accelerator: Accelerator, folder: Path) -> int:
     return int(found[-1].name.removeprefix("step-"))
 
 
-def save_weights(network: torch.nn.Module, path: Path) -> None:
-    """The network's weights and buffers as safetensors."""
+def save_weights(network: torch.nn.Module, path: Path, facts: dict[str, str] | None = None) -> None:
+    """The network's weights and buffers as safetensors, with `facts` about them in its header."""
     weights = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
-    replace_atomically(path, lambda unfinished: save_file(weights, unfinished))
+    replace_atomically(path, lambda unfinished: save_file(weights, unfinished, facts))
+
+
+def weights_facts(path: Path) -> dict[str, str]:
+    """What `save_weights` was told besides the weights."""
+    with safe_open(path, framework="pt") as weights:
+        return weights.metadata() or {}
 
 
 def load_weights(network: torch.nn.Module, path: Path) -> None:

@@ -11,7 +11,7 @@ SHOW_TRACEBACK = "PIPELINE_TRACEBACK"
 
 
 def one_line_errors(main: Callable[..., None]) -> Callable[..., None]:
-    """`main`, which prints a ValueError, FileNotFoundError or FloatingPointError as one line and exits with 2.
+    """`main`, which prints a ValueError, OSError or FloatingPointError as one line and exits with 2.
 
     With PIPELINE_TRACEBACK=1 in the environment the whole traceback is shown. Ctrl-C exits with 130, as shells expect.
     """
@@ -20,7 +20,7 @@ def one_line_errors(main: Callable[..., None]) -> Callable[..., None]:
     def wrapped(argv: list[str] | None = None) -> None:
         try:
             main(argv)
-        except (ValueError, FileNotFoundError, FloatingPointError) as error:
+        except (ValueError, OSError, FloatingPointError) as error:
             if os.environ.get(SHOW_TRACEBACK):
                 raise
             print(f"error: {error} ({SHOW_TRACEBACK}=1 shows where)", file=sys.stderr, flush=True)

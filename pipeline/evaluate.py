@@ -8,16 +8,18 @@ Prints the table of means and adds a row per trial to results.csv of the run fol
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from accelerate import Accelerator
 from accelerate.utils import set_seed
+from safetensors import SafetensorError, safe_open
 
 from pipeline import protocols
 from pipeline.build import build_index, build_network, build_table, build_trials
-from pipeline.checkpoint import load_weights
+from pipeline.checkpoint import load_weights, save_weights, weights_facts
 from pipeline.config import config_hash, load_config
 from pipeline.distributed import create_accelerator
 from pipeline.entry import one_line_errors
@@ -26,21 +28,44 @@ from pipeline.models.reid import ReIDNetwork
 from pipeline.ranking import rank
 from pipeline.results import append_rows, format_summary, summarise
 from pipeline.run_folder import code_version, is_finished, run_path, settings_of, weights_path
-from pipeline.settings import DataSettings, Settings
+from pipeline.settings import Settings
+from pipeline.trained_identities import refuse_leak, refuse_trained_split
 
 REPORTED_RANKS = (1, 5, 10, 20)
-SPLITTING = ("trial", "test_fraction", "split_seed", "split_file")  # what decides who was trained on
 CHANGEABLE = ("evaluation.", "loader.", "data.", "train.precision")
 
 
+@dataclass(frozen=True)
+class Tested:
+    """The network that is judged: hash of the configuration it was trained with, epochs trained, and how many images
+    were drawn in the place of others that could not be decoded."""
+
+    config: str
+    epoch: int = 0
+    replaced_images: int = 0
+
+    def save(self, network: ReIDNetwork, path: Path) -> None:
+        """The network's weights, with what is known of it."""
+        save_weights(network, path, {name: str(value) for name, value in asdict(self).items()})
+
+    @classmethod
+    def load(cls, path: Path) -> Tested:
+        facts = weights_facts(path)
+        return cls(facts["config"], int(facts["epoch"]), int(facts["replaced_images"]))
+
+
 def evaluate(
-    settings: Settings, index: pd.DataFrame, extract: Extractor, accelerator: Accelerator, epoch: int
+    settings: Settings,
+    index: pd.DataFrame,
+    extract: Extractor,
+    accelerator: Accelerator,
+    tested: Tested,
 ) -> pd.DataFrame:
     """Results of every trial of the data set's protocol, in per cent; one row each, the same on every rank."""
     trials = build_trials(settings, index)
     rows = np.unique(np.concatenate([part for trial in trials for part in (trial.query, trial.gallery)]))
     features = extract_features(extract, index, rows, settings, accelerator)
-    run = describe_run(settings, epoch)
+    run = describe_run(settings, tested)
     return pd.DataFrame([run | judge(trial, index, features, settings) for trial in trials])
 
 
@@ -63,7 +88,7 @@ def judge(trial: protocols.Trial, index: pd.DataFrame, features, settings: Setti
     return trial.fields | counts | ranks | {"mAP": 100 * scores.mAP, "mINP": 100 * scores.mINP}
 
 
-def describe_run(settings: Settings, epoch: int) -> dict:
+def describe_run(settings: Settings, tested: Tested) -> dict:
     """The columns of a results row that say what was judged, and how."""
     network = settings.evaluation.extractor == "network"
     return {
@@ -76,9 +101,10 @@ def describe_run(settings: Settings, epoch: int) -> dict:
         "flip": settings.evaluation.flip,
         "re_ranking": "none",
         "selection": "last",
-        "epoch": epoch if network else 0,
+        "epoch": tested.epoch if network else 0,
+        "replaced_images": tested.replaced_images if network else 0,
         "seed": settings.seed,
-        "config": config_hash(settings),
+        "config": tested.config,
         "code_version": code_version(),
     }
 
@@ -93,14 +119,23 @@ def choose_extractor(settings: Settings, network: ReIDNetwork | None, accelerato
 def restore_network(settings: Settings, index: pd.DataFrame, kept: Settings | None) -> ReIDNetwork:
     """The network of the run `kept`, or without one that which training would start with.
 
-    Either has a class for each training identity.
+    Either has a class for each training identity. ValueError where the stored weights aren't those of such a network.
     """
-    trained = kept or settings
-    table = build_table(trained, index if trained.data == settings.data else build_index(trained.data))
-    network = build_network(settings, len(table.identities), weights=kept is None)
-    if kept:
-        load_weights(network, weights_path(run_path(kept)))
+    if kept is None:
+        return build_network(settings, len(build_table(settings, index).identities))
+    file = weights_path(run_path(kept))
+    network = build_network(settings, stored_identities(file), weights=False)
+    load_weights(network, file)
     return network
+
+
+def stored_identities(file: Path) -> int:
+    """The number of identities a network was trained on: the data set may have others by now."""
+    try:
+        with safe_open(file, framework="pt") as weights:
+            return weights.get_slice("classifier.weight").get_shape()[0]
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{file}: not the weights of a trained network: {error}") from None
 
 
 def prepare_evaluation(words: list[str]) -> tuple[Settings, Settings | None]:
@@ -116,31 +151,9 @@ def prepare_evaluation(words: list[str]) -> tuple[Settings, Settings | None]:
     kept = settings_of(folder)
     settings = load_config([str(folder / "config.yaml"), *words[1:]])
     settings.name, settings.output = kept.name, kept.output
-    refuse_leak(settings, kept)
+    if settings.data.dataset == kept.data.dataset:
+        refuse_trained_split(settings.data, kept.data)
     return settings, kept
-
-
-def refuse_trained_split(data: DataSettings, trained: DataSettings) -> None:
-    """ValueError where a split is both trained on and tested on."""
-    if data.test_split in trained.train_splits:
-        raise ValueError(
-            f"data.test_split: {data.test_split} was trained on (data.train_splits={trained.train_splits}); its "
-            f"figures would say nothing"
-        )
-
-
-def refuse_leak(settings: Settings, kept: Settings) -> None:
-    """ValueError where the run was trained on identities that another split would test."""
-    if settings.data.dataset != kept.data.dataset:
-        return
-    for name in SPLITTING:
-        asked, trained = getattr(settings.data, name), getattr(kept.data, name)
-        if asked != trained:
-            raise ValueError(
-                f"data.{name}: the run was trained with {trained!r}; evaluating it with {asked!r} would test "
-                f"identities it was trained on"
-            )
-    refuse_trained_split(settings.data, kept.data)
 
 
 def finish(settings: Settings, rows: pd.DataFrame, accelerator: Accelerator) -> None:
@@ -160,12 +173,14 @@ def main(argv: list[str] | None = None) -> None:
     accelerator = create_accelerator(settings, settings.output)
     set_seed(settings.seed)
     index = build_index(settings.data)
+    if kept:
+        refuse_leak(settings, kept, run_path(kept), index)
     network = None
     if settings.evaluation.extractor == "network":
         network = restore_network(settings, index, kept).to(accelerator.device)
     extract = choose_extractor(settings, network, accelerator)
-    epoch = settings.train.epochs if kept else 0
-    finish(settings, evaluate(settings, index, extract, accelerator, epoch), accelerator)
+    tested = Tested.load(weights_path(run_path(kept))) if kept else Tested(config_hash(settings))
+    finish(settings, evaluate(settings, index, extract, accelerator, tested), accelerator)
     accelerator.end_training()
 
 

@@ -12,6 +12,7 @@ from accelerate import Accelerator
 from pipeline.batch import Modality
 from pipeline.loader import evaluation_batches
 from pipeline.models.reid import ReIDNetwork
+from pipeline.pictures import open_pictures
 from pipeline.settings import Settings
 
 # (images (b, 3, H, W), modality) -> features (b, D) float32
@@ -47,12 +48,13 @@ def extract_features(
 
     Every rank fills its own rows and the sum over the ranks joins them, so no padding or duplicate can change a row.
     """
+    pictures = open_pictures(settings.data.root, index)
     mine = rows[accelerator.process_index :: accelerator.num_processes]
     table = None
     for modality in (Modality.VISIBLE, Modality.INFRARED):
         own = mine[(index["modality"].to_numpy()[mine] == int(modality))]
         done = 0
-        for images in evaluation_batches(index["path"].to_numpy()[own], modality, settings, accelerator.device):
+        for images in evaluation_batches(pictures, own, modality, settings, accelerator.device):
             features = extract(images, modality)
             if table is None:
                 table = features.new_zeros((len(index), features.shape[1]))

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import os
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pandas as pd
 import torch
 
-from dali_ops.check import first_undecodable
-from dali_ops.decode import path_bytes
 from dali_ops.derive import DERIVATIONS
 from dali_ops.eval_graph import evaluation_pipeline
 from dali_ops.torch_output import next_images
 from dali_ops.train_graph import View, training_pipeline
 from pipeline.batch import Batch, Modality
+from pipeline.pictures import Pictures, open_pictures, undecodable
+from pipeline.replacement import Replacements
 from pipeline.sampling import Derivations, Plan, TrainingTable, plan_batch
 from pipeline.settings import LoaderSettings, Settings
 from pipeline.text import nearest
+
+log = logging.getLogger("pipeline")
 
 LEARNED = "learned"  # the derivation that the network makes itself; its rows leave the loader as the recorded image
 
@@ -62,22 +64,55 @@ def training_batches(
 ) -> Iterator[Batch]:
     """This rank's share of the global batches number `start`, `start` + 1, ... without end.
 
-    A picture that can't be read or decoded raises ValueError with its path.
+    `index` is that of `settings.data.root`. A picture that can't be read or decoded raises ValueError with its path,
+    or another takes its place, as `loader.on_bad_image` says.
     """
     views, derivations = views_in_use(settings)
+    pictures, replacements = open_pictures(settings.data.root, index), Replacements(table)
     image_type = getattr(torch, settings.loader.image_type)  # DALI writes no bfloat16: that one is converted
+    columns = {name: index[name].to_numpy(np.int64) for name in ("identity", "camera")}
+
+    def plan_of(number: int) -> Plan:
+        drawn = plan_batch(table, derivations, settings.batch, settings.augment, settings.seed, number, rank, ranks)
+        return replacements.apply(drawn)
+
+    number = start
+    while True:
+        try:
+            for plan, images in planned_images(plan_of, number, pictures, views, settings, device, ranks):
+                yield assemble(plan, list(derivations), images.to(image_type), columns, device)
+                number += 1
+        except DecodingFailed as failure:
+            meet_bad_images(failure, pictures, replacements, settings.loader)
+
+
+class DecodingFailed(Exception):
+    """DALI could not decode a picture of a batch; its own error is the cause."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+
+
+def planned_images(
+    plan_of: Callable[[int], Plan],
+    first: int,
+    pictures: Pictures,
+    views: Sequence[View],
+    settings: Settings,
+    device: torch.device,
+    ranks: int,
+) -> Iterator[tuple[Plan, torch.Tensor]]:
+    """Plan and images of batch `first` and all after it. DecodingFailed ends it: DALI promises nothing afterwards."""
     plans: dict[int, Plan] = {}  # made ahead by the pipeline, used when the batch comes out
 
     def source(iteration: int) -> tuple:
-        number = start + iteration
-        plan = plan_batch(table, derivations, settings.batch, settings.augment, settings.seed, number, rank, ranks)
-        plans[number] = plan
-        return (*([path_bytes(path) for path in paths[plan.rows[base]]] for base in table.rows), plan.parameters)
+        plan = plans[first + iteration] = plan_of(first + iteration)
+        return (*(pictures.feed(rows) for rows in plan.rows.values()), plan.parameters)
 
-    paths = index["path"].to_numpy()
     pipeline = training_pipeline(
         source,
         batch_size=settings.batch.ids_per_batch * settings.batch.images_per_modality // ranks,
+        encoded=pictures.encoded,
         views=views,
         height=settings.augment.height,
         width=settings.augment.width,
@@ -86,14 +121,31 @@ def training_batches(
         half=settings.loader.image_type == "float16",
         **place(settings.loader, device),
     )
-    columns = {name: index[name].to_numpy(np.int64) for name in ("identity", "camera")}
-    for number in itertools.count(start):
+    for number in itertools.count(first):
         try:
-            images = next_images(pipeline).to(image_type)
+            images = next_images(pipeline)
         except RuntimeError as error:
-            plan = plans[number]
-            refuse_undecodable({base: paths[plan.rows[base]] for base in plan.rows}, error)
-        yield assemble(plans.pop(number), list(derivations), images, columns, device)
+            raise DecodingFailed(plans[number]) from error
+        yield plans.pop(number), images
+
+
+def meet_bad_images(
+    failure: DecodingFailed, pictures: Pictures, replacements: Replacements, loader: LoaderSettings
+) -> None:
+    """Finds the bad pictures of a batch and has them replaced.
+
+    ValueError naming the first where they aren't to be replaced; DALI's own error where all can be decoded.
+    """
+    rows = failure.plan.rows
+    found = [bad for base in rows for bad in undecodable(pictures, rows[base], base.key)]
+    if not found:
+        raise failure.__cause__
+    for row, reason in found:
+        message = f"{pictures.path(row)}: cannot be read as a picture: {reason}"
+        if loader.on_bad_image == "error":
+            raise ValueError(f"{message} (loader.on_bad_image=replace goes on without it)") from failure.__cause__
+        replacements.bad.add(row)
+        log.error(f"{message}; others of its identity take its place")
 
 
 def assemble(
@@ -117,35 +169,42 @@ def assemble(
         camera=on_device(columns["camera"][rows]),
         modality=tuple(modality.tolist()),
         index=on_device(rows),
+        replaced=plan.replaced,
     )
 
 
 def evaluation_batches(
-    paths: Sequence[str], modality: Modality, settings: Settings, device: torch.device
+    pictures: Pictures, rows: np.ndarray, modality: Modality, settings: Settings, device: torch.device
 ) -> Iterator[torch.Tensor]:
-    """Images (b, 3, H, W) of recorded pictures of one modality, in their order, `evaluation.batch` at a time."""
+    """Images (b, 3, H, W) of rows of the index, recorded in one modality, in their order, `evaluation.batch` at a time.
+
+    A picture that can't be read or decoded raises ValueError with its path: no other may stand in for it in a test.
+    """
     step = settings.evaluation.batch
     image_type = getattr(torch, settings.loader.image_type)
 
     def source(iteration: int) -> list[np.ndarray]:
-        if iteration * step >= len(paths):
+        if iteration * step >= len(rows):
             raise StopIteration
-        return [path_bytes(path) for path in paths[iteration * step : (iteration + 1) * step]]
+        return pictures.feed(rows[iteration * step : (iteration + 1) * step])
 
     pipeline = evaluation_pipeline(
         source,
         batch_size=step,
+        encoded=pictures.encoded,
         family=modality.key,
         height=settings.augment.height,
         width=settings.augment.width,
         half=settings.loader.image_type == "float16",
         **place(settings.loader, device),
     )
-    for begin in range(0, len(paths), step):
+    for begin in range(0, len(rows), step):
         try:
             images = next_images(pipeline).to(image_type)
         except RuntimeError as error:
-            refuse_undecodable({modality: paths[begin : begin + step]}, error)
+            for row, reason in undecodable(pictures, rows[begin : begin + step], modality.key):
+                raise ValueError(f"{pictures.path(row)}: cannot be read as a picture: {reason}") from error
+            raise
         yield images
 
 
@@ -166,13 +225,3 @@ def place(loader: LoaderSettings, device: torch.device) -> dict:
 def usable_cores() -> int:
     """Cores this process may use, divided among the ranks of its node."""
     return max(1, len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
-
-
-def refuse_undecodable(paths: dict[Modality, Sequence[str]], error: RuntimeError) -> None:
-    """Turns DALI's error, which has a place in a batch, into one that names the file; DALI's own where all decode."""
-    for modality, files in paths.items():
-        found = first_undecodable(list(files), modality.key)
-        if found is not None:
-            path, reason = found
-            raise ValueError(f"{Path(path)}: cannot be read as a picture: {reason}") from error
-    raise error

@@ -1,5 +1,5 @@
 """The folder of a run: `config.yaml`, `env.json`, `log.txt`, `metrics.csv`, `checkpoints/`, `model.safetensors`,
-`results.csv`. What is written when, and what a second start finds."""
+`results.csv`, and `split.csv` for a user's own data. What is written when, and what a second start finds."""
 
 from __future__ import annotations
 
@@ -19,36 +19,47 @@ import torch
 from pipeline import __version__
 from pipeline.checkpoint import checkpoints
 from pipeline.config import decides_weights, describe, load_config, to_yaml
+from pipeline.datasets.manifest import write_splits
 from pipeline.files import write_atomically
 from pipeline.settings import Settings
+from pipeline.trained_identities import refuse_other_identities, split_path
 
 PACKAGES = ("torch", "torchvision", "timm", "accelerate", "nvidia-dali-cuda130", "pandas", "numpy", "omegaconf")
+
+DRAWN_SPLIT = ("data.test_fraction", "data.split_seed", "data.split_file")  # split.csv says what came of them
 
 
 def run_path(settings: Settings) -> Path:
     return Path(settings.output) / str(settings.name)
 
 
-def open_run(settings: Settings) -> Path:
+def open_run(settings: Settings, split_of: dict[str, str] | None = None) -> Path:
     """Makes the run folder or checks that it belongs to these settings. Called by one rank.
 
-    Raises ValueError naming the first setting that differs, or where `train.resume=never` and there are checkpoints.
+    `split_of`: the data set's `named_splits`. Raises ValueError naming the first setting that differs or the first
+    identity that is trained on in one of the two only, or where `train.resume=never` and there are checkpoints.
     """
     folder = run_path(settings)
     kept = folder / "config.yaml"
+    begun = bool(checkpoints(folder / "checkpoints")) or is_finished(folder)
     if kept.exists():
         refuse_other_settings(settings, load_config([str(kept)]), folder)
-        if settings.train.resume == "never" and (checkpoints(folder / "checkpoints") or is_finished(folder)):
+        if settings.train.resume == "never" and begun:
             raise ValueError(f"{folder}: holds a run already and train.resume is never; choose another name=")
+    if split_path(folder).exists():
+        refuse_other_identities(settings, split_of or {}, split_path(folder))
     folder.mkdir(parents=True, exist_ok=True)
+    if split_of and not begun:  # later it would say who is there now, not who was trained on
+        write_splits(split_of, split_path(folder))
     write_atomically(kept, to_yaml(settings))
     write_atomically(folder / "env.json", json.dumps(environment(), indent=2) + "\n")
     return folder
 
 
 def refuse_other_settings(settings: Settings, kept: Settings, folder: Path) -> None:
+    by_name = DRAWN_SPLIT if split_path(folder).exists() else ()
     for (name, value, _), (_, before, _) in zip(describe(settings), describe(kept), strict=True):
-        if value != before and decides_weights(name):
+        if value != before and decides_weights(name) and name not in by_name:
             raise ValueError(
                 f"{folder}: belongs to a run with {name}={json.dumps(before)}; found {json.dumps(value)}. "
                 f"Choose another name= or take the folder away"

@@ -57,11 +57,13 @@ class Plan:
     rows       recorded modality -> (n,) int64 rows of the index
     labels     (n,) int64
     parameters (n, views, WIDTH) float32, columns as in dali_ops.parameters
+    replaced   number of rows that stand in for one that can't be decoded (`pipeline.replacement`)
     """
 
     rows: dict[Modality, np.ndarray]
     labels: np.ndarray
     parameters: np.ndarray
+    replaced: int = 0
 
 
 def training_table(index: pd.DataFrame, batch: BatchSettings) -> TrainingTable:

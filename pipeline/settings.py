@@ -30,7 +30,7 @@ def key(default: Any, meaning: str, *, least: float | None = None, most: float |
 @dataclass
 class DataSettings:
     dataset: Literal["sysu", "regdb", "llcm", "folder"] = key("sysu", "layout of the folder `root`")
-    root: str = key("data/sysu", "folder of the data set")
+    root: str = key("data/sysu", "folder of the data set, or of its packs (python -m pipeline.prepare --pack)")
     trial: int = key(1, "RegDB: which of its ten splits (1-10) is trained on and tested on", least=1, most=10)
     train_splits: list[str] = key(
         ["train", "val"], "splits trained on, those that exist (SYSU-MM01: also [train])", among=("train", "val")
@@ -38,7 +38,9 @@ class DataSettings:
     test_split: Literal["test", "val"] = key("test", "split evaluated on; val exists in SYSU-MM01 only")
     test_fraction: float = key(0.5, "folder: share of the identities kept for testing, 0-1", least=0, most=1)
     split_seed: int = key(0, "folder: seed of that division", least=0)
-    split_file: str | None = key(None, "folder: CSV with the columns identity,split instead of a drawn division")
+    split_file: str | None = key(
+        None, "folder: CSV with the columns identity,split, e.g. a run's split.csv; null: the manifest's, or drawn"
+    )
 
 
 @dataclass
@@ -83,6 +85,11 @@ class LoaderSettings:
     )
     threads: int | None = key(None, "CPU threads of a rank's loader; null: the cores it may use", least=1)
     prefetch: int = key(2, "batches prepared ahead", least=1)
+    on_bad_image: Literal["error", "replace"] = key(
+        "error",
+        "a training image that can't be decoded stops the run (error), or another of the same identity and modality "
+        "takes its place and is counted (replace)",
+    )
 
 
 @dataclass

@@ -15,17 +15,19 @@ from accelerate.utils import set_seed
 from timm.utils import ModelEmaV3
 
 from pipeline.build import build_index, build_loss, build_network, build_table, training_rows
-from pipeline.checkpoint import load_newest, save_weights
-from pipeline.config import describe, load_config
+from pipeline.checkpoint import load_newest
+from pipeline.config import config_hash, describe, load_config
 from pipeline.distributed import create_accelerator
 from pipeline.entry import one_line_errors
-from pipeline.evaluate import choose_extractor, evaluate, finish, refuse_trained_split
+from pipeline.evaluate import Tested, choose_extractor, evaluate, finish
 from pipeline.loader import training_batches
 from pipeline.optimization import create_optimizer
+from pipeline.replacement import ReplacedCount
 from pipeline.results import format_summary, read_rows, summarise
 from pipeline.run_folder import is_finished, open_run, run_path, start_log, weights_path
 from pipeline.sampling import TrainingTable, steps_in_epoch
 from pipeline.settings import Settings
+from pipeline.trained_identities import named_splits, refuse_trained_split
 from pipeline.trainer import Training, train
 
 
@@ -45,6 +47,8 @@ def prepare_training(
     network, optimizer = accelerator.prepare(network, optimizer)
     if average is not None:
         accelerator.register_for_checkpointing(average)
+    replaced = ReplacedCount()
+    accelerator.register_for_checkpointing(replaced)
     folder = run_path(settings)
     step = load_newest(accelerator, folder / "checkpoints")
     accumulate = settings.train.accumulate
@@ -60,7 +64,17 @@ def prepare_training(
     steps_per_epoch = settings.train.steps_per_epoch or -(-steps_in_epoch(table, settings.batch) // accumulate)
     loss = build_loss(settings)
     return Training(
-        settings, accelerator, network, optimizer, loss, batches, steps_per_epoch, folder, step=step, average=average
+        settings,
+        accelerator,
+        network,
+        optimizer,
+        loss,
+        batches,
+        steps_per_epoch,
+        folder,
+        step=step,
+        average=average,
+        replaced=replaced,
     )
 
 
@@ -86,7 +100,7 @@ def main(argv: list[str] | None = None) -> None:
     table = build_table(settings, index)
     with accelerator.main_process_first():  # a refusal ends the first rank before the others go on
         if accelerator.is_main_process:
-            open_run(settings)
+            open_run(settings, named_splits(index))
     log = start_log(folder if accelerator.is_main_process else None)
     if is_finished(folder):
         log.info(f"{folder}: is finished; `python -m pipeline.evaluate {folder}` evaluates it again")
@@ -99,10 +113,12 @@ def main(argv: list[str] | None = None) -> None:
     announce(training, table, recorded - len(table.identities), log)
     if train(training):
         extract = choose_extractor(settings, training.tested_network, accelerator)
-        finish(settings, evaluate(settings, index, extract, accelerator, settings.train.epochs), accelerator)
+        replaced = training.replaced.count
+        tested = Tested(config_hash(settings), settings.train.epochs, replaced)
+        finish(settings, evaluate(settings, index, extract, accelerator, tested), accelerator)
         if accelerator.is_main_process:
-            save_weights(training.tested_network, weights_path(folder))
-            log.info(f"{folder}: finished")
+            tested.save(training.tested_network, weights_path(folder))
+            log.info(f"{folder}: finished" + (f"; {replaced} images were replaced in all" if replaced else ""))
     accelerator.wait_for_everyone()
     accelerator.end_training()
 

@@ -22,6 +22,7 @@ from pipeline.checkpoint import save_checkpoint
 from pipeline.distributed import gather_rows, mean_over_ranks
 from pipeline.losses.total import TotalLoss
 from pipeline.optimization import learning_rate_factor, set_learning_rate
+from pipeline.replacement import ReplacedCount
 from pipeline.run_folder import MetricsFile
 from pipeline.settings import Settings
 
@@ -42,6 +43,7 @@ class Training:
     folder: Path
     step: int = 0
     average: ModelEmaV3 | None = None
+    replaced: ReplacedCount = field(default_factory=ReplacedCount)
 
     @property
     def steps(self) -> int:
@@ -53,21 +55,35 @@ class Training:
 
 
 @dataclass
+class Step:
+    """What happened in one optimiser step: mean parts of the loss; rows seen and recorded images replaced, of all
+    ranks; seconds this rank waited for data; whether the training was asked to stop."""
+
+    parts: dict[str, float]
+    images: int
+    replaced: int
+    waiting: float
+    stop: bool
+
+
+@dataclass
 class Interval:
     """Sums over some steps, for a row of metrics.csv or the line of an epoch."""
 
     parts: dict[str, float] = field(default_factory=dict)
     steps: int = 0
     images: int = 0
+    replaced: int = 0
     waiting: float = 0.0
     begin: float = field(default_factory=time.perf_counter)
 
-    def add(self, parts: dict[str, float], images: int, waiting: float) -> None:
-        for name, value in parts.items():
+    def add(self, step: Step) -> None:
+        for name, value in step.parts.items():
             self.parts[name] = self.parts.get(name, 0.0) + value
         self.steps += 1
-        self.images += images
-        self.waiting += waiting
+        self.images += step.images
+        self.replaced += step.replaced
+        self.waiting += step.waiting
 
     def means(self) -> dict[str, float]:
         """Mean of every part of the loss; rows a second of all ranks; share of the time spent waiting for data."""
@@ -96,52 +112,53 @@ def train(training: Training) -> bool:
     set_training_mode(training)
     with bar, contextlib.closing(training.batches):
         while training.step < training.steps:
-            parts, images, waiting, stop = train_step(training)
+            done = train_step(training)
             training.step += 1
+            training.replaced.count += done.replaced
             bar.update()
             for sums in (interval, epoch_interval):
-                sums.add(parts, images, waiting)
+                sums.add(done)
             if main and (training.step % settings.train.log_steps == 0 or training.step == training.steps):
                 record(training, metrics, interval)
                 interval = Interval()
             if main and training.step % training.steps_per_epoch == 0:
                 log.info(epoch_line(training, epoch_interval))
                 epoch_interval = Interval()
-            if training.step % every == 0 or training.step == training.steps or stop:
+            if training.step % every == 0 or training.step == training.steps or done.stop:
                 checkpoint(training)
-            if stop:
+            if done.stop:
                 log.info(f"asked to stop: checkpoint written after step {training.step}")
                 return training.step == training.steps
     return True
 
 
-def train_step(training: Training) -> tuple[dict[str, float], int, float, bool]:
-    """One optimiser step; returns the mean parts of the loss, rows seen, seconds waited for data, whether to stop."""
+def train_step(training: Training) -> Step:
     settings, accelerator = training.settings, training.accelerator
     factor = learning_rate_factor(training.step / training.steps_per_epoch, settings.train.epochs, settings.optimizer)
     set_learning_rate(training.optimizer, factor)
     sums: dict[str, torch.Tensor] = {}
-    images, waiting = 0, 0.0
+    images, replaced, waiting = 0, 0, 0.0
     accumulate = settings.train.accumulate
     for number in range(accumulate):
         begin = time.perf_counter()
         batch = next(training.batches)
         waiting += time.perf_counter() - begin
         images += len(batch) * accelerator.num_processes
+        replaced += batch.replaced
         last = number == accumulate - 1
         with contextlib.nullcontext() if last else accelerator.no_sync(training.network):
             parts = loss_of(training, batch)
             accelerator.backward(parts["loss"] / accumulate)
         for name, value in parts.items():
             sums[name] = sums.get(name, 0) + value.detach() / accumulate
-    values, stop = agree(training, sums)
+    parts, replaced, stop = agree(training, sums, replaced)
     if settings.optimizer.clip is not None:
         accelerator.clip_grad_norm_(training.network.parameters(), settings.optimizer.clip)
     training.optimizer.step()
     training.optimizer.zero_grad(set_to_none=True)
     if training.average is not None:
         training.average.update(accelerator.unwrap_model(training.network), training.step)
-    return values, images, waiting, stop
+    return Step(parts, images, replaced, waiting, stop)
 
 
 def loss_of(training: Training, batch: Batch) -> dict[str, torch.Tensor]:
@@ -160,12 +177,12 @@ def loss_of(training: Training, batch: Batch) -> dict[str, torch.Tensor]:
     )
 
 
-def agree(training: Training, parts: dict[str, torch.Tensor]) -> tuple[dict[str, float], bool]:
-    """Means over the ranks of the parts of the loss, and whether any rank was asked to stop: one exchange a step."""
+def agree(training: Training, parts: dict[str, torch.Tensor], replaced: int) -> tuple[dict[str, float], int, bool]:
+    """Of all ranks: mean parts of the loss, images replaced, whether any was asked to stop. One exchange a step."""
     stop_file = os.environ.get("STOP_FILE")
     asked = training.accelerator.is_main_process and stop_file is not None and os.path.exists(stop_file)
-    stacked = torch.stack([*parts.values(), torch.full_like(parts["loss"], float(asked))]).float()
-    *values, stop = mean_over_ranks(stacked).tolist()
+    counts = [torch.full_like(parts["loss"], float(count)) for count in (replaced, asked)]
+    *values, replaced, stop = mean_over_ranks(torch.stack([*parts.values(), *counts]).float()).tolist()
     means = dict(zip(parts, values, strict=True))
     if not all(math.isfinite(value) for value in values):
         shown = ", ".join(f"{name} {value:g}" for name, value in means.items())
@@ -173,7 +190,7 @@ def agree(training: Training, parts: dict[str, torch.Tensor]) -> tuple[dict[str,
             f"the loss of step {training.step} is not finite ({shown}); the newest checkpoint in "
             f"{training.folder / 'checkpoints'} is intact. Lower optimizer.lr, set optimizer.clip or use fp32"
         )
-    return means, stop > 0
+    return means, round(replaced * training.accelerator.num_processes), stop > 0
 
 
 def set_training_mode(training: Training) -> None:
@@ -201,9 +218,9 @@ def record(training: Training, metrics: MetricsFile, interval: Interval) -> None
         "epoch": training.step / training.steps_per_epoch,
         "lr": training.optimizer.param_groups[-1]["lr"],
     }
-    means = interval.means()
-    metrics.append(position | means)
-    training.accelerator.log(position | means, step=training.step)
+    row = position | interval.means() | {"replaced_images": interval.replaced}
+    metrics.append(row)
+    training.accelerator.log(row, step=training.step)
 
 
 def epoch_line(training: Training, interval: Interval) -> str:
@@ -215,4 +232,5 @@ def epoch_line(training: Training, interval: Interval) -> str:
     return (
         f"epoch {epoch}/{training.settings.train.epochs} step {training.step}: {groups} lr {lr:.2e} "
         f"{speed:.0f} images/s, {waiting:.1%} waiting for data"
+        + (f", {interval.replaced} images replaced" if interval.replaced else "")
     )

@@ -8,6 +8,7 @@ from pipeline.build import build_index, build_network
 from pipeline.config import load_config
 from pipeline.features import extract_features, network_extractor, pixels_extractor
 from pipeline.loader import evaluation_batches
+from pipeline.pictures import FolderPictures
 
 
 @pytest.fixture(scope="module")
@@ -35,9 +36,10 @@ def test_a_row_of_the_table_is_the_feature_of_that_image_alone(index, settings, 
     table = extract_features(network_extractor(network, settings, accelerator), index, rows, settings, accelerator)
     assert table.shape[0] == len(index)
     network.eval()
+    pictures = FolderPictures(index)
     for row in rows[:5]:
         modality = Modality(index["modality"][row])
-        image = next(evaluation_batches([index["path"][row]], modality, settings, torch.device("cpu")))
+        image = next(evaluation_batches(pictures, np.array([row]), modality, settings, torch.device("cpu")))
         with torch.inference_mode():
             expected = getattr(network(image, [modality]), feature)[0]
             if flip:

@@ -1,5 +1,7 @@
 import itertools
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +11,9 @@ from PIL import Image
 from pipeline.batch import Modality
 from pipeline.build import build_index, training_rows
 from pipeline.config import load_config
+from pipeline.datasets.pack import Description, write_packs
 from pipeline.loader import derivation_names, evaluation_batches, training_batches, views_in_use
+from pipeline.pictures import FolderPictures, open_pictures
 from pipeline.sampling import plan_batch, training_table
 
 CPU = torch.device("cpu")
@@ -28,6 +32,10 @@ def index(settings):
 def take(count, index, settings, **options):
     table = training_table(training_rows(index, settings.data), settings.batch)
     return list(itertools.islice(training_batches(index, table, settings, CPU, **options), count))
+
+
+def visible_rows(index):
+    return np.flatnonzero(index["modality"] == int(Modality.VISIBLE))
 
 
 def assert_same(first, second):
@@ -95,8 +103,10 @@ def test_shorter_types_are_the_rounded_images(index, settings, image_type):
     dtype = getattr(torch, image_type)
     assert found.images.dtype == dtype
     torch.testing.assert_close(found.images.float(), expected.images, rtol=torch.finfo(dtype).eps, atol=2e-3)
-    paths = index["path"][index["modality"] == int(Modality.VISIBLE)].to_numpy()[:2]
-    assert next(evaluation_batches(paths, Modality.VISIBLE, short, CPU)).dtype == dtype
+    assert (
+        next(evaluation_batches(FolderPictures(index), visible_rows(index)[:2], Modality.VISIBLE, short, CPU)).dtype
+        == dtype
+    )
 
 
 def test_a_batch_that_was_kept_stays_as_it_was(index, settings):
@@ -115,23 +125,93 @@ def test_a_bad_picture_is_named(tmp_path, index, settings, content):
     with pytest.raises(ValueError, match="bad.jpg: cannot be read as a picture"):
         take(1, damaged, settings)
     with pytest.raises(ValueError, match="bad.jpg: cannot be read as a picture"):
-        list(evaluation_batches(damaged["path"].to_numpy(), Modality.VISIBLE, settings, CPU))
+        list(evaluation_batches(FolderPictures(damaged), visible_rows(index), Modality.VISIBLE, settings, CPU))
+
+
+@pytest.fixture()
+def packed(people, index, tmp_path):
+    rows = index["split"].value_counts(sort=False).to_dict()
+    splitting = {"test_fraction": 0.5, "split_seed": 0, "split_file": None}
+    write_packs(tmp_path / "packs", index, Description("folder", splitting, str(people), False, rows))
+    return tmp_path / "packs"
+
+
+def at(root, settings, **loader):
+    return replace(settings, data=replace(settings.data, root=str(root)), loader=replace(settings.loader, **loader))
+
+
+def test_batches_from_a_pack_are_those_from_the_folder(packed, index, settings):
+    from_pack = at(packed, settings)
+    packed_index = build_index(from_pack.data)
+    for one, other in zip(take(3, index, settings, start=1), take(3, packed_index, from_pack, start=1), strict=True):
+        assert_same(one, other)
+    rows, pictures = visible_rows(index)[:5], open_pictures(packed, packed_index)
+    (one,) = evaluation_batches(FolderPictures(index), rows, Modality.VISIBLE, settings, CPU)
+    (other,) = evaluation_batches(pictures, rows, Modality.VISIBLE, from_pack, CPU)
+    torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+def test_a_damaged_pack_stops_the_training_with_the_picture(packed, index, settings):
+    content = bytearray((packed / "train.arrow").read_bytes())
+    for path in index["path"][index["split"] == "train"]:
+        content[content.index(Path(path).read_bytes()) + 50] ^= 255
+    (packed / "train.arrow").write_bytes(content)
+    damaged = at(packed, settings, on_bad_image="replace")  # which is for pictures, not for packs
+    with pytest.raises(ValueError, match=r"train.arrow/(visible|infrared)/.*: the pack is damaged there"):
+        take(1, build_index(damaged.data), damaged)
+
+
+@pytest.fixture()
+def damaged(people, index, tmp_path):
+    """A copy with one bad training image in five, and their rows."""
+    root = shutil.copytree(people, tmp_path / "damaged")
+    rows = np.flatnonzero(index["split"] == "train")[::5]
+    for number, row in enumerate(rows):
+        path = root / Path(index["path"][row]).relative_to(people)
+        path.write_bytes([b"", b"text", path.read_bytes()[:900], path.read_bytes()[:30]][number % 4])
+    return root, rows
+
+
+def test_bad_images_are_replaced_by_others_of_their_identity_and_counted(damaged, index, settings):
+    root, bad = damaged
+    tolerant = at(root, settings, on_bad_image="replace")
+    batches = take(6, build_index(tolerant.data), tolerant)
+    for batch, whole in zip(batches, take(6, index, settings), strict=True):
+        changed = np.isin(whole.index, bad)
+        assert not np.isin(batch.index, bad).any()
+        np.testing.assert_array_equal(batch.index[~changed], whole.index[~changed])
+        torch.testing.assert_close(batch.images[~changed], whole.images[~changed], rtol=0, atol=0)
+        for name in ("label", "identity"):
+            assert torch.equal(getattr(batch, name), getattr(whole, name))
+        np.testing.assert_array_equal(index["modality"][batch.index.numpy()], index["modality"][whole.index.numpy()])
+        assert batch.replaced == changed[: len(changed) // 2].sum()  # a derivative's image is its base's
+    assert sum(batch.replaced for batch in batches) > 3
+
+
+def test_resumed_batches_are_the_same_whenever_bad_images_are_met(damaged, index, settings):
+    root, _ = damaged
+    tolerant = at(root, settings, on_bad_image="replace")
+    there = build_index(tolerant.data)
+    whole = take(5, there, tolerant)
+    for one, other in zip(whole[3:], take(2, there, tolerant, start=3), strict=True):
+        assert_same(one, other)
+        assert one.replaced == other.replaced
 
 
 def test_evaluation_keeps_the_order_and_the_rest(index, settings):
-    paths = index["path"][index["modality"] == int(Modality.VISIBLE)].to_numpy()[:7]
+    pictures, rows = FolderPictures(index), visible_rows(index)[:7]
     few = replace(settings, evaluation=replace(settings.evaluation, batch=3))
-    batches = list(evaluation_batches(paths, Modality.VISIBLE, few, CPU))
+    batches = list(evaluation_batches(pictures, rows, Modality.VISIBLE, few, CPU))
     assert [len(batch) for batch in batches] == [3, 3, 1]
-    single = [next(evaluation_batches(paths[k : k + 1], Modality.VISIBLE, few, CPU)) for k in range(7)]
+    single = [next(evaluation_batches(pictures, rows[k : k + 1], Modality.VISIBLE, few, CPU)) for k in range(7)]
     torch.testing.assert_close(torch.cat(batches), torch.cat(single), rtol=0, atol=0)
 
 
-def test_wrong_words_are_refused(tiny):
+def test_wrong_words_are_refused(tiny, index):
     with pytest.raises(ValueError, match="derive.visible: expected one of .*; found 'gray'; the nearest is grey"):
         derivation_names(load_config([*tiny, "derive.visible=gray"]))
     with pytest.raises(ValueError, match="derive.infrared: .*found 'grey'"):
         derivation_names(load_config([*tiny, "derive.infrared=grey"]))
     with pytest.raises(ValueError, match="loader.decode: mixed decodes on a GPU"):
         mixed = load_config([*tiny, "loader.decode=mixed"])
-        next(evaluation_batches(["x.jpg"], Modality.VISIBLE, mixed, CPU))
+        next(evaluation_batches(FolderPictures(index), visible_rows(index), Modality.VISIBLE, mixed, CPU))

@@ -1,16 +1,10 @@
 import json
 import shutil
 
-import numpy as np
-import pandas as pd
 import pytest
 
 from pipeline import prepare
-from pipeline.batch import Modality
-from pipeline.config import load_config
-from pipeline.datasets.published import IDENTITIES, published_images
 from pipeline.datasets.synthetic import MARKER, generate
-from pipeline.datasets.sysu import VISIBLE_CAMERAS
 
 
 @pytest.fixture(scope="module")
@@ -37,10 +31,10 @@ def test_a_clean_set_is_usable_and_its_table_counts_every_picture(clean, tmp_pat
     assert "usable, 0 errors, 0 warnings" in printed and "expected" not in printed
     found = json.loads((tmp_path / "a.json").read_text())
     assert found["usable"] and found["problems"] == []
-    for row in found["counts"]:
-        assert row["expected"] is None
+    assert all(row["images_expected"] is None and row["identities_expected"] is None for row in found["counts"])
     pictures = sum(1 for _ in clean.glob("cam*/*/*.jpg"))
-    assert sum(row["images"] for row in found["counts"]) == pictures
+    assert sum(row["images"] for row in found["counts"] if row["camera"] != "all") == pictures
+    assert sum(row["images"] for row in found["counts"] if row["camera"] == "all") == pictures
 
 
 def test_every_bad_picture_is_named_and_makes_it_unusable(root, capsys):
@@ -73,41 +67,55 @@ def test_an_incomplete_copy_is_found_by_the_published_numbers_and_the_permutatio
     assert "camera 1: expected 4721 images; found" in printed
 
 
-def test_too_few_images_of_an_identity_are_counted(clean, capsys):
-    assert run("--dataset", "sysu", "--root", clean, "batch.images_per_modality=20") == 0
-    printed = capsys.readouterr().out
-    assert "training identities (first: " in printed and "expected 20 visible images or more" in printed
-
-
-def test_an_identity_in_two_splits_is_an_error():
-    settings = load_config([])
-    index = pd.DataFrame(
-        {"identity": [1, 1, 2, 2], "modality": [0, 1, 0, 1], "split": ["train", "test", "train", "train"]}
-    )
-    found = [str(problem) for problem in prepare.check_identities(index, settings) if problem.level == "error"]
-    assert found == ["error: identity 1: expected in one split; found in test and train"]
-
-
 def test_a_missing_folder_is_one_line(tmp_path, capsys):
     assert run("--dataset", "sysu", "--root", tmp_path / "none") == 2
     assert str(tmp_path / "none") in capsys.readouterr().err
 
 
-def test_the_published_numbers_are_those_of_the_true_shape(shared_folder):
-    shape = pd.read_csv(shared_folder / "protocols" / "sysu_shape.csv")
-    shape = shape[shape["split"] != "none"]
-    for (split, modality, camera), count in published_images("sysu").items():
-        assert shape[f"cam{camera}"][shape["split"] == split].sum() == count
-        assert (modality == Modality.VISIBLE) == (camera in VISIBLE_CAMERAS)
-    assert shape["split"].value_counts().to_dict() == IDENTITIES["sysu"]
-    rows = [
-        (row.id, camera, row.split)
-        for row in shape.itertuples()
-        for camera in range(1, 7)
-        for _ in range(getattr(row, f"cam{camera}"))
-    ]
-    index = pd.DataFrame(rows, columns=["identity", "camera", "split"])
-    index["modality"] = np.where(index["camera"].isin(VISIBLE_CAMERAS), 0, 1)
-    assert list(prepare.check_counts(index, load_config(["data.root=nowhere"]))) == []
-    fewer = list(prepare.check_counts(index[1:], load_config(["data.root=nowhere"])))
-    assert [str(problem) for problem in fewer] == ["warning: train, camera 1: expected 4721 images; found 4720"]
+def test_a_usable_set_is_packed_and_trains_from_there(root, tmp_path, capsys):
+    packs = tmp_path / "packs"
+    assert run("--dataset", "sysu", "--root", root, "--pack", packs) == 0
+    assert f"{packs}: packed " in capsys.readouterr().out
+    assert {file.name for file in packs.iterdir()} == {"train.arrow", "val.arrow", "test.arrow", "rand_perm_cam.mat"}
+    shutil.rmtree(root)
+    assert run("--dataset", "sysu", "--root", packs, "--strict", "evaluation.gallery_rule=official") == 0
+    assert "usable, 0 errors, 0 warnings" in capsys.readouterr().out
+    assert run("--dataset", "sysu", "--root", packs, "--pack", tmp_path / "again") == 2
+    assert "is packed already" in capsys.readouterr().err
+
+
+def test_an_unusable_set_is_not_packed_unless_training_replaces_what_is_bad(root, tmp_path, capsys):
+    train = (root / "exp" / "train_id.txt").read_text().split(",")[0]
+    bad = next((root / "cam4" / f"{int(train):04d}").iterdir())
+    bad.write_bytes(b"text")
+    assert run("--dataset", "sysu", "--root", root, "--pack", tmp_path / "packs") == 1
+    assert f"{tmp_path / 'packs'}: not packed" in capsys.readouterr().out and not (tmp_path / "packs").exists()
+    assert run("--dataset", "sysu", "--root", root, "--pack", tmp_path / "packs", "loader.on_bad_image=replace") == 0
+    assert f"warning: {bad}: expected a picture" in capsys.readouterr().out
+    assert run("--dataset", "sysu", "--root", tmp_path / "packs") == 1
+    assert "train.arrow/cam4/" in capsys.readouterr().out
+
+
+def test_a_damaged_pack_is_named_picture_by_picture(root, tmp_path, capsys):
+    run("--dataset", "sysu", "--root", root, "--pack", tmp_path / "packs")
+    whole = (tmp_path / "packs" / "test.arrow").read_bytes()
+    test = int((root / "exp" / "test_id.txt").read_text().split(",")[0])
+    pictures = sorted(root.glob(f"cam*/{test:04d}/*.jpg"))[:3]
+    for picture in pictures:
+        place = whole.index(picture.read_bytes()) + 99
+        whole = whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :]
+    (tmp_path / "packs" / "test.arrow").write_bytes(whole)
+    capsys.readouterr()
+    assert run("--dataset", "sysu", "--root", tmp_path / "packs") == 1
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("error:")]
+    assert len(lines) == 3 and all("the pack is damaged there (checksum)" in line for line in lines)
+
+
+def test_many_problems_are_cut_short_on_the_terminal_and_all_in_the_file(root, tmp_path, capsys):
+    bad = sorted(root.glob("cam*/*/*.jpg"))[:60]
+    for path in bad:
+        path.write_bytes(b"")
+    assert run("--dataset", "sysu", "--root", root, "--json", tmp_path / "a.json") == 1
+    printed = capsys.readouterr().out
+    assert printed.count("the file is empty") == 40 and "error: 20 more; --json FILE lists them all" in printed
+    assert len(json.loads((tmp_path / "a.json").read_text())["problems"]) >= 60

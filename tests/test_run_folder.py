@@ -6,6 +6,7 @@ import pytest
 
 from pipeline.config import load_config
 from pipeline.run_folder import MetricsFile, code_version, open_run, settings_of
+from pipeline.trained_identities import named_splits
 
 
 @pytest.fixture()
@@ -36,6 +37,60 @@ def test_never_resuming_refuses_a_folder_with_checkpoints(words):
     (folder / "checkpoints" / "step-00000001").mkdir(parents=True)
     with pytest.raises(ValueError, match=r"train\.resume is never"):
         open_run(load_config([*words, "train.resume=never"]))
+
+
+def test_the_split_of_a_users_people_is_kept_by_name(words, tmp_path):
+    index = pd.DataFrame(
+        {"identity": [10, 2, 2, 30], "split": ["train", "test", "test", "val"], "name": ["k10", "k2", "k2", "k30"]}
+    )
+    folder = open_run(load_config(words), named_splits(index))
+    assert (folder / "split.csv").read_text() == "identity,split\nk2,test\nk10,train\nk30,val\n"
+    assert named_splits(index.drop(columns="name")) == {}
+    assert not (open_run(load_config([*words, "name=unnamed"]), {}) / "split.csv").exists()
+
+
+KEPT = {"anna": "train", "bert": "test", "carl": "val"}
+
+
+@pytest.mark.parametrize(
+    ("now", "message"),
+    [
+        (KEPT | {"dora": "train"}, r"'dora' is not among them but in the training data now \(1 differ\)"),
+        (KEPT | {"carl": "test"}, r"'carl' is among them and not in the training data now \(1 differ\)"),
+        ({"bert": "train", "carl": "val"}, r"'anna' is among them and not in the training data now \(2 differ\)"),
+        ({"carl": "val", "bert": "test", "anna": "train"}, "found them numbered in another order"),
+        ({}, r"\(2 differ\)"),
+    ],
+)
+def test_a_run_is_not_continued_on_other_people(words, now, message):
+    folder = open_run(load_config(words), KEPT)
+    before = (folder / "split.csv").read_text()
+    with pytest.raises(ValueError, match=message) as error:
+        open_run(load_config(words), now)
+    assert f"Add data.split_file={folder / 'split.csv'} or choose another name=" in str(error.value)
+    assert (folder / "split.csv").read_text() == before
+
+
+def test_a_run_is_continued_where_the_same_people_are_trained_on(words):
+    folder = open_run(load_config(words), KEPT)
+    open_run(load_config([*words, f"data.split_file={folder / 'split.csv'}", "data.split_seed=3"]), KEPT)
+    assert settings_of(folder).data.split_seed == 3
+    open_run(load_config(words), KEPT | {"dora": "test"})
+    assert "dora,test" in (folder / "split.csv").read_text()
+    (folder / "checkpoints" / "step-00000001").mkdir(parents=True)
+    open_run(load_config(words), KEPT)
+    assert "dora,test" in (folder / "split.csv").read_text()
+    with pytest.raises(ValueError, match=r"data\.train_splits="):
+        open_run(load_config([*words, "data.train_splits=[train]"]), KEPT)
+
+
+def test_a_split_is_not_written_once_a_training_without_one_has_begun(words):
+    folder = open_run(load_config(words))
+    (folder / "checkpoints" / "step-00000001").mkdir(parents=True)
+    open_run(load_config(words), KEPT)
+    assert not (folder / "split.csv").exists()
+    with pytest.raises(ValueError, match=r"data\.split_seed=0; found 3"):
+        open_run(load_config([*words, "data.split_seed=3"]), KEPT)
 
 
 def test_metrics_after_the_resumed_step_and_a_cut_row_are_dropped(tmp_path):

@@ -1,15 +1,13 @@
-"""A user's own data: `{visible,infrared}/<identity>/<any name>.{jpg,jpeg,png,bmp}`.
+"""A user's own data: `{visible,infrared}/<identity>/<any name>.{jpg,jpeg,png,bmp}`, or what a `manifest.csv` lists.
 
-The camera is the `c<k>_` an image's name starts with, else 0. A person's folder has the same name in both modalities.
-Its identity is the number it ends in, where all names are one prefix and a number (`7`, `0007`, `k007`), else its
-place (from 1) among the sorted names. The index has one more column than those of the other data sets: `name`, the
-name of the person's folder.
+The camera is the manifest's, else the `c<k>_` an image's name starts with, else 0. A person's folder has the same name
+in both modalities. Its identity is the number it ends in, where all names are one prefix and a number (`7`, `0007`,
+`k007`), else its place (from 1) among the sorted names. The index has one more column than those of the other data
+sets: `name`, the name of the person's folder or the manifest's word.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import re
 import warnings
@@ -19,74 +17,110 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline.batch import Modality
 from pipeline.datasets.listing import (
-    SPLITS,
     Record,
     build_index,
     list_folders,
     list_images,
-    read_text,
     require_folders,
     require_root,
 )
+from pipeline.datasets.manifest import MANIFEST, MODALITIES, Entry, identity_name, read_manifest, read_splits
 
-FOLDERS = {"visible": Modality.VISIBLE, "infrared": Modality.INFRARED}
-PREFIX_AND_NUMBER = re.compile(r"(.*?)(\d+)", re.ASCII)
-CAMERA_PREFIX = re.compile(r"c(\d+)_", re.ASCII)
+PREFIX_AND_NUMBER = re.compile(r"(.*?)(\d{1,18})", re.ASCII)  # longer numbers don't fit the index
+CAMERA_PREFIX = re.compile(r"c(\d{1,9})_", re.ASCII)
 
 
 def read_index(
     root: str | Path, test_fraction: float = 0.5, seed: int = 0, split_file: str | Path | None = None
 ) -> pd.DataFrame:
-    """The index of a user's folders (columns: `listing.build_index`, and `name`).
+    """The index of a user's folders or manifest (columns: `listing.build_index`, and `name`).
 
-    Identities are divided into train and test by `seed` and `test_fraction` (0-1), or as the CSV `split_file` with the
-    columns identity (the folder's name) and split (train, val or test) says. Identities recorded in one modality only,
-    and those the CSV doesn't name, are left out with a warning: neither training nor testing can use the former.
+    Identities are divided into train, val and test as the CSV `split_file` with the columns identity (the name) and
+    split says; without it by the manifest's column split; without that by `seed` and `test_fraction` (0-1). Identities
+    recorded in one modality only, and those the CSV doesn't name, are left out with a warning: neither training nor
+    testing can use the former. ValueError or FileNotFoundError, one line, for what isn't as the module says.
     """
     root = require_root(root, "a data set of the layout {visible,infrared}/<identity>/<image>")
-    require_folders(root, FOLDERS, "the layout {visible,infrared}/<identity>/<image>")
-    images = {folder: read_modality(root / folder) for folder in FOLDERS}
-    identity_of = number_names(sorted(images["visible"].keys() | images["infrared"].keys()), root)
-    both = [name for name in identity_of if all(name in images[folder] for folder in FOLDERS)]
-    warn_left_out([name for name in identity_of if name not in both], root, "have images of one modality only")
-    if not both:
-        raise ValueError(f"{root}: expected identities with a folder of images in visible and infrared; found none")
-    if split_file is None:
-        split_of = draw_splits(both, test_fraction, seed)
+    if (root / MANIFEST).is_file():
+        entries = read_manifest(root, with_splits=split_file is None)
     else:
-        split_of = read_split_file(Path(split_file), set(identity_of))
-        warn_left_out([name for name in both if name not in split_of], root, f"are not in {split_file}")
+        entries = read_folders(root)
+    names = names_of_both_modalities(entries, root)
+    if split_file is not None:
+        split_of = read_split_file(Path(split_file), {entry.name for entry in entries})
+        warn_left_out([name for name in names if name not in split_of], root, f"are not in {split_file}")
+    else:
+        listed = {entry.name: entry.split for entry in entries if entry.split}
+        split_of = listed or draw_splits(names, test_fraction, seed)
+    return index_entries(entries, {name: split_of[name] for name in names if name in split_of}, root)
+
+
+def read_folders(root: Path) -> list[Entry]:
+    """The images of the two folders; a person's folder without images is as if it weren't there."""
+    require_folders(root, MODALITIES, f"a user's data set without a {MANIFEST}")
+    return [
+        Entry(os.path.join(root, folder, name, image), identity_name(name), modality)
+        for folder, modality in MODALITIES.items()
+        for name in list_folders(root / folder)
+        for image in list_images(root / folder / name)
+    ]
+
+
+def names_of_both_modalities(entries: list[Entry], root: Path) -> list[str]:
+    """Sorted; ValueError where there are none, or two names have one number. Warns of the others."""
+    names = sorted({entry.name for entry in entries})
+    refuse_one_number(names, root)
+    recorded = {(entry.name, entry.modality) for entry in entries}
+    both = [name for name in names if all((name, modality) in recorded for modality in MODALITIES.values())]
+    warn_left_out(sorted(set(names) - set(both)), root, "have images of one modality only")
+    if not both:
+        raise ValueError(f"{root}: expected identities with images in {' and '.join(MODALITIES)}; found none")
+    return both
+
+
+def index_entries(entries: list[Entry], split_of: dict[str, str], root: Path) -> pd.DataFrame:
+    """The index of the entries whose names are in `split_of`.
+
+    Only these are numbered: those left out then change nothing of a training with the same split.
+    """
+    identity_of = number_names(sorted(split_of))
     records = [
-        Record(path, identity_of[name], camera_in_name(path), int(modality), split_of[name])
-        for folder, modality in FOLDERS.items()
-        for name in both
-        if name in split_of
-        for path in images[folder][name]
+        Record(
+            entry.path,
+            identity_of[entry.name],
+            camera_in_name(entry.path) if entry.camera is None else entry.camera,
+            int(entry.modality),
+            split_of[entry.name],
+        )
+        for entry in entries
+        if entry.name in split_of
     ]
     index = build_index(records, root)
-    return index.assign(name=[os.path.basename(os.path.dirname(path)) for path in index["path"]])
+    return index.assign(name=index["identity"].map({number: name for name, number in identity_of.items()}))
 
 
-def read_modality(folder: Path) -> dict[str, list[str]]:
-    """Name of a person's folder -> its images' paths; folders without images are as if they weren't there."""
-    listed = {name: list_images(folder / name) for name in list_folders(folder)}
-    return {name: [os.path.join(folder, name, image) for image in images] for name, images in listed.items() if images}
-
-
-def number_names(names: list[str], root: Path) -> dict[str, int]:
-    """Name of a person's folder -> identity, as the module says; ValueError for names of one number (`1`, `01`)."""
+def numbers_in(names: list[str]) -> list[int] | None:
+    """The number each name ends in; None unless all names are one prefix and a number."""
     parts = [PREFIX_AND_NUMBER.fullmatch(name) for name in names]
     if not all(parts) or len({part[1] for part in parts}) > 1:
-        return {name: place for place, name in enumerate(names, 1)}
+        return None
+    return [int(part[2]) for part in parts]
+
+
+def number_names(names: list[str]) -> dict[str, int]:
+    """Name of a person -> identity, as the module says."""
+    return dict(zip(names, numbers_in(names) or range(1, len(names) + 1), strict=True))
+
+
+def refuse_one_number(names: list[str], root: Path) -> None:
+    """ValueError where names have one number (`1`, `01`): most likely a person written in two ways."""
     owners: defaultdict[int, list[str]] = defaultdict(list)
-    for name, part in zip(names, parts, strict=True):
-        owners[int(part[2])].append(name)
+    for name, number in zip(names, numbers_in(names) or range(len(names)), strict=True):
+        owners[number].append(name)
     twins = next((owner for owner in owners.values() if len(owner) > 1), None)
     if twins:
-        raise ValueError(f"{root}: folders {' and '.join(twins)} have the same number; give a person one name")
-    return {names[0]: number for number, names in owners.items()}
+        raise ValueError(f"{root}: identities {' and '.join(twins)} have the same number; give a person one name")
 
 
 def camera_in_name(path: str) -> int:
@@ -113,21 +147,11 @@ def draw_splits(names: list[str], test_fraction: float, seed: int) -> dict[str, 
 
 
 def read_split_file(file: Path, known: set[str]) -> dict[str, str]:
-    """Name -> split from a CSV with the columns identity and split; ValueError names the line, or a name not there."""
-    reader = csv.DictReader(io.StringIO(read_text(file)))
-    if not {"identity", "split"} <= set(reader.fieldnames or []):
-        raise ValueError(f"{file}:1: expected the columns identity,split; found {','.join(reader.fieldnames or [])!r}")
-    split_of: dict[str, str] = {}
-    for row in reader:
-        name, split = (row["identity"] or "").strip(), (row["split"] or "").strip()
-        if not name or split not in SPLITS:
-            found = f"{name},{split}"
-            raise ValueError(f"{file}:{reader.line_num}: expected an identity and train, val or test; found {found!r}")
-        if split_of.setdefault(name, split) != split:
-            raise ValueError(f"{file}:{reader.line_num}: {name} is {split} here and {split_of[name]} above")
+    """As `read_splits`; ValueError also for a name that isn't `known`."""
+    split_of = read_splits(file)
     missing = [name for name in split_of if name not in known]
     if missing:
-        raise ValueError(f"{file}: {len(missing)} identities have no folder of images; the first is {missing[0]!r}")
+        raise ValueError(f"{file}: {len(missing)} identities have no images; the first is {missing[0]!r}")
     return split_of
 
 

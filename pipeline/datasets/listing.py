@@ -31,10 +31,13 @@ def build_index(records: Sequence[Record], root: Path) -> pd.DataFrame:
     """Records -> the index, sorted by split (train, val, test), modality, identity, camera and path.
 
     Columns: path (str, absolute), identity, camera (0: unknown), modality (int64 each) and split (str); the row labels
-    are 0 .. rows - 1. ValueError where there is no image, or one is there twice.
+    are 0 .. rows - 1. ValueError where there is no image, one is there twice, or has a name that isn't UTF-8.
     """
     if not records:
         raise ValueError(f"{root}: expected images ({', '.join(IMAGE_SUFFIXES)}) of listed identities; found none")
+    for record in records:
+        if not record.path.isascii() and "\udc80" <= max(record.path) <= "\udcff":  # bytes that Python could not decode
+            raise ValueError(f"{record.path!r}: expected a name in UTF-8; rename the file or folder")
     ordered = sorted(records, key=lambda r: (SPLITS.index(r.split), r.modality, r.identity, r.camera, r.path))
     index = pd.DataFrame(ordered, columns=list(Record._fields))
     twice = index["path"].duplicated()
@@ -81,8 +84,9 @@ def read_text(file: Path) -> str:
         raise FileNotFoundError(f"{file}: no such file; it belongs to the data set, copy it there")
     try:
         return file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise ValueError(f"{file}: expected a text file; found bytes that are not UTF-8") from None
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise ValueError(f"{file}:{line}: expected a text file; found bytes that are not UTF-8") from None
 
 
 def read_identities(file: Path) -> list[int]:
@@ -142,7 +146,7 @@ def refuse_missing_images(root: Path, entries: Sequence[tuple[str, int]], file: 
     if missing:
         raise FileNotFoundError(
             f"{root}: {len(missing)} of the {len(entries)} images listed in {file} are not there; the first is"
-            f" {missing[0]}; unpack the data set again"
+            f" {missing[0]}; unpack the data set again or correct the list"
         )
 
 

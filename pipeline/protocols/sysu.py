@@ -29,6 +29,10 @@ SHOTS = {"single": 1, "multi": 10}
 RULES = ("auto", "official", "random_seed")
 PERMUTATIONS = "rand_perm_cam.mat"
 PLACES = ("exp", ".", "data_split")
+PERMUTATIONS_ARE = (
+    "it holds the authors' choice of gallery images and comes with their evaluation code "
+    "(github.com/wuancong/SYSU-MM01, evaluation/data_split)"
+)
 
 # (identity, camera) -> rows of the index, in the order of the images' names.
 Groups = dict[tuple[int, int], np.ndarray]
@@ -84,14 +88,23 @@ def find_permutations(rule: str, root: Path) -> Permutations | None:
     """
     if rule == "random_seed":
         return None
-    file = next((root / place / PERMUTATIONS for place in PLACES if (root / place / PERMUTATIONS).is_file()), None)
+    file = permutations_file(root)
     if file is not None:
         return read_permutations(file)
-    missing = f"{root / PLACES[0] / PERMUTATIONS}: no such file; it holds the authors' choice of gallery images"
+    missing = f"{root / PLACES[0] / PERMUTATIONS}: no such file; {PERMUTATIONS_ARE}"
     if rule == "official":
         raise FileNotFoundError(f"{missing}; put it there, or set evaluation.gallery_rule to random_seed")
-    warnings.warn(f"{missing}; galleries are drawn by the rule random_seed instead", stacklevel=3)
+    warnings.warn(
+        f"{missing}; without it galleries are drawn by the rule random_seed: single-shot only, as in much public code, "
+        "and not the galleries of the published protocol",
+        stacklevel=3,
+    )
     return None
+
+
+def permutations_file(root: Path) -> Path | None:
+    """`rand_perm_cam.mat` of a data set, where it is there."""
+    return next((root / place / PERMUTATIONS for place in PLACES if (root / place / PERMUTATIONS).is_file()), None)
 
 
 def read_permutations(file: Path) -> Permutations:

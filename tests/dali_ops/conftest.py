@@ -70,7 +70,7 @@ def decode_and_resize():
         where = {"device": place["device"], "decode": place["decode"]}
         with pipeline:
             names = fn.external_source(lambda: [path_bytes(path) for path in paths], dtype=types.UINT8, ndim=1)
-            images = decode(names, family=family, **where)
+            images = decode(names, encoded=False, family=family, **where)
             pipeline.set_outputs(geometry.resize(images, height=size[0], width=size[1]) if size else images)
         (images,) = pipeline.run()
         return [np.asarray(image) for image in images.as_cpu()]

@@ -21,13 +21,51 @@ def test_close_to_pil(family, visible_files, infrared_files, decode_and_resize):
         assert np.abs(image.astype(int) - expected).max() <= (0 if exact else 2)
 
 
-def test_orientation_tag_is_ignored(tmp_path, decode_and_resize):
-    path = tmp_path / "turned.jpg"
+def picture() -> Image.Image:
+    levels = np.random.default_rng(0).integers(0, 256, (8, 5, 3), dtype=np.uint8)
+    return Image.fromarray(levels).resize((20, 32))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+def test_pictures_are_turned_as_a_viewer_shows_them(orientation, suffix, tmp_path, decode_and_resize):
+    path = tmp_path / f"turned.{suffix}"
     exif = Image.Exif()
-    exif[0x0112] = 6
-    Image.new("RGB", (20, 40), (200, 30, 30)).save(path, exif=exif)
+    exif[0x0112] = orientation
+    picture().save(path, exif=exif)
     (image,) = decode_and_resize([path], "visible", None, CPU)
-    assert image.shape == (40, 20, 3)
+    assert image.shape[:2] == ((32, 20) if orientation < 5 else (20, 32))
+    np.testing.assert_array_equal(image, reference.decode(path, "visible"))
+
+
+@pytest.mark.parametrize(
+    ("mode", "name"),
+    [
+        ("CMYK", "cmyk.jpg"),
+        ("P", "palette.png"),
+        ("P", "palette.bmp"),
+        ("1", "bits.png"),
+        ("L", "grey.png"),
+        ("LA", "transparent_grey.png"),
+        ("RGBA", "transparent.png"),
+        ("RGB", "one_pixel.jpg"),
+        ("RGB", "wide.jpg"),
+    ],
+)
+def test_unusual_pictures_are_what_pil_says(mode, name, tmp_path, decode_and_resize):
+    size = {"one_pixel.jpg": (1, 1), "wide.jpg": (20000, 16)}.get(name, (20, 32))
+    picture().resize(size).convert(mode).save(tmp_path / name)
+    (visible,) = decode_and_resize([tmp_path / name], "visible", None, CPU)
+    np.testing.assert_array_equal(visible, reference.decode(tmp_path / name, "visible"))
+    (infrared,) = decode_and_resize([tmp_path / name], "infrared", None, CPU)
+    assert np.abs(infrared.astype(int) - reference.decode(tmp_path / name, "infrared")).max() <= 2
+
+
+def test_sixteen_bits_are_read_as_their_upper_eight(tmp_path, decode_and_resize):
+    levels = np.arange(0, 65536, 64, dtype=np.uint16).reshape(32, 32)
+    Image.fromarray(levels).save(tmp_path / "deep.png")
+    (image,) = decode_and_resize([tmp_path / "deep.png"], "infrared", None, CPU)
+    assert np.abs(image[:, :, 0] - levels / 257).max() <= 1
 
 
 def test_path_bytes_are_utf8():

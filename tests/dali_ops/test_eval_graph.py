@@ -11,16 +11,21 @@ CPU = {"device": "cpu", "device_id": None, "decode": "cpu"}
 SIZE = (48, 24)
 
 
-def build(paths, batch_size: int, family: str, *, half=False, place=CPU, threads=2):
+def file_bytes(path) -> np.ndarray:
+    return np.frombuffer(path.read_bytes(), np.uint8)
+
+
+def build(paths, batch_size: int, family: str, *, encoded=False, half=False, place=CPU, threads=2):
     def source(i: int) -> list[np.ndarray]:
         batch = paths[i * batch_size : (i + 1) * batch_size]
         if not batch:
             raise StopIteration
-        return [path_bytes(path) for path in batch]
+        return [file_bytes(path) if encoded else path_bytes(path) for path in batch]
 
     return evaluation_pipeline(
         source,
         batch_size=batch_size,
+        encoded=encoded,
         family=family,
         height=SIZE[0],
         width=SIZE[1],
@@ -53,6 +58,11 @@ def test_every_image_once_in_order_equal_to_twin(family, half, place, visible_fi
     assert images.dtype == (np.float16 if half else np.float32)
     expected = np.stack([reference.normalize(i) for i in decode_and_resize(paths, family, SIZE, place)])
     np.testing.assert_allclose(images, expected, atol=2e-3 if half else 1e-5)
+
+
+def test_encoded_pictures_give_the_same_images_as_their_paths(place, visible_files):
+    by_path, by_content = (run_all(build(visible_files, 4, "visible", encoded=e, place=place)) for e in (False, True))
+    np.testing.assert_array_equal(np.concatenate(by_content), np.concatenate(by_path))
 
 
 def test_end_stays_the_end(visible_files):

@@ -36,20 +36,24 @@ def draw_parameters(seed: int, count: int, views, height: int, width: int, pad: 
 class Source:
     """Batch i of all there is: other files and other parameters for each i, and nothing remembered."""
 
-    def __init__(self, files: dict, views, size, pad: int, start: int = 0):
+    def __init__(self, files: dict, views, size, pad: int, start: int = 0, encoded: bool = False):
         self.files, self.views, self.size, self.pad, self.start = files, views, size, pad, start
+        self.encoded = encoded
         self.count = len(next(iter(files.values())))
 
     def paths(self, family: str, step: int) -> list:
         return [self.files[family][(row + step) % len(self.files[family])] for row in range(self.count)]
+
+    def feed(self, path) -> np.ndarray:
+        return np.frombuffer(path.read_bytes(), np.uint8) if self.encoded else path_bytes(path)
 
     def parameters(self, step: int) -> np.ndarray:
         return draw_parameters(step, self.count, self.views, *self.size, self.pad)
 
     def __call__(self, i: int) -> tuple:
         step = self.start + i
-        names = [[path_bytes(path) for path in self.paths(family, step)] for family in self.files]
-        return (*names, self.parameters(step))
+        fed = [[self.feed(path) for path in self.paths(family, step)] for family in self.files]
+        return (*fed, self.parameters(step))
 
 
 def build(source: Source, *, erasing=True, half=False, threads=2, prefetch=2, place=CPU):
@@ -57,6 +61,7 @@ def build(source: Source, *, erasing=True, half=False, threads=2, prefetch=2, pl
     return training_pipeline(
         source,
         batch_size=source.count,
+        encoded=source.encoded,
         views=source.views,
         height=height,
         width=width,
@@ -199,6 +204,6 @@ def test_missing_file_fails(files, tmp_path):
 )
 def test_bad_settings_are_named(changes, message):
     settings = {"batch_size": 2, "views": TWO_BASES, "height": 32, "width": 16, "pad": 2, "erasing": False}
-    settings |= {"half": False, "threads": 1, "prefetch": 1, **CPU}
+    settings |= {"encoded": False, "half": False, "threads": 1, "prefetch": 1, **CPU}
     with pytest.raises(ValueError, match=message):
         training_pipeline(lambda i: (), **(settings | changes))

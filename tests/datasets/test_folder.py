@@ -1,3 +1,4 @@
+import unicodedata
 import warnings
 from pathlib import Path
 
@@ -43,15 +44,17 @@ def test_index(tmp_path):
         (["room2_p7", "room2_p9"], [7, 9]),
         (["a1", "b1"], [1, 2]),
         (["anna", "bert", "c3"], [1, 2, 3]),
+        (["Zoë Ø", "王芳"], [1, 2]),
+        (["20240101000000000001", "20240101000000000002"], [240101000000000001, 240101000000000002]),
     ],
 )
 def test_identities(names, identities):
-    assert number_names(names, Path("root")) == dict(zip(names, identities, strict=True))
+    assert number_names(names) == dict(zip(names, identities, strict=True))
 
 
 def test_refuses_two_names_of_one_number(tmp_path):
     make(make(tmp_path, ["1", "2"], ["visible"]), ["01", "02"], ["infrared"])
-    with pytest.raises(ValueError, match="folders 01 and 1 have the same number"):
+    with pytest.raises(ValueError, match="identities 01 and 1 have the same number"):
         read_index(tmp_path)
 
 
@@ -107,7 +110,7 @@ def test_split_file(tmp_path):
         ("identity,split\n1,train\n2,dev\n", "split.csv:3: expected an identity and train, val or test; found '2,dev'"),
         ("identity,split\n1\n", "split.csv:2: expected an identity"),
         ("identity,split\n1,train\n1,test\n", "split.csv:3: 1 is test here and train above"),
-        ("identity,split\n1,train\n8,test\n9,test\n", "2 identities have no folder of images; the first is '8'"),
+        ("identity,split\n1,train\n8,test\n9,test\n", "2 identities have no images; the first is '8'"),
     ],
 )
 def test_refuses_a_wrong_split_file(tmp_path, content, message):
@@ -131,14 +134,42 @@ def test_refuses_a_missing_modality(tmp_path):
 
 def test_refuses_folders_without_a_person_of_both_modalities(tmp_path):
     make(tmp_path, ["1", "2"], images=("notes.txt",))
-    with pytest.raises(ValueError, match="expected identities with a folder of images in visible and infrared"):
+    with pytest.raises(ValueError, match="expected identities with images in visible and infrared; found none"):
         read_index(tmp_path)
 
 
-def test_reads_real_pictures():
-    root = Path(__file__).parents[2].parent / "shared" / "real" / "kaist"
-    if not root.is_dir():
-        pytest.skip("needs ../shared/real/kaist")
+def test_names_and_roots_may_be_of_any_letters(tmp_path):
+    root = make(tmp_path / "cam1 Größe, 王", ["Zoë Ø", "c1_cam", "7"])
     index = read_index(root)
+    assert set(index["name"]) == {"Zoë Ø", "c1_cam", "7"}
+    assert set(index["camera"]) == {0}
+    assert all(Path(path).is_file() for path in index["path"])
+
+
+def test_one_name_in_two_spellings_is_one_person(tmp_path):
+    make(tmp_path, ["Zoë", "Ann"], ["visible"])
+    make(tmp_path, [unicodedata.normalize("NFD", "Zoë"), "Ann "], ["infrared"])
+    (tmp_path / "split.csv").write_text(unicodedata.normalize("NFD", "identity,split\nZoë,test\n Ann,train\n"))
+    index = read_index(tmp_path, split_file=tmp_path / "split.csv")
+    assert index.groupby("name")["modality"].nunique().to_dict() == {"Ann": 2, "Zoë": 2}
+
+
+def test_those_left_out_by_a_split_file_change_nothing(tmp_path):
+    make(tmp_path / "data", ["1", "2", "10"])
+    (tmp_path / "split.csv").write_text("identity,split\n1,train\n2,test\n10,train\n")
+    before = read_index(tmp_path / "data", split_file=tmp_path / "split.csv")
+    make(tmp_path / "data", ["anna", "3"])
+    with pytest.warns(UserWarning, match="2 identities are not in"):
+        after = read_index(tmp_path / "data", split_file=tmp_path / "split.csv")
+    assert after.equals(before)
+
+
+def test_a_long_number_in_a_file_name_is_no_camera(tmp_path):
+    make(tmp_path, ["1", "2"], images=("c20240101000000000000_a.jpg", "c999999999_b.jpg"))
+    assert set(read_index(tmp_path)["camera"]) == {0, 999999999}
+
+
+def test_reads_real_pictures(shared_folder):
+    index = read_index(shared_folder / "real" / "kaist")
     assert (len(index), index["identity"].nunique()) == (232, 27)
     assert (index["name"] == index["identity"].map("k{:03d}".format)).all()

@@ -116,7 +116,7 @@ def test_refuses_a_wrong_split_file(root, content, message):
 
 def test_refuses_a_split_file_that_is_not_text(root):
     (root / "exp" / "train_id.txt").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ValueError, match="train_id.txt: expected a text file"):
+    with pytest.raises(ValueError, match="train_id.txt:1: expected a text file"):
         read_index(root)
 
 

@@ -1,0 +1,255 @@
+"""A data set packed into one Arrow IPC file a split: the encoded pictures untouched, and their index.
+
+The files map into memory: opening one reads its index only, the ranks of a node share the pages, and pandas, Polars or
+DuckDB read it as well. A pack stands for the folder it was made from, as `data.root`; the batches are the same.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import uuid
+import zlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute
+
+from pipeline.datasets.listing import SPLITS
+from pipeline.files import UNFINISHED, force_to_disc
+
+FORMAT = 1
+DESCRIPTION = b"pipeline.pack"  # key of the schema's metadata
+ROWS = 256  # pictures of a record batch: what is held in memory while packing
+INDEX = ("path", "identity", "camera", "modality", "name")  # columns of the index; `name` in user's folders only
+
+
+@dataclass(frozen=True)
+class Description:
+    """What all files of a packing say about it. Files that differ in it don't belong together.
+
+    splitting: the settings that decided who is in which split. source: the folder packed. published: whether the
+    published numbers of images apply to it. rows: pictures by split.
+    """
+
+    dataset: str
+    splitting: dict[str, Any]
+    source: str
+    published: bool
+    rows: dict[str, int]
+    packing: str = field(default_factory=lambda: uuid.uuid4().hex)
+    format: int = FORMAT
+
+
+def is_packed(root: str | Path) -> bool:
+    return any(file.exists() for file in pack_files(Path(root)).values())
+
+
+def pack_files(folder: Path) -> dict[str, Path]:
+    """Split -> its file, whether it is there or not."""
+    return {split: folder / f"{split}.arrow" for split in SPLITS}
+
+
+# ---------------------------------------------------------------- writing
+
+
+def write_packs(
+    folder: Path,
+    index: pd.DataFrame,
+    description: Description,
+    threads: int = 1,
+    advance: Callable[[int], object] = lambda count: None,
+) -> int:
+    """Packs the pictures of `index` and returns the number of bytes written. Earlier packs stay whole until the end.
+
+    `advance` is called with the number of pictures packed since the last call. ValueError or OSError, with nothing left
+    behind, for a picture that can't be read, or a disc that is or gets full.
+    """
+    if folder.resolve() == Path(description.source).resolve():
+        raise ValueError(f"{folder}: expected a folder of its own for the packs; found the data set's own folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    refuse_full_disc(folder, sum(os.path.getsize(path) for path in index["path"]))
+    files = pack_files(folder)
+    unfinished = {split: folder / f"{UNFINISHED}{files[split].name}" for split in description.rows}
+    try:
+        for split, file in unfinished.items():
+            rows = index[index["split"] == split]
+            write_pack(file, split, rows, description, threads, advance)
+            force_to_disc(file)
+    except BaseException:
+        for file in unfinished.values():
+            file.unlink(missing_ok=True)
+        raise
+    for split, file in files.items():
+        if split in unfinished:
+            os.replace(unfinished[split], file)
+        else:
+            file.unlink(missing_ok=True)  # of an earlier packing
+    force_to_disc(folder)
+    return sum(files[split].stat().st_size for split in unfinished)
+
+
+def refuse_full_disc(folder: Path, needed: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise ValueError(
+            f"{folder}: expected {needed / 1e6:.0f} MB of free disc for the packs; found {free / 1e6:.0f} MB"
+        )
+
+
+def write_pack(
+    file: Path, split: str, rows: pd.DataFrame, description: Description, threads: int, advance: Callable[[int], object]
+) -> None:
+    fields = index_fields(rows, description.source)
+    columns = list(fields)
+    kinds = [pa.string() if name in ("path", "name") else pa.int64() for name in columns]
+    added = [("modified", pa.int64()), ("checksum", pa.uint32()), ("image", pa.large_binary())]
+    metadata = {DESCRIPTION: json.dumps(dataclasses.asdict(description))}
+    schema = pa.schema([*zip(columns, kinds, strict=True), *added], metadata=metadata)
+    with (
+        pa.OSFile(str(file), "wb") as sink,
+        pa.ipc.new_file(sink, schema) as writer,
+        ThreadPoolExecutor(threads) as pool,
+    ):
+        for start in range(0, len(rows), ROWS):
+            chunk = fields[start : start + ROWS]
+            pictures = list(pool.map(read_file, rows["path"][start : start + ROWS]))
+            images, modified = zip(*pictures, strict=True)
+            sums = [row_checksum(split, *row) for row in zip(chunk.itertuples(index=False), images, strict=True)]
+            values = [chunk[name].tolist() for name in columns]
+            writer.write_batch(pa.record_batch([*values, modified, sums, images], schema=schema))
+            advance(len(chunk))
+
+
+def index_fields(rows: pd.DataFrame, source: str) -> pd.DataFrame:
+    """The index as packs hold it: without the split, which the file stands for, and with paths relative to the source.
+
+    Images outside of it keep their paths.
+    """
+    columns = [name for name in INDEX if name in rows]
+    inside = os.path.join(source, "")
+    return rows[columns].assign(path=[path.removeprefix(inside) for path in rows["path"]])
+
+
+def read_file(path: str) -> tuple[bytes, int]:
+    """A file's bytes and the time of its last change in nanoseconds."""
+    with open(path, "rb") as file:
+        return file.read(), os.fstat(file.fileno()).st_mtime_ns
+
+
+def row_checksum(split: str, fields: tuple, image: bytes | np.ndarray) -> int:
+    """CRC-32 of a picture and of what the index says of it."""
+    return zlib.crc32(image, zlib.crc32("\t".join(map(str, [split, *fields])).encode()))
+
+
+# ---------------------------------------------------------------- reading
+
+
+class Packs:
+    """The packs of a folder, mapped into memory.
+
+    index: columns as `listing.build_index` gives them; `path` is the pack's file and the stored path behind it.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        """ValueError, one line with the reason, where the packs are damaged, incomplete or of another format."""
+        self.folder = Path(os.path.abspath(os.path.expanduser(folder)))
+        files = pack_files(self.folder)
+        first = next(file for file in files.values() if file.exists())
+        self.description = read_description(first)
+        self._files = {split: str(file) for split, file in files.items()}
+        tables = {}
+        for split, count in self.description.rows.items():
+            if not files[split].exists():
+                raise ValueError(f"{files[split]}: no such file; {first.name} belongs to it; pack the data set again")
+            if read_description(files[split]) != self.description:
+                raise ValueError(f"{files[split]}: is of another packing than {first.name}; pack the data set again")
+            tables[split] = read_table(files[split], count)
+        self.fields = pd.concat([table.drop(["image"]).to_pandas() for table in tables.values()], ignore_index=True)
+        self.splits = np.repeat(list(tables), [len(table) for table in tables.values()]).tolist()
+        self._images = pa.chunked_array([chunk for table in tables.values() for chunk in table["image"].chunks])
+        self._rows = list(self.fields.drop(columns=["modified", "checksum"]).itertuples(index=False, name=None))
+
+    @property
+    def index(self) -> pd.DataFrame:
+        fields = self.fields.drop(columns=["modified", "checksum"])
+        paths = [self.path(row) for row in range(len(fields))]
+        after_modality = list(fields).index("modality") + 1
+        fields.insert(after_modality, "split", self.splits)
+        return fields.assign(path=paths)
+
+    def path(self, row: int) -> str:
+        return f"{self._files[self.splits[row]]}/{self._rows[row][0]}"
+
+    def picture(self, row: int) -> np.ndarray:
+        """The encoded picture of a row of the index, uint8, a view into the file.
+
+        ValueError, with the reason only, where what is there isn't what was packed.
+        """
+        picture = np.frombuffer(self._images[int(row)].as_buffer(), np.uint8)
+        picture.flags.writeable = False  # pyarrow lets NumPy believe that it may write into the mapping
+        if row_checksum(self.splits[row], self._rows[row], picture) != self.fields["checksum"][row]:
+            raise ValueError("the pack is damaged there (checksum); pack the data set again")
+        return picture
+
+    def refuse_other(self, dataset: str, splitting: dict[str, Any]) -> None:
+        """ValueError where another data set, or the same divided in another way, is asked for."""
+        asked = {"dataset": dataset, **splitting}
+        packed = {"dataset": self.description.dataset, **self.description.splitting}
+        for name in packed | asked:
+            if asked.get(name) != packed.get(name):
+                raise ValueError(
+                    f"{self.folder}: was packed with data.{name}={packed.get(name)}; found data.{name}="
+                    f"{asked.get(name)}; pack the data set again or ask for what is packed"
+                )
+
+    def refuse_stale(self, source: pd.DataFrame) -> None:
+        """ValueError naming a picture of the folder packed that was added, taken away, changed, or moved to another
+        split, identity or camera since. `source`: the index of that folder as it is now."""
+        now = index_fields(source, self.description.source).assign(split=source["split"].to_numpy())
+        then = self.fields[list(now.columns[:-1])].assign(split=self.splits)
+        if not then.equals(now):
+            both = then.merge(now, how="outer", indicator=True)
+            differing = both["path"][both["_merge"] != "both"].unique()
+            listed = f"{len(differing)} pictures were added, removed or listed otherwise"
+            raise self._stale(f"{listed} (first: {differing[0]})" if len(differing) else "their order has changed")
+        sizes = pa.compute.binary_length(self._images).to_numpy().tolist()
+        for path, modified, size in zip(source["path"], self.fields["modified"], sizes, strict=True):
+            found = os.stat(path)
+            if (found.st_mtime_ns, found.st_size) != (modified, size):
+                raise self._stale(f"{path} was changed")
+
+    def _stale(self, reason: str) -> ValueError:
+        source = self.description.source
+        return ValueError(f"{self.folder}: is out of date: since {source} was packed, {reason}; pack it again")
+
+
+def read_description(file: Path) -> Description:
+    try:
+        with pa.memory_map(str(file)) as source, pa.ipc.open_file(source) as reader:
+            content = json.loads(reader.schema.metadata[DESCRIPTION])
+    except (pa.ArrowInvalid, OSError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{file}: not a whole pack ({error}); pack the data set again") from None
+    if content.get("format") != FORMAT:
+        raise ValueError(f"{file}: expected a pack of format {FORMAT}; found {content.get('format')}; pack it again")
+    return Description(**content)
+
+
+def read_table(file: Path, count: int) -> pa.Table:
+    """The mapped table, its offsets and texts checked, its pictures not read."""
+    try:
+        table = pa.ipc.open_file(pa.memory_map(str(file))).read_all()
+        table.validate(full=True)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise ValueError(f"{file}: the pack is damaged ({error}); pack the data set again") from None
+    if len(table) != count:
+        raise ValueError(f"{file}: expected {count} pictures; found {len(table)}; pack the data set again")
+    return table

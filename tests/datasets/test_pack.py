@@ -1,0 +1,264 @@
+"""Packs: the same data set, the same pictures, and every way in which they can be bad."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from pipeline.datasets import read_index, splitting
+from pipeline.datasets.pack import Description, Packs, is_packed, pack_files, write_packs
+from pipeline.datasets.synthetic import generate
+from pipeline.pictures import FolderPictures, open_pictures
+
+LAYOUTS = {"sysu": 2, "regdb": 2, "llcm": 1, "folder": 2}  # images of each identity and camera
+
+
+def usual_splitting(dataset: str) -> dict:
+    return splitting(dataset, trial=1, test_fraction=0.5, split_seed=0, split_file=None)
+
+
+def describe(dataset: str, root: Path, index: pd.DataFrame) -> Description:
+    rows = index["split"].value_counts(sort=False).to_dict()
+    return Description(dataset, usual_splitting(dataset), str(root), published=False, rows=rows)
+
+
+def pack(dataset: str, root: Path, folder: Path, **options) -> pd.DataFrame:
+    index = read_index(dataset, root)
+    write_packs(folder, index, describe(dataset, root, index), **options)
+    return index
+
+
+@pytest.fixture(scope="module")
+def roots(tmp_path_factory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("sets ä cam1")
+    for layout, images in LAYOUTS.items():
+        generate(layout, folder / layout, identities=6, images_per_camera=images, workers=1)
+    return {layout: folder / layout for layout in LAYOUTS}
+
+
+@pytest.fixture()
+def root(roots, tmp_path) -> Path:
+    return shutil.copytree(roots["folder"], tmp_path / "set")
+
+
+# ---------------------------------------------------------------- equal to the folder
+
+
+@pytest.mark.parametrize("dataset", list(LAYOUTS))
+def test_index_and_pictures_are_those_of_the_folder(dataset, roots, tmp_path):
+    index = pack(dataset, roots[dataset], tmp_path, threads=2)
+    packed = read_index(dataset, tmp_path)
+    pd.testing.assert_frame_equal(packed.drop(columns="path"), index.drop(columns="path"))
+    for one, other, split in zip(packed["path"], index["path"], index["split"], strict=True):
+        assert one == str(tmp_path / f"{split}.arrow" / Path(other).relative_to(roots[dataset]))
+    from_folder, from_pack = FolderPictures(index), open_pictures(tmp_path, packed)
+    assert from_pack.encoded and not from_folder.encoded
+    for row in range(len(index)):
+        content = Path(index["path"][row]).read_bytes()
+        assert from_pack.read(row).tobytes() == from_folder.read(row).tobytes() == content
+        assert from_pack.path(row) == packed["path"][row]
+    rows = np.random.default_rng(0).permutation(len(index))[:7]
+    assert [array.tobytes() for array in from_pack.feed(rows)] == [Path(index["path"][r]).read_bytes() for r in rows]
+
+
+def test_other_tools_read_it_and_nothing_is_copied(roots, tmp_path):
+    index = pack("sysu", roots["sysu"], tmp_path)
+    table = pd.read_feather(tmp_path / "train.arrow")
+    assert table["identity"].tolist() == index["identity"][index["split"] == "train"].tolist()
+    allocated = pa.total_allocated_bytes()
+    picture = Packs(tmp_path).picture(0)
+    assert pa.total_allocated_bytes() - allocated < 1000 and not picture.flags.owndata and not picture.flags.writeable
+
+
+def test_a_pack_stands_alone_when_its_source_is_gone(root, tmp_path):
+    index = pack("folder", root, tmp_path / "packs")
+    contents = [Path(path).read_bytes() for path in index["path"]]
+    shutil.rmtree(root)
+    shutil.move(tmp_path / "packs", tmp_path / "moved")
+    packed = read_index("folder", tmp_path / "moved")
+    pictures = open_pictures(tmp_path / "moved", packed)
+    assert [pictures.read(row).tobytes() for row in range(len(packed))] == contents
+
+
+# ---------------------------------------------------------------- refused
+
+
+def flip_byte(file: Path, place: int) -> None:
+    content = bytearray(file.read_bytes())
+    content[place] ^= 1
+    file.write_bytes(content)
+
+
+def test_a_flipped_bit_in_any_picture_is_found_when_it_is_read(root, tmp_path):
+    index = pack("folder", root, tmp_path / "packs")
+    for row in (0, len(index) // 2, len(index) - 1):
+        file = tmp_path / "packs" / f"{index['split'][row]}.arrow"
+        whole = file.read_bytes()
+        flip_byte(file, whole.index(Path(index["path"][row]).read_bytes()) + 100)
+        packed = read_index("folder", tmp_path / "packs")
+        pictures = open_pictures(tmp_path / "packs", packed)
+        with pytest.raises(ValueError, match="damaged there"):
+            pictures.read(row)
+        with pytest.raises(ValueError, match=rf"{Path(index['path'][row]).name}: the pack is damaged there"):
+            pictures.feed([row])
+        file.write_bytes(whole)
+        read_index("folder", tmp_path / "packs")
+
+
+def test_a_changed_label_is_damage_too(root, tmp_path):
+    index = pack("folder", root, tmp_path / "packs")
+    shutil.rmtree(root)  # with the folder there, the index alone would tell
+    file = tmp_path / "packs" / "train.arrow"
+    identities = index["identity"][index["split"] == "train"].to_numpy(np.int64).tobytes()
+    flip_byte(file, file.read_bytes().index(identities))
+    pictures = open_pictures(tmp_path / "packs", read_index("folder", tmp_path / "packs"))
+    with pytest.raises(ValueError, match="damaged there"):
+        pictures.read(0)
+
+
+@pytest.mark.parametrize("keep", [0, 10, 0.3, 0.999])
+def test_a_pack_cut_short_is_refused(keep, root, tmp_path):
+    pack("folder", root, tmp_path / "packs")
+    file = tmp_path / "packs" / "train.arrow"
+    content = file.read_bytes()
+    file.write_bytes(content[: keep if isinstance(keep, int) else int(keep * len(content))])
+    with pytest.raises(ValueError, match=r"train.arrow: .*(not a whole pack|damaged).*; pack the data set again"):
+        read_index("folder", tmp_path / "packs")
+
+
+def test_files_that_do_not_belong_together_are_refused(root, tmp_path):
+    pack("folder", root, tmp_path / "one")
+    pack("folder", root, tmp_path / "other")
+    shutil.copy(tmp_path / "other" / "test.arrow", tmp_path / "one" / "test.arrow")
+    with pytest.raises(ValueError, match="test.arrow: is of another packing than train.arrow"):
+        read_index("folder", tmp_path / "one")
+    (tmp_path / "one" / "test.arrow").unlink()
+    with pytest.raises(ValueError, match="test.arrow: no such file; train.arrow belongs to it"):
+        read_index("folder", tmp_path / "one")
+
+
+def test_a_pack_of_a_later_format_is_refused(root, tmp_path):
+    index = read_index("folder", root)
+    write_packs(tmp_path / "packs", index, dataclasses.replace(describe("folder", root, index), format=2))
+    with pytest.raises(ValueError, match="expected a pack of format 1; found 2"):
+        read_index("folder", tmp_path / "packs")
+
+
+def test_another_data_set_or_division_than_packed_is_refused(root, tmp_path):
+    pack("folder", root, tmp_path / "packs")
+    with pytest.raises(ValueError, match="was packed with data.dataset=folder; found data.dataset=sysu"):
+        read_index("sysu", tmp_path / "packs")
+    with pytest.raises(ValueError, match="was packed with data.split_seed=0; found data.split_seed=3"):
+        read_index("folder", tmp_path / "packs", split_seed=3)
+    read_index("folder", tmp_path / "packs", trial=4)  # means nothing here
+
+
+def add(root: Path) -> None:
+    first = next(root.glob("visible/*/*.jpg"))
+    shutil.copy(first, first.with_name("c9_new.jpg"))
+
+
+def remove(root: Path) -> None:
+    next(root.glob("infrared/*/*.jpg")).unlink()
+
+
+def change(root: Path) -> None:
+    first = next(root.glob("visible/*/*.jpg"))
+    first.write_bytes(first.read_bytes() + b"x")
+
+
+def touch(root: Path) -> None:
+    os.utime(next(root.glob("visible/*/*.jpg")), (1, 1))
+
+
+def relabel(root: Path) -> None:
+    for folder in ("visible", "infrared"):
+        (root / folder / "0002").rename(root / folder / "0077")
+
+
+@pytest.mark.parametrize(
+    ("edit", "reason"),
+    [
+        (add, "1 pictures were added, removed or listed otherwise"),
+        (remove, "1 pictures were added, removed or listed otherwise"),
+        (change, "was changed"),
+        (touch, "was changed"),
+        (relabel, "pictures were added, removed or listed otherwise"),
+    ],
+)
+def test_a_pack_older_than_its_folder_is_refused(edit, reason, root, tmp_path):
+    pack("folder", root, tmp_path / "packs")
+    edit(root)
+    with pytest.raises(
+        ValueError, match=rf"packs: is out of date: since {root} was packed, .*{reason}.*; pack it again"
+    ):
+        read_index("folder", tmp_path / "packs")
+    pack("folder", root, tmp_path / "packs")
+    read_index("folder", tmp_path / "packs")
+
+
+# ---------------------------------------------------------------- writing
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_the_data_sets_own_folder_is_no_place_for_packs(root):
+    with pytest.raises(ValueError, match="expected a folder of its own for the packs"):
+        pack("folder", root, root)
+    assert not is_packed(root)
+
+
+def test_a_picture_that_vanishes_meanwhile_leaves_the_earlier_packs_whole(root, tmp_path, monkeypatch):
+    index = pack("folder", root, tmp_path / "packs")
+    before = contents(tmp_path / "packs")
+    vanishing = Path(index["path"].iloc[-1])
+    monkeypatch.setattr("pipeline.datasets.pack.refuse_full_disc", lambda folder, needed: vanishing.unlink())
+    with pytest.raises(FileNotFoundError, match=vanishing.name):
+        write_packs(tmp_path / "packs", index, describe("folder", root, index))
+    assert contents(tmp_path / "packs") == before
+
+
+def test_a_disc_without_room_is_refused_before_anything_is_written(root, tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: shutil._ntuple_diskusage(10**6, 10**6, 1000))
+    with pytest.raises(ValueError, match=r"packs: expected 0 MB of free disc for the packs; found 0 MB"):
+        pack("folder", root, tmp_path / "packs")
+    assert list((tmp_path / "packs").iterdir()) == []
+
+
+def test_a_disc_that_fills_leaves_the_earlier_packs_whole_and_nothing_else(root, tmp_path):
+    """A limit on the size of files stands for the disc: the system refuses the write in the same way."""
+    pack("folder", root, tmp_path / "packs")
+    before = contents(tmp_path / "packs")
+    command = [sys.executable, "-m", "pipeline.prepare", "--dataset", "folder", "--root", str(root)]
+    limit = 40_000
+
+    def limited() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    ended = subprocess.run(
+        [*command, "--pack", str(tmp_path / "packs")], capture_output=True, text=True, preexec_fn=limited
+    )
+    assert ended.returncode == 2
+    assert ended.stderr.splitlines()[-1].startswith(f"error: [Errno {errno.EFBIG}]")
+    assert contents(tmp_path / "packs") == before
+
+
+def test_splits_of_an_earlier_packing_do_not_stay(root, roots, tmp_path):
+    pack("sysu", roots["sysu"], tmp_path / "packs")
+    assert pack_files(tmp_path / "packs")["val"].exists()
+    pack("folder", root, tmp_path / "packs")
+    assert not pack_files(tmp_path / "packs")["val"].exists()
+    read_index("folder", tmp_path / "packs")

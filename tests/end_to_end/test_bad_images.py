@@ -1,0 +1,137 @@
+"""Training on a data set with bad images, and from packs."""
+
+import shutil
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from pipeline import evaluate, prepare, train
+
+SHORT = ["train.epochs=2", "train.steps_per_epoch=4", "train.checkpoint_steps=3"]
+
+
+@pytest.fixture()
+def words(tiny, tmp_path):
+    return ["configs/folder.yaml", *tiny, *SHORT, f"output={tmp_path}"]
+
+
+@pytest.fixture()
+def damaged(people, tmp_path):
+    """A copy in which a third of the training images are bad, in one of three ways, and the test images are good."""
+    root = shutil.copytree(people, tmp_path / "damaged")
+    settings = train.load_config(["configs/folder.yaml", f"data.root={root}"])
+    index = train.build_index(settings.data)
+    for number, path in enumerate(index["path"][index["split"] == "train"][::3]):
+        with open(path, "r+b") as file:
+            file.truncate([0, 40, 1200][number % 3])
+    return root
+
+
+def weights(folder):
+    return load_file(folder / "model.safetensors")
+
+
+def assert_equal(first, second):
+    assert first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize("content", [b"<html>", b"\xff\xd8\xff\xe0cut"])
+def test_one_bad_picture_among_good_ones_ends_training_with_its_name(words, people, content, tmp_path):
+    shutil.copytree(people, tmp_path / "set")
+    bad = sorted((tmp_path / "set" / "visible").glob("*/*.jpg"))
+    for path in bad[::4]:
+        path.write_bytes(content)
+    # a process of its own: DALI 2.4 by itself would take it down with a signal
+    ended = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pipeline.train",
+            *words,
+            f"data.root={tmp_path / 'set'}",
+            "batch.images_per_modality=8",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ended.returncode == 2, ended.stderr
+    lines = [line for line in ended.stderr.splitlines() if line.startswith("error:")]
+    assert len(lines) == 1 and "cannot be read as a picture" in lines[0]
+    assert any(str(path) in lines[0] for path in bad[::4])
+
+
+def test_replaced_images_are_counted_to_the_end_whatever_happens_between(words, damaged, tmp_path, monkeypatch):
+    tolerant = [*words, f"data.root={damaged}", "loader.on_bad_image=replace"]
+    train.main([*tolerant, "name=whole"])
+    metrics = pd.read_csv(tmp_path / "whole" / "metrics.csv")
+    total = int(metrics["replaced_images"].sum())
+    assert total > 8 and metrics["step"].tolist() == list(range(1, 9))
+    results = pd.read_csv(tmp_path / "whole" / "results.csv")
+    assert set(results["replaced_images"]) == {total}
+    log = (tmp_path / "whole" / "log.txt").read_text()
+    assert "cannot be read as a picture: the file is empty; others of its identity take its place" in log
+    first_epoch = int(metrics["replaced_images"][:4].sum())
+    assert f"{first_epoch} images replaced" in log and f"{total} images were replaced in all" in log
+
+    stop_file = tmp_path / "stop"
+    stop_file.touch()
+    with monkeypatch.context() as patch:
+        patch.setenv("STOP_FILE", str(stop_file))
+        train.main([*tolerant, "name=stopped"])
+    train.main([*tolerant, "name=stopped"])
+    assert_equal(weights(tmp_path / "whole"), weights(tmp_path / "stopped"))
+    assert set(pd.read_csv(tmp_path / "stopped" / "results.csv")["replaced_images"]) == {total}
+    evaluate.main([str(tmp_path / "stopped"), "evaluation.flip=true"])
+    assert set(pd.read_csv(tmp_path / "stopped" / "results.csv")["replaced_images"]) == {total}
+
+
+def test_a_run_that_met_a_bad_image_goes_on_when_told_to_replace_it(words, damaged, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        train.main([*words, f"data.root={damaged}", "name=run"])
+    assert "loader.on_bad_image=replace goes on without it" in capsys.readouterr().err
+    train.main([*words, f"data.root={damaged}", "name=run", "loader.on_bad_image=replace"])
+    train.main([*words, f"data.root={damaged}", "name=other", "loader.on_bad_image=replace"])
+    assert_equal(weights(tmp_path / "run"), weights(tmp_path / "other"))
+
+
+def test_an_image_that_vanishes_between_the_check_and_the_training_is_named(words, people, tmp_path, monkeypatch):
+    root = shutil.copytree(people, tmp_path / "set")
+    with pytest.raises(SystemExit) as ended:
+        prepare.main(["configs/folder.yaml", f"data.root={root}"])
+    assert ended.value.code == 0
+    open_run = train.open_run
+
+    def vanish(*arguments):  # after the index is read, before the first batch
+        shutil.rmtree(root / "visible")
+        return open_run(*arguments)
+
+    monkeypatch.setattr(train, "open_run", vanish)
+    with pytest.raises(SystemExit) as ended:
+        train.main([*words, f"data.root={root}", "name=run"])
+    assert ended.value.code == 2
+
+
+def test_a_run_may_change_between_the_folder_and_its_pack(words, people, tmp_path, monkeypatch):
+    """Trained from the folder, from the pack, and from one after the other: the same weights and results."""
+    with pytest.raises(SystemExit):
+        prepare.main(["configs/folder.yaml", f"data.root={people}", "--pack", str(tmp_path / "packs")])
+    folder, pack = f"data.root={people}", f"data.root={tmp_path / 'packs'}"
+    train.main([*words, folder, "name=folder"])
+    train.main([*words, pack, "name=pack"])
+    stop_file = tmp_path / "stop"
+    stop_file.touch()
+    with monkeypatch.context() as patch:
+        patch.setenv("STOP_FILE", str(stop_file))
+        train.main([*words, folder, "name=both"])
+    train.main([*words, pack, "name=both"])
+    results = {
+        name: pd.read_csv(tmp_path / name / "results.csv").drop(columns="run") for name in ("folder", "pack", "both")
+    }
+    for name in ("pack", "both"):
+        assert_equal(weights(tmp_path / "folder"), weights(tmp_path / name))
+        pd.testing.assert_frame_equal(results["folder"], results[name])
