@@ -1,9 +1,10 @@
-"""Images a second of the training loader beside a PyTorch DataLoader that does the same work.
+"""Recorded images a second of the training loader beside what others do with the same files on the same cores.
 
     python -m benchmarks.loader [--size 384x128] [--batches 40]
 
-Both decode the same JPEG files, resize, pad, crop and flip them, derive grey from visible and equalise infrared where
-two views are asked for, and end at normalised float tensors on the device that trains. Rates are of recorded images.
+Ours reads the files of the folder, packed encoded, or packed resized (`pipeline.prepare --pack`, `--resized`). Beside
+it stand a DataLoader that decodes with PIL and transforms with torchvision v2, one over resized pictures resident in
+memory (`benchmarks.peers`), and the floor: the same files only decoded. All are timed in turn, several times.
 """
 
 from __future__ import annotations
@@ -12,53 +13,27 @@ import argparse
 import itertools
 import tempfile
 import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
-import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
-from torch.utils.data import DataLoader, Dataset
-from torchvision.transforms import v2
 
-from dali_ops.normalize import MEAN, STD
-from pipeline.batch import MODALITY_NAMES, Modality
-from pipeline.datasets import read_index
+from benchmarks.peers import DecodedPictures, ResidentPictures, batches_of, decoded_only
+from pipeline import prepare
+from pipeline.batch import MODALITY_NAMES
+from pipeline.build import build_index, build_table
 from pipeline.datasets.synthetic import generate
 from pipeline.loader import training_batches, usable_cores
-from pipeline.sampling import training_table
-from pipeline.settings import BatchSettings, DeriveSettings, LoaderSettings, Settings
+from pipeline.settings import BatchSettings, DataSettings, DeriveSettings, Settings
 
-ROUNDS = 3  # timed in turn, so that a change of the machine's speed meets both
-
-
-class Pictures(Dataset):
-    """A recorded picture and, with two views, its derivative, by PIL and torchvision."""
-
-    def __init__(self, index: pd.DataFrame, settings: Settings, views: int) -> None:
-        augment = settings.augment
-        self.paths, self.infrared = index["path"].tolist(), (index["modality"] == int(Modality.INFRARED)).tolist()
-        self.views = views
-        geometry = [
-            v2.Resize((augment.height, augment.width)),
-            v2.Pad(augment.pad),
-            v2.RandomCrop((augment.height, augment.width)),
-            v2.RandomHorizontalFlip(augment.flip),
-            v2.ToDtype(torch.float32, scale=True),
-            v2.Normalize(MEAN, STD),
-        ]
-        self.finish = v2.Compose(geometry)
-        self.derive = {False: v2.Grayscale(3), True: v2.RandomEqualize(1.0)}
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, row: int) -> torch.Tensor:
-        with Image.open(self.paths[row]) as file:
-            picture = v2.functional.pil_to_tensor(file.convert("RGB"))
-        views = [picture] if self.views == 1 else [picture, self.derive[self.infrared[row]](picture)]
-        return torch.stack([self.finish(view) for view in views])
+ROUNDS = 3  # timed in turn, so that a change of the machine's speed meets all
+BATCH = 64  # recorded images: 8 identities, 4 of each modality
+WARM_UP = 4  # batches that start things up
 
 
 def enlarge(root: Path, height: int, width: int) -> None:
@@ -68,40 +43,52 @@ def enlarge(root: Path, height: int, width: int) -> None:
             picture.resize((width, height)).save(path, quality=90)
 
 
-def peer_rate(index: pd.DataFrame, settings: Settings, views: int, batches: int, workers: int) -> float:
-    rows = settings.batch.ids_per_batch * settings.batch.images_per_modality * 2
-    sampler = np.random.default_rng(0).integers(0, len(index), rows * (batches + 4)).tolist()
-    loader = DataLoader(
-        Pictures(index, settings, views),
-        batch_size=rows,
-        sampler=sampler,
-        num_workers=workers,
-        persistent_workers=False,
-    )
-    return rate(iter(loader), rows, batches)
-
-
-def our_rate(index: pd.DataFrame, settings: Settings, batches: int) -> float:
-    table = training_table(index, settings.batch)
-    device = torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
-    rows = settings.batch.ids_per_batch * settings.batch.images_per_modality * 2
-    ours = training_batches(index, table, settings, device)
-    try:
-        return rate(ours, rows, batches)
-    finally:
-        ours.close()
-
-
-def rate(loader, rows: int, batches: int) -> float:
-    """Recorded images a second, after four batches that start things up."""
-    for _ in itertools.islice(loader, 4):
+def rate(batches: Iterator, size: int, count: int) -> float:
+    """Recorded images a second."""
+    for _ in itertools.islice(batches, WARM_UP):
         pass
     begin = time.perf_counter()
-    for _ in itertools.islice(loader, batches):
-        pass
+    for batch in itertools.islice(batches, count):
+        del batch
     if torch.cuda.is_available():
         torch.cuda.synchronize()
-    return rows * batches / (time.perf_counter() - begin)
+    return size * count / (time.perf_counter() - begin)
+
+
+def loaders(folder: Path, settings: Settings, views: int, count: int) -> dict[str, Callable[[], Iterator]]:
+    """Name -> how to start it."""
+    workers = usable_cores()
+    index = build_index(settings.data)
+    train = index[index["split"] == "train"].reset_index(drop=True)
+    device = torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+    resident = ResidentPictures(train, settings.augment, views)
+
+    def ours(root: Path) -> Iterator:
+        there = replace(settings, data=replace(settings.data, root=str(root)))
+        of_root: pd.DataFrame = build_index(there.data)
+        return training_batches(of_root, build_table(there, of_root), there, device)
+
+    return {
+        "DataLoader, PIL + v2": lambda: batches_of(
+            DecodedPictures(train, settings.augment, views), BATCH, count + WARM_UP, workers
+        ),
+        "resident .npy + PIL": lambda: batches_of(resident, BATCH, count + WARM_UP, workers),
+        "ours, folder": lambda: ours(folder / "set"),
+        "ours, encoded pack": lambda: ours(folder / "encoded"),
+        "ours, resized pack": lambda: ours(folder / "resized"),
+        "decoded only": lambda: decoded_only(train, BATCH, count + WARM_UP, workers),
+    }
+
+
+def make_data(folder: Path, height: int, width: int) -> DataSettings:
+    """A data set of files of one size, and its packs."""
+    generate("folder", folder / "set", identities=40, images_per_camera=8, seed=0)
+    enlarge(folder / "set", height, width)
+    words = ["data.dataset=folder", f"data.root={folder / 'set'}", "data.test_fraction=0.05"]
+    for more in (["--pack", str(folder / "encoded")], ["--pack", str(folder / "resized"), "--resized"]):
+        with suppress(SystemExit):
+            prepare.main([*words, *more])
+    return DataSettings(dataset="folder", root=str(folder / "set"), test_fraction=0.05)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -110,30 +97,27 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--batches", type=int, default=40)
     options = parser.parse_args(argv)
     height, width = (int(number) for number in options.size.split("x"))
-    workers = usable_cores()
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as folder:
-        generate("folder", folder, identities=40, images_per_camera=8, seed=0)
-        enlarge(Path(folder), height, width)
-        index = read_index("folder", folder, test_fraction=0.05)
-        print(f"files {options.size}, output 288x144, batches of 64, {workers} cores; median of {ROUNDS} rounds")
-        print(f"{'views':>5} {'DataLoader':>12} {'ours':>8} {'ratio':>6}   recorded images/s")
+    with tempfile.TemporaryDirectory() as temporary:
+        data = make_data(Path(temporary), height, width)
+        print(f"\nfiles {options.size}, output 288x144, batches of 64, {usable_cores()} cores, {ROUNDS} rounds")
         for views in (1, 2):
-            modalities = list(MODALITY_NAMES[: 2 * views])
             settings = Settings(
-                batch=BatchSettings(modalities=modalities),
+                data=data,
+                batch=BatchSettings(modalities=list(MODALITY_NAMES[: 2 * views])),
                 derive=DeriveSettings(infrared="equalize"),
-                loader=LoaderSettings(threads=workers),
             )
-            rounds = [
-                (
-                    peer_rate(index, settings, views, options.batches, workers),
-                    our_rate(index, settings, options.batches),
-                )
-                for _ in range(ROUNDS)
-            ]
-            peer, ours = (median(values) for values in zip(*rounds, strict=True))
-            print(f"{views:>5} {peer:>12.0f} {ours:>8.0f} {ours / peer:>6.2f}")
+            compare(loaders(Path(temporary), settings, views, options.batches), views, options.batches)
+
+
+def compare(started: dict[str, Callable[[], Iterator]], views: int, batches: int) -> None:
+    """Times every loader in turn and prints the medians."""
+    rounds = [{name: rate(start(), BATCH, batches) for name, start in started.items()} for _ in range(ROUNDS)]
+    rates = {name: median(one[name] for one in rounds) for name in started}
+    decoding, resident = list(rates.values())[:2]
+    print(f"\n{f'views of a picture: {views}':>22}  recorded images/s  x DataLoader   x .npy")
+    for name, value in rates.items():
+        print(f"{name:>22} {value:>18.0f} {value / decoding:>13.2f} {value / resident:>8.2f}", flush=True)
 
 
 if __name__ == "__main__":

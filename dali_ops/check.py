@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from nvidia.dali import Pipeline, fn, types
+from nvidia.dali import Pipeline
 
-from dali_ops.decode import check_family, decode
-from dali_ops.execution import new_pipeline
+from dali_ops.decode import check_family
+from dali_ops.decode_graph import decoding_pipeline
 
 
 class DecodingCheck:
@@ -22,7 +22,9 @@ class DecodingCheck:
 
     def reasons(self, encoded: Sequence[np.ndarray]) -> list[str | None]:
         """For each of at most `batch_size` encoded pictures (uint8, 1-D): None, or why it can't be decoded."""
-        self.together = self.together or self._pipeline(self.batch_size, self.threads)
+        self.together = self.together or decoding_pipeline(
+            self.family, batch_size=self.batch_size, threads=self.threads
+        )
         if all(map(len, encoded)):  # DALI takes no empty arrays
             if self._reason(self.together, encoded) is None:
                 return [None] * len(encoded)
@@ -32,7 +34,7 @@ class DecodingCheck:
     def _reason_alone(self, picture: np.ndarray) -> str | None:
         if not len(picture):
             return "the file is empty"
-        self.alone = self.alone or self._pipeline(1, 1)
+        self.alone = self.alone or decoding_pipeline(self.family, batch_size=1, threads=1)
         reason = self._reason(self.alone, [picture])
         self.alone = self.alone if reason is None else None
         return reason
@@ -46,13 +48,3 @@ class DecodingCheck:
                 return "the picture is damaged or cut short"
             return "not a picture in a format that DALI decodes, or its header is damaged"
         return None
-
-    def _pipeline(self, batch_size: int, threads: int) -> Pipeline:
-        pipeline = new_pipeline(
-            batch_size=batch_size, device="cpu", device_id=None, decode="cpu", threads=threads, prefetch=1
-        )
-        with pipeline:
-            encoded = fn.external_source(name="encoded", dtype=types.UINT8, ndim=1)
-            pipeline.set_outputs(decode(encoded, encoded=True, family=self.family, device="cpu", decode="cpu"))
-        pipeline.build()
-        return pipeline

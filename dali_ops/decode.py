@@ -12,6 +12,9 @@ VISIBLE = "visible"
 INFRARED = "infrared"
 FAMILIES = (VISIBLE, INFRARED)
 
+# In what form a graph gets pictures: as the path of a file, its content, or its pixels in the size of the network.
+PATH, ENCODED, RESIZED = FORMS = ("path", "encoded", "resized")
+
 # Infrared files store one channel three times, so it is decoded once and replicated only just before normalisation.
 OUTPUT_TYPES = {VISIBLE: types.RGB, INFRARED: types.GRAY}
 CHANNELS = {VISIBLE: 3, INFRARED: 1}
@@ -22,16 +25,16 @@ def path_bytes(path: str | os.PathLike[str]) -> np.ndarray:
     return np.frombuffer(os.fsencode(path), dtype=np.uint8)
 
 
-def decode(files: DataNode, *, encoded: bool, family: str, device: str, decode: str) -> DataNode:
+def decode(files: DataNode, *, form: str, family: str, device: str, decode: str) -> DataNode:
     """Files -> uint8 HWC on `device`: three channels for visible, one for infrared.
 
-    `files` are encoded pictures (uint8, 1-D) if `encoded`, else bytes of paths. `decode` "mixed" decodes JPEGs on the
+    `files` are uint8: encoded pictures or bytes of paths, as `form` says. `decode` "mixed" decodes JPEGs on the
     GPU, "cpu" decodes on the host and copies. Pictures are turned as their EXIF orientation says: they are what a
     viewer shows. Chroma is upsampled as libjpeg does, so that both places agree closely.
     """
     check_family(family)
     images = fn.decoders.image(
-        only_parsable(files if encoded else fn.io.file.read(files)),
+        only_parsable(fn.io.file.read(files) if form == PATH else files),
         device=decode,
         output_type=OUTPUT_TYPES[family],
         adjust_orientation=True,

@@ -125,6 +125,7 @@ class Derivation:
     channels  of the result, 1 or 3; None: as many as went in
     draw      (generator, n) -> (n, 3) float32 parameters of n images
     graph     (uint8 HWC images, their parameters) -> uint8 HWC images of one or three channels
+    fixed     parameters in the middle of what is drawn, for testing, where nothing is random
     """
 
     name: str
@@ -132,20 +133,25 @@ class Derivation:
     channels: int | None
     draw: Callable[[np.random.Generator, int], np.ndarray]
     graph: Callable[[DataNode, DataNode], DataNode]
+    fixed: tuple[float, float, float] = (0, 0, 0)
 
+
+GREEN = (1, 0, 0)  # as draw_channel gives it
+LUMINANCE = (0.299, 0.587, 0.114)  # of R, G and B, ITU-R BT.601
+STRAIGHT = (int(np.abs(np.log(np.geomspace(*GAMMA_LIMITS, GAMMA_CURVES))).argmin()), 0, 0)  # the curve nearest gamma 1
 
 DERIVATIONS = {
     derivation.name: derivation
     for derivation in (
         Derivation("identity", FAMILIES, None, draw_nothing, identity),
         Derivation("grey", (VISIBLE,), 1, draw_nothing, grey),
-        Derivation("random_channel", (VISIBLE,), 1, draw_channel, random_channel),
-        Derivation("weighted_grey", (VISIBLE,), 1, draw_weights, weighted_grey),
-        Derivation("gamma_grey", (VISIBLE,), 1, draw_gamma, gamma_grey),
+        Derivation("random_channel", (VISIBLE,), 1, draw_channel, random_channel, GREEN),
+        Derivation("weighted_grey", (VISIBLE,), 1, draw_weights, weighted_grey, LUMINANCE),
+        Derivation("gamma_grey", (VISIBLE,), 1, draw_gamma, gamma_grey, STRAIGHT),
         Derivation("equalize", (INFRARED,), 1, draw_nothing, equalize),
-        Derivation("gamma", (INFRARED,), 1, draw_gamma, gamma),
+        Derivation("gamma", (INFRARED,), 1, draw_gamma, gamma, STRAIGHT),
         Derivation("inversion", (INFRARED,), 1, draw_nothing, inversion),
-        Derivation("spectrum", (INFRARED,), 3, draw_spectrum, spectrum),
+        Derivation("spectrum", (INFRARED,), 3, draw_spectrum, spectrum, (1, 1, 1)),
     )
 }
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 from nvidia.dali import fn
 from nvidia.dali.data_node import DataNode
 
+from dali_ops.normalize import MEAN
 from dali_ops.parameters import ERASING_ANCHOR, ERASING_SHAPE
 
+ERASED = tuple(round(255 * value) for value in MEAN)  # within half a level of 0 after normalisation
 
-def erase(images: DataNode, parameters: DataNode, view: int) -> DataNode:
-    """Fills the box in row `view` of `parameters` of a normalised CHW image with 0, the mean colour."""
+
+def erase(images: DataNode, parameters: DataNode) -> DataNode:
+    """Fills the box of a view's (WIDTH,) parameters in a uint8 HWC image of three channels with the mean colour."""
     return fn.erase(
         images,
-        anchor=parameters[view, ERASING_ANCHOR],
-        shape=parameters[view, ERASING_SHAPE],
-        axes=[1, 2],
-        fill_value=0,
+        anchor=parameters[ERASING_ANCHOR],
+        shape=parameters[ERASING_SHAPE],
+        axes=[0, 1],
+        fill_value=list(ERASED),
     )

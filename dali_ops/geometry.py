@@ -1,14 +1,12 @@
-"""Resizing, padding, and the arguments that make the normalisation crop and flip."""
+"""Resizing, and the window of the padded picture that a view shows."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 from nvidia.dali import fn, types
 from nvidia.dali.data_node import DataNode
 
-from dali_ops.parameters import CROP_X, CROP_Y, FLIP
+from dali_ops.parameters import CROP, FLIP
 
 
 def check_size(height: int, width: int) -> None:
@@ -21,23 +19,25 @@ def resize(images: DataNode, *, height: int, width: int) -> DataNode:
     return fn.resize(images, size=[height, width], interp_type=types.INTERP_LINEAR, antialias=True)
 
 
-def pad_black(images: DataNode, *, height: int, width: int, pad: int) -> DataNode:
-    """uint8 HWC of (height, width) in the middle of a black picture that is `pad` pixels larger on every side."""
-    if pad == 0:
-        return images
-    corner = np.full((1, 2), pad, np.int32)
-    return fn.multi_paste(images, out_anchors=corner, output_size=[height + 2 * pad, width + 2 * pad])
+def windows(parameters: np.ndarray, height: int, width: int, pad: int) -> np.ndarray:
+    """Crops of pictures with `pad` black pixels on every side, as one paste each, so that nothing is padded first.
 
-
-def crop_and_flip(parameters: DataNode, view: int, *, height: int, width: int, pad: int) -> dict[str, Any]:
-    """Arguments of `crop_mirror_normalize` for the window and the mirroring that row `view` of `parameters` asks for.
-
-    Folded into the normalisation because a crop there costs nothing. `parameters` is (views, WIDTH) an image.
+    (n, views, WIDTH) parameters -> (n, views, 3, 1, 2) int32: corner in the picture, size, and corner in the view of
+    the part of the window that lies in the picture, each (y, x).
     """
-    arguments: dict[str, Any] = {"mirror": fn.cast(parameters[view, FLIP], dtype=types.INT32)}
-    if pad > 0:
-        # The operator takes the position as a fraction of the room there is and rounds the product to whole pixels.
-        arguments["crop_pos_y"] = parameters[view, CROP_Y] / (2.0 * pad)
-        arguments["crop_pos_x"] = parameters[view, CROP_X] / (2.0 * pad)
-        arguments["crop"] = [height, width]
-    return arguments
+    shift = parameters[..., CROP].astype(np.int32) - pad
+    whole = np.array([height, width], np.int32)
+    corner, size, target = np.clip(shift, 0, whole), np.maximum(whole - np.abs(shift), 0), np.clip(-shift, 0, whole)
+    return np.stack([corner, size, target], axis=2)[:, :, :, None]
+
+
+def crop(images: DataNode, window: DataNode, *, height: int, width: int) -> DataNode:
+    """uint8 HWC of (height, width) -> the same size: the window of a view (a row of `windows`), black outside."""
+    return fn.multi_paste(
+        images, in_anchors=window[0], shapes=window[1], out_anchors=window[2], output_size=[height, width]
+    )
+
+
+def flip(images: DataNode, parameters: DataNode) -> DataNode:
+    """Mirrored left and right where a view's (WIDTH,) parameters ask for it."""
+    return fn.flip(images, horizontal=fn.cast(parameters[FLIP], dtype=types.INT32))

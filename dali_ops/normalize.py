@@ -1,9 +1,11 @@
-"""uint8 HWC -> normalised float CHW, the form in which every view leaves the graph."""
+"""uint8 HWC images -> normalised floats, on the device that trains.
+
+Images stay uint8 until there: a quarter of the memory and of the way, and one pass instead of one for each view.
+"""
 
 from __future__ import annotations
 
-from typing import Any
-
+import torch
 from nvidia.dali import fn, types
 from nvidia.dali.data_node import DataNode
 
@@ -17,16 +19,11 @@ def replicate(images: DataNode) -> DataNode:
     return fn.color_space_conversion(images, image_type=types.GRAY, output_type=types.RGB)
 
 
-def normalize(images: DataNode, *, half: bool, crop_and_flip: dict[str, Any] | None = None) -> DataNode:
-    """uint8 HWC of three channels -> (x / 255 - MEAN) / STD as 3HW float32, or float16 if `half`.
-
-    `crop_and_flip` (`geometry.crop_and_flip`) is applied on the way.
-    """
-    return fn.crop_mirror_normalize(
-        images,
-        dtype=types.FLOAT16 if half else types.FLOAT,
-        output_layout="CHW",
-        mean=[255 * value for value in MEAN],
-        std=[255 * value for value in STD],
-        **(crop_and_flip or {}),
-    )
+def normalize_into(images: torch.Tensor, levels: torch.Tensor) -> None:
+    """(x / 255 - MEAN) / STD of `levels` (n, H, W, 3) uint8 into `images`, the same shape in float32."""
+    rows = (*levels.shape[:2], -1)  # along whole lines: over three channels at a time torch is ten times slower
+    width = levels.shape[2]
+    scale = torch.tensor([1 / (255 * std) for std in STD], device=levels.device).repeat(width)
+    shift = torch.tensor([-mean / std for mean, std in zip(MEAN, STD, strict=True)], device=levels.device).repeat(width)
+    lines = images.view(rows).copy_(levels.view(rows))
+    torch.addcmul(shift, lines, scale, out=lines)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 CROP_Y = 0
 CROP_X = 1
+CROP = slice(0, 2)
 FLIP = 2
 GEOMETRY = slice(0, 3)
 ERASING_ANCHOR = slice(3, 5)

@@ -1,7 +1,7 @@
 """The NumPy twin of every operation, in the order in which one would explain them. For tests only: it is slow.
 
-decode -> resize -> derive -> pad and crop -> flip -> normalise -> erase. Images are uint8 HWC with one or three
-channels until they are normalised.
+decode -> resize -> derive -> pad and crop -> flip -> erase -> normalise. Images are uint8 HWC, with one or three
+channels until they are erased.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from PIL import Image, ImageOps
 from dali_ops import parameters as layout
 from dali_ops.decode import VISIBLE
 from dali_ops.derive import GAMMA_CURVES, GAMMA_LIMITS
+from dali_ops.erasing import ERASED
 from dali_ops.normalize import MEAN, STD
 
 
@@ -112,23 +113,22 @@ def flip(image: np.ndarray) -> np.ndarray:
     return image[:, ::-1]
 
 
-def normalize(image: np.ndarray) -> np.ndarray:
-    """uint8 HWC of one or three channels -> float32 3HW."""
-    three = np.broadcast_to(image, (*image.shape[:2], 3)) / 255
-    return ((three - np.array(MEAN)) / np.array(STD)).transpose(2, 0, 1).astype(np.float32)
-
-
 def erase(image: np.ndarray, top: int, left: int, height: int, width: int) -> np.ndarray:
-    """Normalised 3HW with 0 in the box."""
+    """uint8 HW3 with the mean colour in the box."""
     erased = image.copy()
-    erased[:, top : top + height, left : left + width] = 0
+    erased[top : top + height, left : left + width] = ERASED
     return erased
 
 
 def view(image: np.ndarray, derivation: str | None, numbers: np.ndarray, *, pad: int, erasing: bool) -> np.ndarray:
-    """One view (3HW float32) of one resized uint8 image; `numbers` are the WIDTH parameters of the view."""
+    """One view (uint8 HW3) of one resized uint8 image; `numbers` are the WIDTH parameters of the view."""
     image = derive(image, derivation or "identity", numbers[layout.DERIVATION])
     image = crop(image, pad, int(numbers[layout.CROP_Y]), int(numbers[layout.CROP_X]))
     image = flip(image) if numbers[layout.FLIP] else image
-    normalised = normalize(image)
-    return erase(normalised, *numbers[layout.ERASING].astype(int)) if erasing else normalised
+    three = np.broadcast_to(image, (*image.shape[:2], 3))
+    return erase(three, *numbers[layout.ERASING].astype(int)) if erasing else three
+
+
+def normalize(image: np.ndarray) -> np.ndarray:
+    """uint8 HW3 -> float32 3HW."""
+    return ((image / 255 - np.array(MEAN)) / np.array(STD)).transpose(2, 0, 1).astype(np.float32)

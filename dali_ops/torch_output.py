@@ -1,33 +1,65 @@
-"""What a pipeline gives -> one torch tensor."""
+"""What a pipeline gives -> one normalised torch tensor."""
 
 from __future__ import annotations
 
+import weakref
+
+import numpy as np
 import torch
 from nvidia.dali import Pipeline
-from nvidia.dali.plugin.pytorch import feed_ndarray, to_torch_type
+from nvidia.dali.backend import TensorCPU, TensorGPU
+from nvidia.dali.plugin.pytorch import feed_ndarray
+
+from dali_ops.normalize import normalize_into
 
 
-def next_images(pipeline: Pipeline) -> torch.Tensor:
-    """Runs the pipeline once: (outputs * n, 3, height, width) on its device, output after output.
+class TorchOutput:
+    """Takes the batches of a pipeline, whose outputs are uint8 HWC images of one size and three channels."""
 
-    All outputs are copied into one new tensor, on the device, on torch's current stream; nothing waits on the host.
-    The copy does the work of the concatenation that a batch of several views needs anyway. The tensor is torch's own:
-    it can be kept, and freed while kernels that read it are still queued, which is not promised of memory that DALI
-    lends by DLPack. Raises StopIteration when the source has ended.
-    """
-    if pipeline.device_id is None:
-        return _gather(pipeline.run(), torch.device("cpu"), None)
-    device = torch.device("cuda", pipeline.device_id)
-    with torch.cuda.device(device):
-        stream = torch.cuda.current_stream(device)
-        return _gather(pipeline.run(cuda_stream=stream), device, stream)
+    def __init__(self, pipeline: Pipeline, dtype: torch.dtype = torch.float32) -> None:
+        self.pipeline, self.dtype = pipeline, dtype
+        self._free: list[np.ndarray] = []
+
+    def next(self) -> torch.Tensor:
+        """Runs the pipeline once: (outputs * n, 3, height, width) normalised, on its device, output after output.
+
+        In channels_last memory. The tensor is torch's own: it can be kept, and freed while kernels that read it are
+        still queued, which is not promised of memory that DALI lends by DLPack. On a GPU all is queued on torch's
+        current stream; nothing waits on the host. Raises StopIteration when the source has ended.
+        """
+        if self.pipeline.device_id is None:
+            return self._gather(self.pipeline.run(), torch.device("cpu"), None)
+        device = torch.device("cuda", self.pipeline.device_id)
+        with torch.cuda.device(device):
+            stream = torch.cuda.current_stream(device)
+            return self._gather(self.pipeline.run(cuda_stream=stream), device, stream)
+
+    def _gather(self, outputs: tuple, device: torch.device, stream: torch.cuda.Stream | None) -> torch.Tensor:
+        views = [output.as_tensor() for output in outputs]
+        count, *image = views[0].shape()
+        images = self._empty((len(views) * count, *image), device)
+        for number, view in enumerate(views):
+            normalize_into(images[number * count : (number + 1) * count], levels_of(view, device, stream))
+        return images.permute(0, 3, 1, 2).to(self.dtype)
+
+    def _empty(self, shape: tuple[int, ...], device: torch.device) -> torch.Tensor:
+        """float32 memory; on the CPU that of an earlier batch which nobody holds any more.
+
+        Memory of this size comes fresh from the system and goes back at once: a page fault for every 4 KB, which costs
+        as much as all the rest of a batch.
+        """
+        if device.type != "cpu":
+            return torch.empty(shape, device=device)
+        fitting = [number for number, memory in enumerate(self._free) if memory.shape == shape]
+        memory = self._free.pop(fitting[0]) if fitting else np.empty(shape, np.float32)
+        lent = memory.view()
+        weakref.finalize(lent, self._free.append, memory).atexit = False
+        return torch.from_numpy(lent)
 
 
-def _gather(outputs: tuple, device: torch.device, stream: torch.cuda.Stream | None) -> torch.Tensor:
-    views = [output.as_tensor() for output in outputs]
-    count, *image = views[0].shape()
-    dtype = to_torch_type[views[0].dtype]
-    images = torch.empty((len(views) * count, *image), dtype=dtype, device=device)
-    for number, view in enumerate(views):
-        feed_ndarray(view, images[number * count : (number + 1) * count], cuda_stream=stream)
-    return images
+def levels_of(view: TensorCPU | TensorGPU, device: torch.device, stream: torch.cuda.Stream | None) -> torch.Tensor:
+    """An output as (n, height, width, 3) uint8: on the CPU DALI's own memory, to be read at once; on a GPU a copy."""
+    if device.type == "cpu":
+        return torch.from_dlpack(view)
+    levels = torch.empty(tuple(view.shape()), dtype=torch.uint8, device=device)
+    return feed_ndarray(view, levels, cuda_stream=stream)

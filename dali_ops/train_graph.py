@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from nvidia.dali import Pipeline, fn, types
 
 from dali_ops.decode import CHANNELS, FAMILIES, check_family
-from dali_ops.decode import decode as decode_files
 from dali_ops.derive import Derivation, get_derivation
 from dali_ops.erasing import erase
 from dali_ops.execution import new_pipeline
-from dali_ops.geometry import check_size, crop_and_flip, pad_black, resize
-from dali_ops.normalize import normalize, replicate
+from dali_ops.geometry import check_size, crop, flip, windows
+from dali_ops.normalize import replicate
 from dali_ops.parameters import DERIVATION
+from dali_ops.recorded import fed_kind, recorded_images
 
 
 @dataclass(frozen=True)
@@ -29,13 +29,12 @@ def training_pipeline(
     source: Callable[[int], tuple],
     *,
     batch_size: int,
-    encoded: bool,
+    form: str,
     views: Sequence[View],
     height: int,
     width: int,
     pad: int,
     erasing: bool,
-    half: bool,
     device: str,
     device_id: int | None,
     decode: str,
@@ -44,11 +43,11 @@ def training_pipeline(
 ) -> Pipeline:
     """A built pipeline whose every run gives one batch a view, in the order of `views`.
 
-    Each is (batch_size, 3, height, width) float32 (float16 if `half`), normalised; `torch_output` turns them into
-    tensors. Every family in use is read, decoded and resized once; a family that no view uses is not read.
+    Each is (batch_size, height, width, 3) uint8; `torch_output` turns them into normalised tensors. Every family in use
+    is read, decoded and resized once; a family that no view uses is not read.
 
     source(i), i = 0, 1, ..., gives a tuple: for each family in use, in the order visible, infrared, a list of
-    batch_size arrays (encoded pictures if `encoded`, else `decode.path_bytes`); last, a float32 array (batch_size,
+    batch_size arrays (of the form `form`: `decode.FORMS`); last, a float32 array (batch_size,
     len(views), `parameters.WIDTH`). It is called `prefetch` batches ahead: let what it returns depend on i alone. With
     `erasing` False the erasing parameters are not looked at. `pad` is the number of black pixels on every side that
     the crop may reach into.
@@ -61,21 +60,28 @@ def training_pipeline(
     pipeline = new_pipeline(
         batch_size=batch_size, device=device, device_id=device_id, decode=decode, threads=threads, prefetch=prefetch
     )
+
+    def feed(iteration: int) -> tuple:
+        *files, parameters = source(iteration)
+        return *files, parameters, *([windows(parameters, height, width, pad)] if pad else [])
+
     with pipeline:
-        kinds = {"dtype": [types.UINT8] * len(used) + [types.FLOAT], "ndim": [1] * len(used) + [2]}
-        *files, parameters = fn.external_source(source, num_outputs=len(used) + 1, **kinds)
-        recorded = {}
-        for family, of_family in zip(used, files, strict=True):
-            images = decode_files(of_family, encoded=encoded, family=family, device=device, decode=decode)
-            recorded[family] = resize(images, height=height, width=width)
+        kinds = [fed_kind(form)] * len(used) + [(types.FLOAT, 2, None)] + ([(types.INT32, 4, None)] if pad else [])
+        dtypes, dimensions, layouts = map(list, zip(*kinds, strict=True))
+        fed = fn.external_source(feed, num_outputs=len(kinds), dtype=dtypes, ndim=dimensions, layout=layouts)
+        files, parameters, window = fed[: len(used)], fed[len(used)], fed[-1]
+        size = {"height": height, "width": width}
+        recorded = {
+            family: recorded_images(of_family, form=form, family=family, **size, device=device, decode_place=decode)
+            for family, of_family in zip(used, files, strict=True)
+        }
         outputs = []
         for number, (view, derivation) in enumerate(zip(views, derivations, strict=True)):
-            window = crop_and_flip(parameters, number, height=height, width=width, pad=pad)
             image = derivation.graph(recorded[view.family], parameters[number, DERIVATION])
-            image = pad_black(image, height=height, width=width, pad=pad)
+            image = crop(image, window[number], **size) if pad else image
+            image = flip(image, parameters[number])
             image = replicate(image) if (derivation.channels or CHANNELS[view.family]) == 1 else image
-            image = normalize(image, half=half, crop_and_flip=window)
-            outputs.append(erase(image, parameters, number) if erasing else image)
+            outputs.append(erase(image, parameters[number]) if erasing else image)
         pipeline.set_outputs(*outputs)
     pipeline.build()
     return pipeline

@@ -13,10 +13,10 @@ import torch
 
 from dali_ops.derive import DERIVATIONS
 from dali_ops.eval_graph import evaluation_pipeline
-from dali_ops.torch_output import next_images
+from dali_ops.torch_output import TorchOutput
 from dali_ops.train_graph import View, training_pipeline
 from pipeline.batch import Batch, Modality
-from pipeline.pictures import Pictures, open_pictures, undecodable
+from pipeline.pictures import Pictures, open_pictures, require_size, undecodable
 from pipeline.replacement import Replacements
 from pipeline.sampling import Derivations, Plan, TrainingTable, plan_batch
 from pipeline.settings import LoaderSettings, Settings
@@ -69,7 +69,7 @@ def training_batches(
     """
     views, derivations = views_in_use(settings)
     pictures, replacements = open_pictures(settings.data.root, index), Replacements(table)
-    image_type = getattr(torch, settings.loader.image_type)  # DALI writes no bfloat16: that one is converted
+    require_size(pictures, settings.augment)
     columns = {name: index[name].to_numpy(np.int64) for name in ("identity", "camera")}
 
     def plan_of(number: int) -> Plan:
@@ -80,7 +80,8 @@ def training_batches(
     while True:
         try:
             for plan, images in planned_images(plan_of, number, pictures, views, settings, device, ranks):
-                yield assemble(plan, list(derivations), images.to(image_type), columns, device)
+                yield assemble(plan, list(derivations), images, columns, device)
+                del images  # its memory is free for the next batch, unless somebody else holds it
                 number += 1
         except DecodingFailed as failure:
             meet_bad_images(failure, pictures, replacements, settings.loader)
@@ -112,21 +113,22 @@ def planned_images(
     pipeline = training_pipeline(
         source,
         batch_size=settings.batch.ids_per_batch * settings.batch.images_per_modality // ranks,
-        encoded=pictures.encoded,
+        form=pictures.form,
         views=views,
         height=settings.augment.height,
         width=settings.augment.width,
         pad=settings.augment.pad,
         erasing=settings.augment.erasing > 0,
-        half=settings.loader.image_type == "float16",
         **place(settings.loader, device),
     )
+    output = TorchOutput(pipeline, getattr(torch, settings.loader.image_type))
     for number in itertools.count(first):
         try:
-            images = next_images(pipeline)
+            images = output.next()
         except RuntimeError as error:
             raise DecodingFailed(plans[number]) from error
         yield plans.pop(number), images
+        del images
 
 
 def meet_bad_images(
@@ -174,14 +176,20 @@ def assemble(
 
 
 def evaluation_batches(
-    pictures: Pictures, rows: np.ndarray, modality: Modality, settings: Settings, device: torch.device
+    pictures: Pictures,
+    rows: np.ndarray,
+    modality: Modality,
+    settings: Settings,
+    device: torch.device,
+    derivation: str | None = None,
 ) -> Iterator[torch.Tensor]:
     """Images (b, 3, H, W) of rows of the index, recorded in one modality, in their order, `evaluation.batch` at a time.
 
+    With a `derivation` (2b, 3, H, W): their derivatives, made with fixed parameters, stand behind them.
     A picture that can't be read or decoded raises ValueError with its path: no other may stand in for it in a test.
     """
+    require_size(pictures, settings.augment)
     step = settings.evaluation.batch
-    image_type = getattr(torch, settings.loader.image_type)
 
     def source(iteration: int) -> list[np.ndarray]:
         if iteration * step >= len(rows):
@@ -191,21 +199,23 @@ def evaluation_batches(
     pipeline = evaluation_pipeline(
         source,
         batch_size=step,
-        encoded=pictures.encoded,
+        form=pictures.form,
         family=modality.key,
+        derivation=derivation,
         height=settings.augment.height,
         width=settings.augment.width,
-        half=settings.loader.image_type == "float16",
         **place(settings.loader, device),
     )
+    output = TorchOutput(pipeline, getattr(torch, settings.loader.image_type))
     for begin in range(0, len(rows), step):
         try:
-            images = next_images(pipeline).to(image_type)
+            images = output.next()
         except RuntimeError as error:
             for row, reason in undecodable(pictures, rows[begin : begin + step], modality.key):
                 raise ValueError(f"{pictures.path(row)}: cannot be read as a picture: {reason}") from error
             raise
         yield images
+        del images
 
 
 def place(loader: LoaderSettings, device: torch.device) -> dict:
@@ -217,7 +227,7 @@ def place(loader: LoaderSettings, device: torch.device) -> dict:
         "device": "gpu" if on_gpu else "cpu",
         "device_id": (device.index or 0) if on_gpu else None,
         "decode": "mixed" if on_gpu and loader.decode != "cpu" else "cpu",
-        "threads": loader.threads or usable_cores(),
+        "threads": loader.threads or usable_cores() + (not on_gpu),  # one more: Python waits most of the time
         "prefetch": loader.prefetch,
     }
 

@@ -10,14 +10,19 @@ import numpy as np
 import pandas as pd
 
 from dali_ops.check import DecodingCheck
-from dali_ops.decode import path_bytes
+from dali_ops.decode import ENCODED, PATH, RESIZED, path_bytes
 from pipeline.datasets.pack import Packs, is_packed
+from pipeline.settings import AugmentSettings
 
 
 class FolderPictures:
-    """Files, which DALI reads in its own threads."""
+    """Files, which DALI reads in its own threads.
 
-    encoded = False  # what `feed` gives is not the pictures but their paths
+    form: what `feed` gives, one of `dali_ops.decode.FORMS`. size: height and width where that is pixels.
+    """
+
+    form = PATH
+    size = None
 
     def __init__(self, index: pd.DataFrame) -> None:
         self._paths = index["path"].to_numpy()
@@ -26,11 +31,11 @@ class FolderPictures:
         return self._paths[row]
 
     def feed(self, rows: Iterable[int]) -> list[np.ndarray]:
-        """What a DALI graph takes for these rows of the index: uint8 arrays."""
+        """What a DALI graph takes for these rows of the index, uint8."""
         return [path_bytes(path) for path in self._paths[rows]]
 
     def read(self, row: int) -> np.ndarray:
-        """The encoded picture, uint8. ValueError with the reason in a few words where it can't be read."""
+        """The picture as it is kept, uint8. ValueError with the reason in a few words where it can't be read."""
         path = Path(self._paths[row])
         try:
             return np.frombuffer(path.read_bytes(), np.uint8)
@@ -48,10 +53,10 @@ class FolderPictures:
 class PackedPictures:
     """Rows of mapped packs, fed without a copy of the whole."""
 
-    encoded = True
-
     def __init__(self, packs: Packs) -> None:
         self._packs = packs
+        self.size = packs.description.size
+        self.form = RESIZED if self.size else ENCODED
 
     def path(self, row: int) -> str:
         return self._packs.path(row)
@@ -76,6 +81,15 @@ Pictures = FolderPictures | PackedPictures
 def open_pictures(root: str | Path, index: pd.DataFrame) -> Pictures:
     """The pictures of `index`, as `pipeline.datasets.read_index` read it from `root`."""
     return PackedPictures(Packs(root)) if is_packed(root) else FolderPictures(index)
+
+
+def require_size(pictures: Pictures, augment: AugmentSettings) -> None:
+    """ValueError where pictures were packed in another size than the network's."""
+    if pictures.size not in (None, (augment.height, augment.width)):
+        raise ValueError(
+            f"augment.height, augment.width: the pack holds pictures of {pictures.size[0]} x {pictures.size[1]}; found "
+            f"{augment.height} x {augment.width}; pack the data set again in that size or without --resized"
+        )
 
 
 def undecodable(pictures: Pictures, rows: Iterable[int], family: str) -> Iterator[tuple[int, str]]:

@@ -17,9 +17,12 @@ import time
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from dali_ops.decode_graph import decoding_pipeline, resize_pictures
+from pipeline.batch import Modality
 from pipeline.build import build_index, build_trials
 from pipeline.checks.counts import check_counts, count_table, format_counts
 from pipeline.checks.identities import check_identities, check_leftovers
@@ -27,7 +30,7 @@ from pipeline.checks.pictures import check_pictures
 from pipeline.checks.problem import ERROR, NOTE, WARNING, Problem
 from pipeline.config import load_config
 from pipeline.datasets import splitting
-from pipeline.datasets.pack import Description, Packs, is_packed, write_packs
+from pipeline.datasets.pack import ROWS, Description, Packs, Resize, is_packed, write_packs
 from pipeline.datasets.synthetic import MARKER, has_published_shape
 from pipeline.entry import one_line_errors
 from pipeline.files import write_atomically
@@ -78,27 +81,51 @@ def check_protocol(index: pd.DataFrame, settings: Settings) -> list[Problem]:
     return []
 
 
-def pack(index: pd.DataFrame, settings: Settings, folder: Path, progress: bool) -> str:
+def pack(index: pd.DataFrame, settings: Settings, folder: Path, resized: bool, progress: bool) -> str:
     """Packs the data set, with SYSU-MM01's choice of gallery images beside it; a line that says what was done."""
     data = settings.data
     if is_packed(data.root):
         raise ValueError(f"{data.root}: is packed already; name the folder of the data set itself to pack it again")
+    size = (settings.augment.height, settings.augment.width) if resized else None
     description = Description(
         dataset=data.dataset,
         splitting=splitting(data.dataset, data.trial, data.test_fraction, data.split_seed, data.split_file),
         source=os.path.abspath(os.path.expanduser(data.root)),
         published=published_counts_apply(data),
         rows=index["split"].value_counts(sort=False).to_dict(),
+        size=size,
     )
+    threads = settings.loader.threads or usable_cores()
     begin = time.perf_counter()
     with tqdm(total=len(index), desc="packing", unit=" pictures", disable=not progress, leave=False) as bar:
-        size = write_packs(folder, index, description, settings.loader.threads or usable_cores(), bar.update)
+        resize = resizing(*size, threads) if size else None
+        written = write_packs(folder, index, description, threads, bar.update, resize)
     permutations = permutations_file(Path(data.root)) if data.dataset == "sysu" else None
     if permutations:
         shutil.copy(permutations, folder / permutations.name)
     seconds = time.perf_counter() - begin
     rate = len(index) / seconds
-    return f"{folder}: packed {len(index)} pictures, {size / 1e6:.0f} MB, in {seconds:.1f} s ({rate:.0f} pictures/s)"
+    form = f"resized to {size[0]} x {size[1]}" if size else "as they are"
+    return f"{folder}: packed {len(index)} pictures {form}: {written / 1e6:.0f} MB in {seconds:.1f} s, {rate:.0f}/s"
+
+
+def resizing(height: int, width: int, threads: int) -> Resize:
+    """Decodes and resizes as training does on the CPU."""
+    pipelines = {
+        int(modality): decoding_pipeline(modality.key, batch_size=ROWS, threads=threads, size=(height, width))
+        for modality in (Modality.VISIBLE, Modality.INFRARED)
+    }
+
+    def resize(encoded: list[bytes], modalities: list[int]) -> list[bytes]:
+        resized: list[bytes] = [b""] * len(encoded)
+        for modality in set(modalities):
+            places = [place for place, other in enumerate(modalities) if other == modality]
+            contents = [np.frombuffer(encoded[place], np.uint8) for place in places]
+            for place, picture in zip(places, resize_pictures(pipelines[modality], contents), strict=True):
+                resized[place] = picture.tobytes()
+        return resized
+
+    return resize
 
 
 def print_problems(problems: list[Problem]) -> None:
@@ -116,12 +143,17 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--dataset", help="short for data.dataset=...: sysu, regdb, llcm or folder")
     parser.add_argument("--root", help="short for data.root=...")
     parser.add_argument("--pack", type=Path, metavar="DIR", help="pack a usable data set into this folder")
+    parser.add_argument("--resized", action="store_true", help="pack pixels in the size augment.height x augment.width")
     parser.add_argument("--strict", action="store_true", help="take warnings for errors")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the table and the problems there")
     options = parser.parse_args(argv)
+    if options.resized and not options.pack:
+        raise ValueError("--resized: expected --pack DIR with it; found none")
     named = {"data.dataset": options.dataset, "data.root": options.root}
     settings = load_config([*options.words, *(f"{key}={value}" for key, value in named.items() if value)])
     progress = sys.stderr.isatty()
+    if options.resized:
+        settings.loader.on_bad_image = "error"  # without its pixels there is nothing to pack
     index, table, problems = inspect(settings, progress)
     levels = [problem.level for problem in problems]
     errors, warned = levels.count(ERROR), levels.count(WARNING)
@@ -134,7 +166,7 @@ def main(argv: list[str] | None = None) -> None:
         content["problems"] = [dataclasses.asdict(problem) for problem in problems]
         write_atomically(options.json, json.dumps(content, indent=2) + "\n")
     if options.pack and usable:
-        print(pack(index, settings, options.pack, progress))
+        print(pack(index, settings, options.pack, options.resized, progress))
     elif options.pack:
         print(f"{options.pack}: not packed")
     sys.exit(0 if usable else 1)

@@ -149,6 +149,7 @@ def train_step(training: Training) -> Step:
         with contextlib.nullcontext() if last else accelerator.no_sync(training.network):
             parts = loss_of(training, batch)
             accelerator.backward(parts["loss"] / accumulate)
+        del batch  # its memory is free for the next one
         for name, value in parts.items():
             sums[name] = sums.get(name, 0) + value.detach() / accumulate
     parts, replaced, stop = agree(training, sums, replaced)

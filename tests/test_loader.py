@@ -8,10 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
+from pipeline import prepare
 from pipeline.batch import Modality
 from pipeline.build import build_index, training_rows
 from pipeline.config import load_config
-from pipeline.datasets.pack import Description, write_packs
 from pipeline.loader import derivation_names, evaluation_batches, training_batches, views_in_use
 from pipeline.pictures import FolderPictures, open_pictures
 from pipeline.sampling import plan_batch, training_table
@@ -128,11 +128,13 @@ def test_a_bad_picture_is_named(tmp_path, index, settings, content):
         list(evaluation_batches(FolderPictures(damaged), visible_rows(index), Modality.VISIBLE, settings, CPU))
 
 
-@pytest.fixture()
-def packed(people, index, tmp_path):
-    rows = index["split"].value_counts(sort=False).to_dict()
-    splitting = {"test_fraction": 0.5, "split_seed": 0, "split_file": None}
-    write_packs(tmp_path / "packs", index, Description("folder", splitting, str(people), False, rows))
+@pytest.fixture(params=["encoded", "resized"])
+def packed(request, people, index, settings, tmp_path):
+    words = [f"data.root={people}", "data.dataset=folder", "augment.height=32", "augment.width=16"]
+    more = ["--resized"] if request.param == "resized" else []
+    with pytest.raises(SystemExit) as ended:
+        prepare.main([*words, "--pack", str(tmp_path / "packs"), *more])
+    assert ended.value.code == 0
     return tmp_path / "packs"
 
 
@@ -153,12 +155,25 @@ def test_batches_from_a_pack_are_those_from_the_folder(packed, index, settings):
 
 def test_a_damaged_pack_stops_the_training_with_the_picture(packed, index, settings):
     content = bytearray((packed / "train.arrow").read_bytes())
-    for path in index["path"][index["split"] == "train"]:
-        content[content.index(Path(path).read_bytes()) + 50] ^= 255
+    pictures = open_pictures(packed, index)
+    for row in np.flatnonzero(index["split"] == "train"):
+        content[content.index(pictures.read(row).tobytes()) + 50] ^= 255
     (packed / "train.arrow").write_bytes(content)
     damaged = at(packed, settings, on_bad_image="replace")  # which is for pictures, not for packs
     with pytest.raises(ValueError, match=r"train.arrow/(visible|infrared)/.*: the pack is damaged there"):
         take(1, build_index(damaged.data), damaged)
+
+
+def test_a_pack_of_another_size_is_refused(packed, index, settings):
+    larger = replace(at(packed, settings), augment=replace(settings.augment, height=48))
+    pictures = open_pictures(packed, index)
+    if pictures.size is None:
+        assert take(1, index, larger)[0].images.shape[2] == 48
+        return
+    with pytest.raises(ValueError, match="the pack holds pictures of 32 x 16; found 48 x 16; pack the data set again"):
+        take(1, index, larger)
+    with pytest.raises(ValueError, match="the pack holds pictures of 32 x 16"):
+        next(evaluation_batches(pictures, visible_rows(index), Modality.VISIBLE, larger, CPU))
 
 
 @pytest.fixture()

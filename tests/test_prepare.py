@@ -1,9 +1,12 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 
+from dali_ops import reference
 from pipeline import prepare
+from pipeline.datasets.pack import Packs
 from pipeline.datasets.synthetic import MARKER, generate
 
 
@@ -119,3 +122,26 @@ def test_many_problems_are_cut_short_on_the_terminal_and_all_in_the_file(root, t
     printed = capsys.readouterr().out
     assert printed.count("the file is empty") == 40 and "error: 20 more; --json FILE lists them all" in printed
     assert len(json.loads((tmp_path / "a.json").read_text())["problems"]) >= 60
+
+
+def test_a_resized_pack_holds_the_pixels_of_the_evaluation(root, tmp_path, capsys):
+    size = ["augment.height=40", "augment.width=24"]
+    assert run("--dataset", "sysu", "--root", root, "--resized", *size) == 2
+    assert "--resized: expected --pack DIR with it; found none" in capsys.readouterr().err
+    assert run("--dataset", "sysu", "--root", root, "--pack", tmp_path / "packs", "--resized", *size) == 0
+    assert "pictures resized to 40 x 24: " in capsys.readouterr().out
+    assert run("--dataset", "sysu", "--root", tmp_path / "packs", "--strict") == 0
+    packs = Packs(tmp_path / "packs")
+    modality = packs.index["modality"]
+    for row in (0, len(modality) - 1, int(np.flatnonzero(modality)[0])):
+        (path,) = root.glob(packs.index["path"][row].split(".arrow/")[1])
+        family = "infrared" if modality[row] else "visible"
+        expected = reference.resize(reference.decode(path, family), 40, 24)
+        assert packs.picture(row).shape == expected.shape
+        difference = np.abs(packs.picture(row).astype(int) - expected)
+        assert difference.mean() < 1 and difference.max() <= 8  # PIL rounds between its two passes
+    bad = next(root.glob("cam3/*/*.jpg"))
+    bad.write_bytes(b"text")
+    words = ["--dataset", "sysu", "--root", root, "--pack", tmp_path / "packs", "--resized"]
+    assert run(*words, "loader.on_bad_image=replace") == 1
+    assert f"error: {bad}: expected a picture" in capsys.readouterr().out

@@ -14,6 +14,7 @@ import pandas as pd
 from PIL import Image
 
 from dali_ops.check import DecodingCheck
+from dali_ops.decode import RESIZED
 from pipeline.batch import Modality
 from pipeline.checks.problem import ERROR, WARNING, Problem, some
 from pipeline.pictures import Pictures
@@ -72,10 +73,10 @@ def look_and_decode(
     with ThreadPoolExecutor(threads) as pool:
         for start in range(0, len(rows), BATCH):
             looks = list(pool.map(lambda row: look_at(pictures, row), rows[start : start + BATCH]))
-            hopeful = [look.encoded for look in looks if look.reason is None]
+            hopeful = [look.encoded for look in looks if look.reason is None and pictures.form != RESIZED]
             reasons = iter(check.reasons(hopeful) if hopeful else ())
             for look in looks:
-                reason = next(reasons) if look.reason is None else look.reason
+                reason = next(reasons, None) if look.reason is None else look.reason
                 yield Look(look.encoded[:0], look.digest, look.size, look.mode, reason)
             advance(len(looks))
 
@@ -86,6 +87,8 @@ def look_at(pictures: Pictures, row: int) -> Look:
     except ValueError as error:
         return Look(np.empty(0, np.uint8), reason=str(error))
     digest = hashlib.blake2b(encoded, digest_size=16).digest()
+    if pictures.form == RESIZED:
+        return Look(encoded, digest)
     try:
         with Image.open(io.BytesIO(encoded)) as image:
             size, mode = image.size, image.mode

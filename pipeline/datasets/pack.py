@@ -1,13 +1,15 @@
 """A data set packed into one Arrow IPC file a split: the encoded pictures untouched, and their index.
 
 The files map into memory: opening one reads its index only, the ranks of a node share the pages, and pandas, Polars or
-DuckDB read it as well. A pack stands for the folder it was made from, as `data.root`; the batches are the same.
+DuckDB read it as well. A pack stands for the folder it was made from, as `data.root`; the batches are the same. A pack
+may hold the pictures decoded and resized instead: ten times larger, and nothing is left to do but to augment them.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import shutil
 import uuid
@@ -21,15 +23,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute
 
+from pipeline.batch import Modality
 from pipeline.datasets.listing import SPLITS
 from pipeline.files import UNFINISHED, force_to_disc
 
 FORMAT = 1
 DESCRIPTION = b"pipeline.pack"  # key of the schema's metadata
 ROWS = 256  # pictures of a record batch: what is held in memory while packing
+# the time of the file's last change in nanoseconds, its size, CRC-32 of the row, and the picture
+ADDED = [("modified", pa.int64()), ("size", pa.int64()), ("checksum", pa.uint32()), ("image", pa.large_binary())]
+NOT_INDEX = [name for name, _ in ADDED if name != "image"]
 INDEX = ("path", "identity", "camera", "modality", "name")  # columns of the index; `name` in user's folders only
+
+
+# encoded pictures and their modalities -> their pixels (`picture_shape`) as bytes
+Resize = Callable[[list[bytes], list[int]], list[bytes]]
 
 
 @dataclass(frozen=True)
@@ -37,7 +46,8 @@ class Description:
     """What all files of a packing say about it. Files that differ in it don't belong together.
 
     splitting: the settings that decided who is in which split. source: the folder packed. published: whether the
-    published numbers of images apply to it. rows: pictures by split.
+    published numbers of images apply to it. rows: pictures by split. size: height and width of pictures that are held
+    as uint8 HWC, three channels for visible and one for infrared; None: as they were encoded.
     """
 
     dataset: str
@@ -45,6 +55,7 @@ class Description:
     source: str
     published: bool
     rows: dict[str, int]
+    size: tuple[int, int] | None = None
     packing: str = field(default_factory=lambda: uuid.uuid4().hex)
     format: int = FORMAT
 
@@ -67,22 +78,24 @@ def write_packs(
     description: Description,
     threads: int = 1,
     advance: Callable[[int], object] = lambda count: None,
+    resize: Resize | None = None,
 ) -> int:
     """Packs the pictures of `index` and returns the number of bytes written. Earlier packs stay whole until the end.
 
-    `advance` is called with the number of pictures packed since the last call. ValueError or OSError, with nothing left
-    behind, for a picture that can't be read, or a disc that is or gets full.
+    `advance` is called with the number of pictures packed since the last call; `resize` makes the pixels of a pack
+    whose description has a size. ValueError or OSError, with nothing left behind, for a picture that can't be read, or
+    a disc that is or gets full.
     """
     if folder.resolve() == Path(description.source).resolve():
         raise ValueError(f"{folder}: expected a folder of its own for the packs; found the data set's own folder")
     folder.mkdir(parents=True, exist_ok=True)
-    refuse_full_disc(folder, sum(os.path.getsize(path) for path in index["path"]))
+    refuse_full_disc(folder, expected_bytes(index, description.size))
     files = pack_files(folder)
     unfinished = {split: folder / f"{UNFINISHED}{files[split].name}" for split in description.rows}
     try:
         for split, file in unfinished.items():
             rows = index[index["split"] == split]
-            write_pack(file, split, rows, description, threads, advance)
+            write_pack(file, split, rows, description, threads, advance, resize)
             force_to_disc(file)
     except BaseException:
         for file in unfinished.values():
@@ -97,6 +110,17 @@ def write_packs(
     return sum(files[split].stat().st_size for split in unfinished)
 
 
+def expected_bytes(index: pd.DataFrame, size: tuple[int, int] | None) -> int:
+    if size is None:
+        return sum(os.path.getsize(path) for path in index["path"])
+    return sum(math.prod(picture_shape(modality, size)) for modality in index["modality"])
+
+
+def picture_shape(modality: int, size: tuple[int, int]) -> tuple[int, int, int]:
+    """Height, width and channels of a picture in a pack of a size."""
+    return *size, 3 if modality == Modality.VISIBLE else 1
+
+
 def refuse_full_disc(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
@@ -106,14 +130,18 @@ def refuse_full_disc(folder: Path, needed: int) -> None:
 
 
 def write_pack(
-    file: Path, split: str, rows: pd.DataFrame, description: Description, threads: int, advance: Callable[[int], object]
+    file: Path,
+    split: str,
+    rows: pd.DataFrame,
+    description: Description,
+    threads: int,
+    advance: Callable[[int], object],
+    resize: Resize | None,
 ) -> None:
     fields = index_fields(rows, description.source)
-    columns = list(fields)
-    kinds = [pa.string() if name in ("path", "name") else pa.int64() for name in columns]
-    added = [("modified", pa.int64()), ("checksum", pa.uint32()), ("image", pa.large_binary())]
+    kinds = [(name, pa.string() if name in ("path", "name") else pa.int64()) for name in fields]
     metadata = {DESCRIPTION: json.dumps(dataclasses.asdict(description))}
-    schema = pa.schema([*zip(columns, kinds, strict=True), *added], metadata=metadata)
+    schema = pa.schema([*kinds, *ADDED], metadata=metadata)
     with (
         pa.OSFile(str(file), "wb") as sink,
         pa.ipc.new_file(sink, schema) as writer,
@@ -121,11 +149,12 @@ def write_pack(
     ):
         for start in range(0, len(rows), ROWS):
             chunk = fields[start : start + ROWS]
-            pictures = list(pool.map(read_file, rows["path"][start : start + ROWS]))
-            images, modified = zip(*pictures, strict=True)
+            read = list(pool.map(read_file, rows["path"][start : start + ROWS]))
+            images, modified, sizes = map(list, zip(*read, strict=True))
+            images = images if resize is None else resize(images, chunk["modality"].tolist())
             sums = [row_checksum(split, *row) for row in zip(chunk.itertuples(index=False), images, strict=True)]
-            values = [chunk[name].tolist() for name in columns]
-            writer.write_batch(pa.record_batch([*values, modified, sums, images], schema=schema))
+            values = [chunk[name].tolist() for name in fields]
+            writer.write_batch(pa.record_batch([*values, modified, sizes, sums, images], schema=schema))
             advance(len(chunk))
 
 
@@ -139,10 +168,11 @@ def index_fields(rows: pd.DataFrame, source: str) -> pd.DataFrame:
     return rows[columns].assign(path=[path.removeprefix(inside) for path in rows["path"]])
 
 
-def read_file(path: str) -> tuple[bytes, int]:
-    """A file's bytes and the time of its last change in nanoseconds."""
+def read_file(path: str) -> tuple[bytes, int, int]:
+    """A file's content, the time of its last change in nanoseconds and its size."""
     with open(path, "rb") as file:
-        return file.read(), os.fstat(file.fileno()).st_mtime_ns
+        content = file.read()
+        return content, os.fstat(file.fileno()).st_mtime_ns, len(content)
 
 
 def row_checksum(split: str, fields: tuple, image: bytes | np.ndarray) -> int:
@@ -176,11 +206,11 @@ class Packs:
         self.fields = pd.concat([table.drop(["image"]).to_pandas() for table in tables.values()], ignore_index=True)
         self.splits = np.repeat(list(tables), [len(table) for table in tables.values()]).tolist()
         self._images = pa.chunked_array([chunk for table in tables.values() for chunk in table["image"].chunks])
-        self._rows = list(self.fields.drop(columns=["modified", "checksum"]).itertuples(index=False, name=None))
+        self._rows = list(self.fields.drop(columns=NOT_INDEX).itertuples(index=False, name=None))
 
     @property
     def index(self) -> pd.DataFrame:
-        fields = self.fields.drop(columns=["modified", "checksum"])
+        fields = self.fields.drop(columns=NOT_INDEX)
         paths = [self.path(row) for row in range(len(fields))]
         after_modality = list(fields).index("modality") + 1
         fields.insert(after_modality, "split", self.splits)
@@ -190,7 +220,7 @@ class Packs:
         return f"{self._files[self.splits[row]]}/{self._rows[row][0]}"
 
     def picture(self, row: int) -> np.ndarray:
-        """The encoded picture of a row of the index, uint8, a view into the file.
+        """The picture of a row of the index, uint8, a view into the file: encoded, or HWC in a pack of a size.
 
         ValueError, with the reason only, where what is there isn't what was packed.
         """
@@ -198,7 +228,8 @@ class Packs:
         picture.flags.writeable = False  # pyarrow lets NumPy believe that it may write into the mapping
         if row_checksum(self.splits[row], self._rows[row], picture) != self.fields["checksum"][row]:
             raise ValueError("the pack is damaged there (checksum); pack the data set again")
-        return picture
+        size = self.description.size
+        return picture if size is None else picture.reshape(picture_shape(self.fields["modality"][row], size))
 
     def refuse_other(self, dataset: str, splitting: dict[str, Any]) -> None:
         """ValueError where another data set, or the same divided in another way, is asked for."""
@@ -221,8 +252,7 @@ class Packs:
             differing = both["path"][both["_merge"] != "both"].unique()
             listed = f"{len(differing)} pictures were added, removed or listed otherwise"
             raise self._stale(f"{listed} (first: {differing[0]})" if len(differing) else "their order has changed")
-        sizes = pa.compute.binary_length(self._images).to_numpy().tolist()
-        for path, modified, size in zip(source["path"], self.fields["modified"], sizes, strict=True):
+        for path, modified, size in zip(source["path"], self.fields["modified"], self.fields["size"], strict=True):
             found = os.stat(path)
             if (found.st_mtime_ns, found.st_size) != (modified, size):
                 raise self._stale(f"{path} was changed")
@@ -240,7 +270,7 @@ def read_description(file: Path) -> Description:
         raise ValueError(f"{file}: not a whole pack ({error}); pack the data set again") from None
     if content.get("format") != FORMAT:
         raise ValueError(f"{file}: expected a pack of format {FORMAT}; found {content.get('format')}; pack it again")
-    return Description(**content)
+    return Description(**content | {"size": content["size"] and tuple(content["size"])})
 
 
 def read_table(file: Path, count: int) -> pa.Table:

@@ -11,7 +11,7 @@ from nvidia.dali import fn, types
 from PIL import Image
 
 from dali_ops import geometry
-from dali_ops.decode import decode, path_bytes
+from dali_ops.decode import PATH, decode, path_bytes
 from dali_ops.execution import new_pipeline
 
 FORMATS = (("jpg", {"quality": 95}), ("jpg", {"quality": 80, "progressive": True}), ("png", {}), ("bmp", {}))
@@ -70,7 +70,7 @@ def decode_and_resize():
         where = {"device": place["device"], "decode": place["decode"]}
         with pipeline:
             names = fn.external_source(lambda: [path_bytes(path) for path in paths], dtype=types.UINT8, ndim=1)
-            images = decode(names, encoded=False, family=family, **where)
+            images = decode(names, form=PATH, family=family, **where)
             pipeline.set_outputs(geometry.resize(images, height=size[0], width=size[1]) if size else images)
         (images,) = pipeline.run()
         return [np.asarray(image) for image in images.as_cpu()]

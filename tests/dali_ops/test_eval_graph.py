@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from dali_ops import reference
-from dali_ops.decode import path_bytes
+from dali_ops.decode import ENCODED, PATH, path_bytes
+from dali_ops.derive import DERIVATIONS
 from dali_ops.eval_graph import evaluation_pipeline
 
 CPU = {"device": "cpu", "device_id": None, "decode": "cpu"}
@@ -15,7 +16,7 @@ def file_bytes(path) -> np.ndarray:
     return np.frombuffer(path.read_bytes(), np.uint8)
 
 
-def build(paths, batch_size: int, family: str, *, encoded=False, half=False, place=CPU, threads=2):
+def build(paths, batch_size: int, family: str, *, encoded=False, derivation=None, place=CPU, threads=2):
     def source(i: int) -> list[np.ndarray]:
         batch = paths[i * batch_size : (i + 1) * batch_size]
         if not batch:
@@ -25,11 +26,11 @@ def build(paths, batch_size: int, family: str, *, encoded=False, half=False, pla
     return evaluation_pipeline(
         source,
         batch_size=batch_size,
-        encoded=encoded,
+        form=ENCODED if encoded else PATH,
         family=family,
+        derivation=derivation,
         height=SIZE[0],
         width=SIZE[1],
-        half=half,
         threads=threads,
         prefetch=2,
         **place,
@@ -46,23 +47,34 @@ def run_all(pipeline) -> list[np.ndarray]:
         batches.append(np.array(images.as_cpu().as_tensor()))
 
 
-@pytest.mark.parametrize("half", [False, True])
 @pytest.mark.parametrize("family", ["visible", "infrared"])
-def test_every_image_once_in_order_equal_to_twin(family, half, place, visible_files, infrared_files, decode_and_resize):
+def test_every_image_once_in_order_equal_to_twin(family, place, visible_files, infrared_files, decode_and_resize):
     paths = {"visible": visible_files, "infrared": infrared_files}[family] * 2
     paths = paths[: len(paths) - 1]
-    batches = run_all(build(paths, 4, family, half=half, place=place))
+    batches = run_all(build(paths, 4, family, place=place))
     assert [len(batch) for batch in batches] == [4] * (len(paths) // 4) + [3]
     images = np.concatenate(batches)
-    assert images.shape == (len(paths), 3, *SIZE)
-    assert images.dtype == (np.float16 if half else np.float32)
-    expected = np.stack([reference.normalize(i) for i in decode_and_resize(paths, family, SIZE, place)])
-    np.testing.assert_allclose(images, expected, atol=2e-3 if half else 1e-5)
+    assert images.shape == (len(paths), *SIZE, 3) and images.dtype == np.uint8
+    resized = decode_and_resize(paths, family, SIZE, place)
+    np.testing.assert_array_equal(images, np.stack([np.broadcast_to(image, (*SIZE, 3)) for image in resized]))
 
 
 def test_encoded_pictures_give_the_same_images_as_their_paths(place, visible_files):
     by_path, by_content = (run_all(build(visible_files, 4, "visible", encoded=e, place=place)) for e in (False, True))
     np.testing.assert_array_equal(np.concatenate(by_content), np.concatenate(by_path))
+
+
+@pytest.mark.parametrize(("name", "family"), [(n, f) for n, d in DERIVATIONS.items() for f in d.families])
+def test_derived_images_stand_beside_the_recorded_ones(name, family, place, request, assert_same_levels):
+    paths = request.getfixturevalue(f"{family}_files")[:3]
+    pipeline = build(paths, 2, family, derivation=name, place=place)
+    for count in (2, 1):
+        recorded, derived = (np.array(output.as_cpu().as_tensor()) for output in pipeline.run())
+        assert recorded.shape == derived.shape == (count, *SIZE, 3)
+        for image, found in zip(recorded, derived, strict=True):
+            source = image if family == "visible" else image[:, :, :1]
+            expected = np.broadcast_to(reference.derive(source, name, DERIVATIONS[name].fixed), found.shape)
+            assert_same_levels(np.abs(found.astype(int) - expected), name)
 
 
 def test_end_stays_the_end(visible_files):
@@ -76,10 +88,9 @@ def test_close_to_pil(family, visible_files, infrared_files):
     paths = {"visible": visible_files, "infrared": infrared_files}[family]
     images = np.concatenate(run_all(build(paths, len(paths), family)))
     for image, path in zip(images, paths, strict=True):
-        expected = reference.normalize(reference.resize(reference.decode(path, family), *SIZE))
-        level = 1 / 255 / 0.224
-        assert np.abs(image - expected).max() <= 3.1 * level
-        assert np.abs(image - expected).mean() <= 0.6 * level
+        expected = reference.resize(reference.decode(path, family), *SIZE)
+        difference = np.abs(image.astype(int) - expected)
+        assert difference.max() <= 3 and difference.mean() <= 0.6
 
 
 def test_bad_settings_are_named():

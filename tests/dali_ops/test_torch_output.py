@@ -5,52 +5,88 @@ import pytest
 import torch
 from nvidia.dali import fn, types
 
+from dali_ops import reference
 from dali_ops.execution import new_pipeline
-from dali_ops.torch_output import next_images
+from dali_ops.torch_output import TorchOutput
 
-COUNT, STEPS = 4, 8
+COUNT, STEPS, SIZE = 4, 8, (16, 8)
 
 
-def counting_pipeline(place: dict, dtype):
-    """Two outputs (n, 3, 16, 8): the number of the step, and the same plus 1000; the last batch is one image short."""
+def levels(step: int) -> np.ndarray:
+    """The batch of a step, the last one an image short."""
+    return np.random.default_rng(step).integers(0, 256, (COUNT - (step == STEPS - 1), *SIZE, 3), dtype=np.uint8)
+
+
+def pipeline_of_steps(place: dict):
+    """Two outputs: the levels of the step, and those inverted."""
 
     def source(i: int) -> np.ndarray:
         if i >= STEPS:
             raise StopIteration
-        return np.full((COUNT - (i == STEPS - 1), 3, 16, 8), i, np.float32)
+        return levels(i)
 
     pipeline = new_pipeline(batch_size=COUNT, threads=1, prefetch=2, **place)
     with pipeline:
-        values = fn.external_source(source, dtype=types.FLOAT, ndim=3)
-        values = values.gpu() if place["device"] == "gpu" else values
-        pipeline.set_outputs(fn.cast(values, dtype=dtype), fn.cast(values + 1000, dtype=dtype))
+        images = fn.external_source(source, dtype=types.UINT8, ndim=3, layout="HWC")
+        images = images.gpu() if place["device"] == "gpu" else images
+        pipeline.set_outputs(images, types.Constant(255, dtype=types.UINT8) - images)
+    pipeline.build()
     return pipeline
 
 
-@pytest.mark.parametrize(("dali_type", "torch_type"), [(types.FLOAT, torch.float32), (types.FLOAT16, torch.float16)])
-def test_outputs_follow_each_other_and_stay_as_they_are(place, dali_type, torch_type):
-    pipeline = counting_pipeline(place, dali_type)
-    held = [next_images(pipeline) for _ in range(STEPS)]
+def expected(step: int) -> np.ndarray:
+    return np.stack([reference.normalize(image) for image in (*levels(step), *(255 - levels(step)))])
+
+
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.float16, 2e-3), (torch.bfloat16, 1.6e-2)], ids=str
+)
+def test_batches_are_normalised_follow_each_other_and_stay_as_they_are(place, dtype, tolerance):
+    output = TorchOutput(pipeline_of_steps(place), dtype)
+    held = [output.next() for _ in range(STEPS)]
     with pytest.raises(StopIteration):
-        next_images(pipeline)
-    del pipeline
+        output.next()
+    del output
     for step, images in enumerate(held):
-        count = COUNT - (step == STEPS - 1)
-        assert images.shape == (2 * count, 3, 16, 8)
-        assert images.dtype == torch_type
-        assert images.is_contiguous()
-        assert images.device.type == ("cuda" if place["device"] == "gpu" else "cpu")
-        assert torch.all(images[:count] == step)
-        assert torch.all(images[count:] == step + 1000)
+        assert images.dtype == dtype and images.device.type == ("cuda" if place["device"] == "gpu" else "cpu")
+        assert images.is_contiguous(memory_format=torch.channels_last)
+        np.testing.assert_allclose(images.float().cpu(), expected(step), rtol=tolerance, atol=tolerance)
+
+
+def test_memory_of_batches_that_nobody_holds_is_used_again(place):
+    if place["device"] == "gpu":
+        pytest.skip("on a GPU torch itself keeps the memory")
+    output = TorchOutput(pipeline_of_steps(place))
+    first = output.next()
+    part = first[1:2]  # a part holds the whole
+    place_of_first = first.data_ptr()
+    del first
+    second = output.next()
+    assert second.data_ptr() != place_of_first
+    np.testing.assert_allclose(part, expected(0)[1:2], atol=1e-6)
+    del part
+    third = output.next()
+    assert third.data_ptr() == place_of_first
+    np.testing.assert_allclose(second, expected(1), atol=1e-6)
+    np.testing.assert_allclose(third, expected(2), atol=1e-6)
+
+
+def test_memory_may_outlive_the_output_and_the_pipeline(place):
+    output = TorchOutput(pipeline_of_steps(place))
+    images = output.next()
+    del output
+    np.testing.assert_allclose(images.cpu(), expected(0), atol=1e-6)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_side_stream_sees_complete_images_and_frees_them_early():
-    pipeline = counting_pipeline({"device": "gpu", "device_id": 0, "decode": "cpu"}, types.FLOAT)
+    output = TorchOutput(pipeline_of_steps({"device": "gpu", "device_id": 0, "decode": "cpu"}))
     sums = []
     with torch.cuda.stream(torch.cuda.Stream()):
         for _ in range(STEPS - 1):
             torch.cuda._sleep(10_000_000)
-            sums.append(next_images(pipeline)[:COUNT].sum())
+            sums.append(output.next().sum())
         torch.cuda.current_stream().synchronize()
-    assert [float(value) for value in sums] == [COUNT * 3 * 16 * 8 * step for step in range(STEPS - 1)]
+    np.testing.assert_allclose(
+        [float(value) for value in sums], [expected(step).sum() for step in range(STEPS - 1)], rtol=1e-3
+    )

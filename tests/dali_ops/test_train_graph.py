@@ -5,9 +5,9 @@ import pytest
 
 from dali_ops import parameters as layout
 from dali_ops import reference
-from dali_ops.decode import path_bytes
+from dali_ops.decode import ENCODED, PATH, path_bytes
 from dali_ops.derive import DERIVATIONS
-from dali_ops.normalize import STD
+from dali_ops.erasing import ERASED
 from dali_ops.train_graph import View, training_pipeline
 
 CPU = {"device": "cpu", "device_id": None, "decode": "cpu"}
@@ -56,18 +56,17 @@ class Source:
         return (*fed, self.parameters(step))
 
 
-def build(source: Source, *, erasing=True, half=False, threads=2, prefetch=2, place=CPU):
+def build(source: Source, *, erasing=True, threads=2, prefetch=2, place=CPU):
     height, width = source.size
     return training_pipeline(
         source,
         batch_size=source.count,
-        encoded=source.encoded,
+        form=ENCODED if source.encoded else PATH,
         views=source.views,
         height=height,
         width=width,
         pad=source.pad,
         erasing=erasing,
-        half=half,
         threads=threads,
         prefetch=prefetch,
         **place,
@@ -87,23 +86,16 @@ def files(visible_files, infrared_files):
     return {"visible": visible_files * 2, "infrared": infrared_files}
 
 
-def levels(difference: np.ndarray) -> np.ndarray:
-    """Normalised values -> levels of 255."""
-    return np.abs(difference) * 255 * np.array(STD)[:, None, None]
-
-
-@pytest.mark.parametrize("half", [False, True], ids=["float32", "float16"])
 @pytest.mark.parametrize("erasing", [False, True], ids=["whole", "erased"])
-@pytest.mark.parametrize(("size", "pad"), [((48, 24), 10), ((31, 17), 3), ((40, 20), 0)])
-def test_all_views_equal_twin(files, decode_and_resize, size, pad, erasing, half, place, assert_same_levels):
+@pytest.mark.parametrize(("size", "pad"), [((48, 24), 10), ((31, 17), 3), ((40, 20), 0), ((6, 5), 9)])
+def test_all_views_equal_twin(files, decode_and_resize, size, pad, erasing, place, assert_same_levels):
     source = Source(files, ALL_VIEWS, size, pad)
-    batches = run(build(source, erasing=erasing, half=half, place=place), steps=2)
+    batches = run(build(source, erasing=erasing, place=place), steps=2)
     for step, batch in enumerate(batches):
         resized = {f: decode_and_resize(source.paths(f, step), f, size, place) for f in files}
         numbers = source.parameters(step)
         for number, (view, images) in enumerate(zip(ALL_VIEWS, batch, strict=True)):
-            assert images.shape == (source.count, 3, *size)
-            assert images.dtype == (np.float16 if half else np.float32)
+            assert images.shape == (source.count, *size, 3) and images.dtype == np.uint8
             expected = np.stack(
                 [
                     reference.view(
@@ -112,25 +104,29 @@ def test_all_views_equal_twin(files, decode_and_resize, size, pad, erasing, half
                     for row in range(source.count)
                 ]
             )
-            difference = levels(images.astype(np.float32) - expected)
-            # float16 keeps 11 bits of values up to 2.7: a tenth of a level.
-            assert_same_levels(difference, view.derivation, tolerance=0.1 if half else 1e-3)
+            assert_same_levels(np.abs(images.astype(int) - expected), view.derivation)
 
 
-def test_columns_are_as_documented_and_padding_is_a_black_pixel_before_normalisation(files):
+def test_columns_are_as_documented_and_padding_is_black(files):
     source = Source(files, TWO_BASES, (40, 20), 8)
     numbers = np.zeros((source.count, 2, 10), np.float32)
     numbers[:, :, 1] = 16  # crop_x: as far right as it goes, while crop_y = 0 is the top
     numbers[:, :, 3:7] = [30, 2, 4, 3]  # y, x, height, width of the erased box
     source.parameters = lambda step: numbers
-    black = reference.normalize(np.zeros((1, 1, 3), np.uint8))
     for images in run(build(source), 1)[0]:
-        box = images[:, :, 30:34, 2:5].copy()
-        images[:, :, 30:34, 2:5] = black[None]
-        assert np.all(box == 0)
-        np.testing.assert_allclose(images[:, :, :8, :], np.broadcast_to(black, (source.count, 3, 8, 20)), atol=1e-6)
-        np.testing.assert_allclose(images[:, :, :, 12:], np.broadcast_to(black, (source.count, 3, 40, 8)), atol=1e-6)
-        assert np.abs(images[:, :, 8:, :12] - black[None]).max() > 0.1
+        box = images[:, 30:34, 2:5].copy()
+        images[:, 30:34, 2:5] = 0
+        assert np.all(box == ERASED)
+        assert not images[:, :8].any() and not images[:, :, 12:].any()
+        assert images[:, 8:, :12].max() > 100
+
+
+def test_encoded_pictures_give_the_same_views_as_their_paths(files, place):
+    by_path = run(build(Source(files, ALL_VIEWS, (32, 16), 4), place=place), 2)
+    by_content = run(build(Source(files, ALL_VIEWS, (32, 16), 4, encoded=True), place=place), 2)
+    for batch, other in zip(by_path, by_content, strict=True):
+        for images, others in zip(batch, other, strict=True):
+            np.testing.assert_array_equal(images, others)
 
 
 def test_views_of_one_family_have_parameters_of_their_own(visible_files):
@@ -145,7 +141,7 @@ def test_family_without_view_is_not_read(files, family):
     views = (View(family), View(family, "identity"))
     source = Source({family: files[family]}, views, (32, 16), 2)
     images = run(build(source), 1)[0]
-    assert [image.shape for image in images] == [(8, 3, 32, 16)] * 2
+    assert [image.shape for image in images] == [(8, 32, 16, 3)] * 2
 
 
 def test_threads_do_not_change_a_bit(files):
@@ -204,6 +200,6 @@ def test_missing_file_fails(files, tmp_path):
 )
 def test_bad_settings_are_named(changes, message):
     settings = {"batch_size": 2, "views": TWO_BASES, "height": 32, "width": 16, "pad": 2, "erasing": False}
-    settings |= {"encoded": False, "half": False, "threads": 1, "prefetch": 1, **CPU}
+    settings |= {"form": PATH, "threads": 1, "prefetch": 1, **CPU}
     with pytest.raises(ValueError, match=message):
         training_pipeline(lambda i: (), **(settings | changes))

@@ -1,0 +1,101 @@
+"""What the training loader is compared with, written here from descriptions of how others do it.
+
+All end at normalised float tensors of all views of a batch and do what ours does: resize, pad, crop and flip; grey is
+the derivative of a visible picture, histogram equalisation that of an infrared one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+import torchvision.transforms as v1
+from PIL import Image, ImageOps
+from torch.utils.data import DataLoader, Dataset
+from torchvision.io import ImageReadMode, decode_jpeg
+from torchvision.transforms import v2
+
+from dali_ops.normalize import MEAN, STD
+from pipeline.batch import Modality
+from pipeline.settings import AugmentSettings
+
+
+class DecodedPictures(Dataset):
+    """Each picture decoded by PIL when it is asked for, then torchvision's v2 transforms on tensors."""
+
+    def __init__(self, index: pd.DataFrame, augment: AugmentSettings, views: int) -> None:
+        self.paths, self.infrared = index["path"].tolist(), (index["modality"] == int(Modality.INFRARED)).tolist()
+        self.views = views
+        self.finish = v2.Compose(
+            [
+                v2.Resize((augment.height, augment.width)),
+                v2.Pad(augment.pad),
+                v2.RandomCrop((augment.height, augment.width)),
+                v2.RandomHorizontalFlip(augment.flip),
+                v2.ToDtype(torch.float32, scale=True),
+                v2.Normalize(MEAN, STD),
+            ]
+        )
+        self.derive = {False: v2.Grayscale(3), True: v2.RandomEqualize(1.0)}
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, row: int) -> torch.Tensor:
+        with Image.open(self.paths[row]) as file:
+            picture = v2.functional.pil_to_tensor(file.convert("RGB"))
+        views = [picture] if self.views == 1 else [picture, self.derive[self.infrared[row]](picture)]
+        return torch.stack([self.finish(view) for view in views])
+
+
+class ResidentPictures(Dataset):
+    """All pictures decoded and resized beforehand in one array in memory, then PIL transforms (as AGW does)."""
+
+    def __init__(self, index: pd.DataFrame, augment: AugmentSettings, views: int) -> None:
+        self.infrared = (index["modality"] == int(Modality.INFRARED)).tolist()
+        self.pictures = np.stack([resized(path, augment) for path in index["path"]])
+        self.views = views
+        self.finish = v1.Compose(
+            [
+                v1.Pad(augment.pad),
+                v1.RandomCrop((augment.height, augment.width)),
+                v1.RandomHorizontalFlip(augment.flip),
+                v1.ToTensor(),
+                v1.Normalize(MEAN, STD),
+            ]
+        )
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def __getitem__(self, row: int) -> torch.Tensor:
+        picture = Image.fromarray(self.pictures[row])
+        views = [picture]
+        if self.views == 2:
+            derived = ImageOps.equalize(picture) if self.infrared[row] else ImageOps.grayscale(picture).convert("RGB")
+            views.append(derived)
+        return torch.stack([self.finish(view) for view in views])
+
+
+def resized(path: str, augment: AugmentSettings) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB").resize((augment.width, augment.height), Image.Resampling.LANCZOS))
+
+
+def batches_of(pictures: Dataset, size: int, count: int, workers: int) -> Iterator[torch.Tensor]:
+    rows = np.random.default_rng(0).integers(0, len(pictures), size * count).tolist()
+    return iter(DataLoader(pictures, batch_size=size, sampler=rows, num_workers=workers))
+
+
+def decoded_only(index: pd.DataFrame, size: int, count: int, threads: int) -> Iterator[list[torch.Tensor]]:
+    """The floor: the same files decoded by libjpeg-turbo and nothing else done to them."""
+    contents = [torch.from_numpy(np.fromfile(Path(path), np.uint8)) for path in index["path"]]
+    modes = [ImageReadMode.GRAY if infrared else ImageReadMode.RGB for infrared in index["modality"]]
+    rows = np.random.default_rng(0).integers(0, len(contents), (count, size)).tolist()
+    with ThreadPoolExecutor(threads) as pool:
+        for batch in rows:
+            yield list(pool.map(lambda row: decode_jpeg(contents[row], modes[row]), batch))

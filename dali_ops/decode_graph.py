@@ -1,0 +1,35 @@
+"""The decoding pipeline: encoded pictures in, decoded or resized pictures out, on the CPU and in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from nvidia.dali import Pipeline, fn, types
+
+from dali_ops.decode import ENCODED, decode
+from dali_ops.execution import new_pipeline
+from dali_ops.geometry import resize
+
+
+def decoding_pipeline(family: str, *, batch_size: int, threads: int, size: tuple[int, int] | None = None) -> Pipeline:
+    """A built pipeline; `run(encoded=...)` takes 1 to batch_size encoded pictures (uint8, 1-D, none of them empty).
+
+    It gives them as uint8 HWC, of three channels for visible and one for infrared, resized to `size` (height, width)
+    where that is given: the very pixels of training. Running raises RuntimeError for what can't be decoded.
+    """
+    pipeline = new_pipeline(
+        batch_size=batch_size, device="cpu", device_id=None, decode="cpu", threads=threads, prefetch=1
+    )
+    with pipeline:
+        encoded = fn.external_source(name="encoded", dtype=types.UINT8, ndim=1)
+        images = decode(encoded, form=ENCODED, family=family, device="cpu", decode="cpu")
+        pipeline.set_outputs(resize(images, height=size[0], width=size[1]) if size else images)
+    pipeline.build()
+    return pipeline
+
+
+def resize_pictures(pipeline: Pipeline, encoded: Sequence[np.ndarray]) -> np.ndarray:
+    """(n, height, width, channels) uint8 from a `decoding_pipeline` with a size. RuntimeError as it says there."""
+    (images,) = pipeline.run(encoded=list(encoded))
+    return np.array(images.as_tensor())
