@@ -1,14 +1,15 @@
-"""Evaluation: `python -m pipeline.evaluate RUN|CONFIG... [key=value ...]`.
+"""Evaluation: `python -m pipeline.evaluate RUN|CONFIG... [--save-features FILE] [key=value ...]`.
 
 RUN is a run folder: its trained network, with `evaluation.*`, `loader.*` or `data.*` changed as asked.
 CONFIG files instead evaluate the network as training would start with it, or `evaluation.extractor=pixels`.
+`--features FILE --dataset NAME --root DIR` judges features made by anybody, without a network (see `feature_files`).
 Prints the table of means and adds a row per trial to results.csv of the run folder.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,41 +18,28 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 from safetensors import SafetensorError, safe_open
 
-from pipeline import protocols
 from pipeline.build import build_index, build_network, build_table, build_trials
-from pipeline.checkpoint import load_weights, save_weights, weights_facts
+from pipeline.checkpoint import load_weights
 from pipeline.config import config_hash, load_config
 from pipeline.distributed import create_accelerator
 from pipeline.entry import one_line_errors
-from pipeline.features import Extractor, extract_features, network_extractor, pixels_extractor
+from pipeline.feature_files import prepare_saving, read_features, read_index_file, save_features
+from pipeline.features import (
+    Extractor,
+    extract_features,
+    fused_derivatives,
+    network_extractor,
+    pixels_extractor,
+)
+from pipeline.judging import ORIGIN_COLUMNS, Tested, describe_run, judge, tested_rows
 from pipeline.models.reid import ReIDNetwork
-from pipeline.ranking import rank
 from pipeline.results import append_rows, format_summary, summarise
-from pipeline.run_folder import code_version, is_finished, run_path, settings_of, weights_path
+from pipeline.run_folder import is_finished, run_path, settings_of, weights_path
 from pipeline.settings import Settings
 from pipeline.trained_identities import refuse_leak, refuse_trained_split
 
-REPORTED_RANKS = (1, 5, 10, 20)
 CHANGEABLE = ("evaluation.", "loader.", "data.", "train.precision")
-
-
-@dataclass(frozen=True)
-class Tested:
-    """The network that is judged: hash of the configuration it was trained with, epochs trained, and how many images
-    were drawn in the place of others that could not be decoded."""
-
-    config: str
-    epoch: int = 0
-    replaced_images: int = 0
-
-    def save(self, network: ReIDNetwork, path: Path) -> None:
-        """The network's weights, with what is known of it."""
-        save_weights(network, path, {name: str(value) for name, value in asdict(self).items()})
-
-    @classmethod
-    def load(cls, path: Path) -> Tested:
-        facts = weights_facts(path)
-        return cls(facts["config"], int(facts["epoch"]), int(facts["replaced_images"]))
+OF_A_NETWORK = ("evaluation.extractor", "evaluation.feature", "evaluation.flip", "evaluation.fusion")
 
 
 def evaluate(
@@ -60,57 +48,27 @@ def evaluate(
     extract: Extractor,
     accelerator: Accelerator,
     tested: Tested,
+    saved: Path | None = None,
 ) -> pd.DataFrame:
-    """Results of every trial of the data set's protocol, in per cent; one row each, the same on every rank."""
+    """Results of every trial of the data set's protocol, in per cent; one row each, the same on every rank.
+
+    Features of all images of `data.test_split`, used by a trial or not, are written to `saved` where that is given.
+    """
     trials = build_trials(settings, index)
-    rows = np.unique(np.concatenate([part for trial in trials for part in (trial.query, trial.gallery)]))
+    rows = np.flatnonzero(index["split"] == settings.data.test_split) if saved else tested_rows(trials)
     features = extract_features(extract, index, rows, settings, accelerator)
-    run = describe_run(settings, tested)
-    return pd.DataFrame([run | judge(trial, index, features, settings) for trial in trials])
-
-
-def judge(trial: protocols.Trial, index: pd.DataFrame, features, settings: Settings) -> dict:
-    """The protocol's fields and the metrics (per cent) of one trial."""
-    identity, camera = index["identity"].to_numpy(), index["camera"].to_numpy()
-    exclude = protocols.EXCLUSIONS[trial.exclusion]
-    scores = rank(
-        features[trial.query],
-        features[trial.gallery],
-        identity[trial.query],
-        identity[trial.gallery],
-        exclude(identity[trial.query], camera[trial.query], identity[trial.gallery], camera[trial.gallery]),
-        metric=settings.evaluation.metric,
-        deduplicate=trial.deduplicate,
-        max_rank=max(REPORTED_RANKS),
-    )
-    ranks = {f"rank_{k}": 100 * float(scores.cmc[k - 1]) for k in REPORTED_RANKS}
-    counts = {"queries": scores.counted_queries, "gallery": len(trial.gallery)}
-    return trial.fields | counts | ranks | {"mAP": 100 * scores.mAP, "mINP": 100 * scores.mINP}
-
-
-def describe_run(settings: Settings, tested: Tested) -> dict:
-    """The columns of a results row that say what was judged, and how."""
-    network = settings.evaluation.extractor == "network"
-    return {
-        "run": settings.name,
-        "dataset": settings.data.dataset,
-        "split": settings.data.test_split,
-        "extractor": settings.evaluation.extractor,
-        "feature": settings.evaluation.feature if network else "pixels",
-        "metric": settings.evaluation.metric,
-        "flip": settings.evaluation.flip,
-        "re_ranking": "none",
-        "selection": "last",
-        "epoch": tested.epoch if network else 0,
-        "replaced_images": tested.replaced_images if network else 0,
-        "seed": settings.seed,
-        "config": tested.config,
-        "code_version": code_version(),
-    }
+    precision = accelerator.mixed_precision if accelerator.mixed_precision != "no" else "fp32"
+    described = describe_run(settings, tested, index, precision)
+    if saved and accelerator.is_main_process:
+        origin = {name: described[name] for name in ORIGIN_COLUMNS}
+        files = save_features(saved, features, index, rows, settings.data.root, origin)
+        print(f"{saved}: features of {len(rows)} images in {len(files)} files")
+    return judge(trials, index, features, settings, described)
 
 
 def choose_extractor(settings: Settings, network: ReIDNetwork | None, accelerator: Accelerator) -> Extractor:
-    """As `evaluation.extractor` says; `network` may be None for pixels."""
+    """As `evaluation` says, ValueError where it can't be; `network` may be None for pixels."""
+    fused_derivatives(settings)
     if settings.evaluation.extractor == "pixels":
         return pixels_extractor
     return network_extractor(network, settings, accelerator)
@@ -167,21 +125,85 @@ def finish(settings: Settings, rows: pd.DataFrame, accelerator: Accelerator) -> 
     print(f"per cent; a row per trial in {folder / 'results.csv'}")
 
 
-@one_line_errors
-def main(argv: list[str] | None = None) -> None:
-    settings, kept = prepare_evaluation(sys.argv[1:] if argv is None else argv)
+def evaluate_network(words: list[str], saved: Path | None) -> None:
+    settings, kept = prepare_evaluation(words)
     accelerator = create_accelerator(settings, settings.output)
     set_seed(settings.seed)
     index = build_index(settings.data)
     if kept:
         refuse_leak(settings, kept, run_path(kept), index)
+    if saved:
+        prepare_saving(saved, settings.data.dataset)
     network = None
     if settings.evaluation.extractor == "network":
         network = restore_network(settings, index, kept).to(accelerator.device)
     extract = choose_extractor(settings, network, accelerator)
     tested = Tested.load(weights_path(run_path(kept))) if kept else Tested(config_hash(settings))
-    finish(settings, evaluate(settings, index, extract, accelerator, tested), accelerator)
+    finish(settings, evaluate(settings, index, extract, accelerator, tested, saved), accelerator)
     accelerator.end_training()
+
+
+def evaluate_features(words: list[str], file: Path, index_file: Path | None) -> None:
+    """Judges a file's features. Who made them can't be known: the run's name in the rows says that it is the file."""
+    settings = prepare_features(words, file, index_file)
+    accelerator = create_accelerator(settings, settings.output)
+    index = read_index_file(index_file) if index_file else build_index(settings.data)
+    trials = build_trials(settings, index)
+    features, origin = read_features(file, index, tested_rows(trials), settings.data.root)
+    described = describe_run(settings, Tested("unknown"), index, "unknown")
+    described |= {"run": f"features:{file}"} | {name: origin.get(name, "unknown") for name in ORIGIN_COLUMNS}
+    finish(settings, judge(trials, index, features.to(accelerator.device), settings, described), accelerator)
+    accelerator.end_training()
+
+
+def prepare_features(words: list[str], file: Path, index_file: Path | None) -> Settings:
+    """The settings to judge a file's features with; ValueError where the words don't say of which data set they are."""
+    for word in words:
+        if word.startswith(OF_A_NETWORK):
+            raise ValueError(f"{word}: says how a network's features are made; those of {file} are made already")
+        if Path(word).is_dir():
+            raise ValueError(f"{word}: expected no run beside --features, which are judged without a network")
+    keys = {word.partition("=")[0] for word in words}
+    if "data.dataset" not in keys and all("=" in word for word in words):
+        raise ValueError("--features: expected --dataset NAME with --root DIR or --index CSV, or a configuration file")
+    settings = load_config(words)
+    if file.suffix != ".npz" and settings.data.dataset != "sysu":
+        raise ValueError(f"{file}: MATLAB files are SYSU-MM01's; give features of {settings.data.dataset} as .npz")
+    if index_file and "data.root" not in keys:
+        settings.data.root = str(index_file.parent)
+    if "name" not in keys:
+        settings.name = f"features-{file.stem}"
+    return settings
+
+
+def read_options(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m pipeline.evaluate", description="Evaluates a run, or features.", allow_abbrev=False
+    )
+    parser.add_argument("words", nargs="*", metavar="RUN|CONFIG|key=value", help="a run folder, or as for training")
+    parser.add_argument("--dataset", help="short for data.dataset=...: sysu, regdb, llcm or folder")
+    parser.add_argument("--root", help="short for data.root=...")
+    parser.add_argument("--features", type=Path, metavar="FILE", help="judge these: .npz, or a folder of MATLAB files")
+    parser.add_argument("--index", type=Path, metavar="CSV", help="of --features: path,identity,camera,modality,split")
+    parser.add_argument("--save-features", type=Path, metavar="FILE", help=".npz; or .mat, SYSU-MM01's six files")
+    options, more = parser.parse_known_intermixed_args(argv)
+    named = {"data.dataset": options.dataset, "data.root": options.root}
+    options.words += [word.lstrip("-") if "=" in word else word for word in more]
+    options.words += [f"{key}={value}" for key, value in named.items() if value]
+    if options.index and not options.features:
+        raise ValueError("--index: lists the images of --features; without them give --root or data.root=")
+    if options.features and options.save_features:
+        raise ValueError("--save-features: writes what a network extracts; --features is such a file already")
+    return options
+
+
+@one_line_errors
+def main(argv: list[str] | None = None) -> None:
+    options = read_options(sys.argv[1:] if argv is None else argv)
+    if options.features:
+        evaluate_features(options.words, options.features, options.index)
+    else:
+        evaluate_network(options.words, options.save_features)
 
 
 if __name__ == "__main__":

@@ -10,29 +10,64 @@ import torch
 from accelerate import Accelerator
 
 from pipeline.batch import Modality
-from pipeline.loader import evaluation_batches
+from pipeline.loader import LEARNED, derivation_names, evaluation_batches
 from pipeline.models.reid import ReIDNetwork
 from pipeline.pictures import open_pictures
 from pipeline.settings import Settings
 
-# (images (b, 3, H, W), modality) -> features (b, D) float32
+# (images of `evaluation_batches` of b pictures, modality) -> features (b, D) float32
 Extractor = Callable[[torch.Tensor, Modality], torch.Tensor]
 
 PIXELS_SHAPE = (32, 16)  # height and width of the grey picture that the baseline compares
 
 
 def network_extractor(network: ReIDNetwork, settings: Settings, accelerator: Accelerator) -> Extractor:
-    """Features of a trained (or untrained) network, as `settings.evaluation` wants them."""
-    network.eval()
+    """Features of a trained (or untrained) network, as `settings.evaluation` wants them.
 
-    def extract(images: torch.Tensor, modality: Modality) -> torch.Tensor:
+    ValueError where it can't have them: see `fused_derivatives`.
+    """
+    network.eval()
+    derivative_of = fused_derivatives(settings)
+
+    def seen(images: torch.Tensor, modality: Modality) -> torch.Tensor:
         with torch.inference_mode(), accelerator.autocast():
             output = network(images, (int(modality),) * len(images))
         return getattr(output, settings.evaluation.feature).float()
 
-    if not settings.evaluation.flip:
-        return extract
-    return lambda images, modality: (extract(images, modality) + extract(images.flip(-1), modality)) / 2
+    def mirrored(images: torch.Tensor, modality: Modality) -> torch.Tensor:
+        return (seen(images, modality) + seen(images.flip(-1), modality)) / 2
+
+    view = mirrored if settings.evaluation.flip else seen
+
+    def fused(images: torch.Tensor, modality: Modality) -> torch.Tensor:
+        if modality not in derivative_of:
+            return torch.nn.functional.normalize(view(images, modality))
+        derivative, derivation = derivative_of[modality]
+        recorded, derived = images.chunk(2) if derivation else (images, images)
+        views = [view(recorded, modality), view(derived, derivative)]
+        views = [torch.nn.functional.normalize(features) for features in views]
+        return torch.cat(views, dim=1) if settings.evaluation.fusion == "concatenate" else sum(views) / 2
+
+    return fused if derivative_of else view
+
+
+def fused_derivatives(settings: Settings) -> dict[Modality, tuple[Modality, str | None]]:
+    """Recorded modality -> the derivative whose features are joined to its own, and the derivation that makes its image
+    (None where the network makes it of the recorded one); empty without `evaluation.fusion`.
+
+    ValueError where the network that `settings` describe was trained on no derivative, or where one modality's features
+    would be longer than the other's.
+    """
+    fusion = settings.evaluation.fusion
+    if fusion == "none":
+        return {}
+    if settings.evaluation.extractor != "network":
+        raise ValueError("evaluation.fusion: joins features of a network; pixels have none, use fusion=none")
+    names = derivation_names(settings)
+    if len(names) < (2 if fusion == "concatenate" else 1):
+        found = ", ".join(settings.batch.modalities)
+        raise ValueError(f"evaluation.fusion: {fusion} needs derivatives trained on; found batch.modalities={found}")
+    return {modality.base: (modality, None if name == LEARNED else name) for modality, name in names.items()}
 
 
 def pixels_extractor(images: torch.Tensor, modality: Modality) -> torch.Tensor:
@@ -50,11 +85,12 @@ def extract_features(
     """
     pictures = open_pictures(settings.data.root, index)
     mine = rows[accelerator.process_index :: accelerator.num_processes]
-    table = None
+    derivative_of, table = fused_derivatives(settings), None
     for modality in (Modality.VISIBLE, Modality.INFRARED):
         own = mine[(index["modality"].to_numpy()[mine] == int(modality))]
+        _, derivation = derivative_of.get(modality, (None, None))
         done = 0
-        for images in evaluation_batches(pictures, own, modality, settings, accelerator.device):
+        for images in evaluation_batches(pictures, own, modality, settings, accelerator.device, derivation):
             features = extract(images, modality)
             if table is None:
                 table = features.new_zeros((len(index), features.shape[1]))

@@ -4,11 +4,16 @@ A query's gallery is ranked by ascending distance; equal distances keep the gall
 excludes are taken out first; a query left without a true match isn't counted. CMC as SYSU-MM01 has it counts each
 identity of the ranked list once, at its first image (`deduplicate`); AP and mINP (Ye et al., TPAMI 2021) are those of
 the whole list.
+
+The list itself is never made: a true match's rank is one more than the number of gallery images before it, which a
+query's sorted distances tell, and an identity's place follows from its smallest distance. Sorting numbers is several
+times faster than sorting images by them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +21,9 @@ import torch
 
 # (Q, G) bool, True for a pair left out; or a function from a slice of the queries to its rows; or None.
 Excluded = np.ndarray | torch.Tensor | Callable[[slice], np.ndarray | torch.Tensor] | None
+
+PAIRS = 2**25  # distances held at a time
+TIED_PAIRS = 2**20  # distances looked through at a time for equal ones
 
 
 @dataclass(frozen=True)
@@ -39,6 +47,31 @@ class Scores:
     inverse_negative_penalty: np.ndarray
 
 
+@dataclass(frozen=True)
+class Gallery:
+    """A gallery's images with those of an identity side by side; all int64.
+
+    order  (G,) place in the gallery of each image so sorted; those of an identity keep the gallery's order
+    owner  (G,) number of its identity, from 0
+    people (P,) the identities, ascending
+    start  (P,) where each identity's images begin, and `count` (P,) how many they are
+    """
+
+    order: torch.Tensor
+    owner: torch.Tensor
+    people: torch.Tensor
+    start: torch.Tensor
+    count: torch.Tensor
+
+    @classmethod
+    def of(cls, identities: np.ndarray | torch.Tensor, device: torch.device) -> Gallery:
+        """Of (G,) whole numbers, in the gallery's order."""
+        identities = to_tensor(identities).to(device)
+        people, owner, count = torch.unique(identities, return_inverse=True, return_counts=True)
+        order = owner.argsort(stable=True)
+        return cls(order, owner[order], people, count.cumsum(0) - count, count)
+
+
 @torch.inference_mode()
 def rank(
     query_features: torch.Tensor,
@@ -49,32 +82,25 @@ def rank(
     *,
     metric: str = "cosine",
     deduplicate: bool = True,
-    block: int = 512,
+    block: int | None = None,
     max_rank: int = 20,
 ) -> Scores:
     """Scores of (Q, D) query features against (G, D) gallery features, with (Q,) and (G,) whole-number identities.
 
-    Runs where the features are, `block` queries at a time, in float64 for float64 features and in float32 otherwise.
-    `metric` is a name in `DISTANCES`. ValueError for features that aren't finite, shapes that don't fit, an unknown
-    metric, and where no query has a true match.
+    Runs where the features are, `block` queries at a time (None: as many as make `PAIRS` distances), in float64 for
+    float64 features and in float32 otherwise. `metric` is a name in `DISTANCES`. ValueError for features that aren't
+    finite, shapes that don't fit, an unknown metric, and where no query has a true match.
     """
-    if metric not in DISTANCES:
-        raise ValueError(f"evaluation.metric: expected one of {', '.join(DISTANCES)}; found {metric!r}")
+    require_metric(metric)
     if query_features.ndim != 2 or gallery_features.ndim != 2 or query_features.shape[1] != gallery_features.shape[1]:
         shapes = f"{tuple(query_features.shape)} and {tuple(gallery_features.shape)}"
         raise ValueError(f"features: expected (queries, D) and (gallery, D); found {shapes}")
     query = prepare_features(query_features, "query")
     gallery = prepare_features(gallery_features, "gallery").to(query.device)
     precision = torch.promote_types(query.dtype, gallery.dtype)
-    query, gallery = query.to(precision), gallery.to(precision)
-
-    def distances() -> Iterable[torch.Tensor]:
-        for start in range(0, len(query), block):
-            # Autocast would multiply in half precision, in which near distances become equal.
-            with torch.autocast(query.device.type, enabled=False):
-                yield DISTANCES[metric](query[start : start + block], gallery)
-
-    return score(distances(), query_identities, gallery_identities, excluded, deduplicate, max_rank)
+    query, distances_of = query.to(precision), DISTANCES[metric](gallery.to(precision))
+    people = (query_identities, gallery_identities)
+    return score(lambda rows: distances_of(query[rows]), len(query), *people, excluded, deduplicate, block, max_rank)
 
 
 @torch.inference_mode()
@@ -85,68 +111,78 @@ def rank_distances(
     excluded: Excluded = None,
     *,
     deduplicate: bool = True,
-    block: int = 512,
+    block: int | None = None,
     max_rank: int = 20,
 ) -> Scores:
     """As `rank`, of a (Q, G) matrix of finite distances, e.g. re-ranked ones."""
-    blocks = (distances[start : start + block] for start in range(0, len(distances), block))
-    return score(blocks, query_identities, gallery_identities, excluded, deduplicate, max_rank)
+    people = (query_identities, gallery_identities)
+    return score(lambda rows: distances[rows], len(distances), *people, excluded, deduplicate, block, max_rank)
+
+
+# ---------------------------------------------------------------- distances
+
+
+def require_metric(metric: str) -> None:
+    if metric not in DISTANCES:
+        raise ValueError(f"evaluation.metric: expected one of {', '.join(DISTANCES)}; found {metric!r}")
 
 
 def prepare_features(features: torch.Tensor, name: str) -> torch.Tensor:
     """Features in float32, or float64 where they are; ValueError with the number of rows that aren't finite."""
     features = features if features.dtype == torch.float64 else features.float()
-    broken = int((~torch.isfinite(features).all(dim=1)).sum())
+    # a sum is finite where all its values are, but for overflow; the values themselves are looked at where it isn't
+    doubtful = features[~torch.isfinite(features.sum(dim=1))]
+    broken = int((~torch.isfinite(doubtful).all(dim=1)).sum())
     if broken:
         raise ValueError(f"{name} features: {broken} of {len(features)} rows hold values that aren't finite")
     return features
 
 
-def cosine_distances(query: torch.Tensor, gallery: torch.Tensor) -> torch.Tensor:
-    """(Q, G) 1 - cosine of the angle, in [0, 2]; 1 to a feature of zeros."""
-    return 1 - to_unit_length(query) @ to_unit_length(gallery).T
+# What gives the (Q, G) distances of a block of (Q, D) queries to a gallery. The gallery's own share of the work is done
+# once, not for every block.
+DistancesOf = Callable[[torch.Tensor], torch.Tensor]
+
+
+def cosine_distances(gallery: torch.Tensor) -> DistancesOf:
+    """1 - cosine of the angle, in [0, 2]; 1 to a feature of zeros."""
+    directions = to_unit_length(gallery)
+    return lambda query: multiply(to_unit_length(query), directions).neg_().add_(1)
+
+
+def squared_euclidean_distances(gallery: torch.Tensor) -> DistancesOf:
+    """Squared distances, which rank as the distances do."""
+    squares = square_length(gallery)
+    return lambda query: multiply(query, gallery).mul_(-2).add_(squares).add_(square_length(query)[:, None])
+
+
+DISTANCES: dict[str, Callable[[torch.Tensor], DistancesOf]] = {
+    "cosine": cosine_distances,
+    "euclidean": squared_euclidean_distances,
+}
 
 
 def to_unit_length(features: torch.Tensor) -> torch.Tensor:
-    """Features divided by their length. One whose length overflows becomes NaN, which `score` refuses."""
+    """Features divided by their length. One whose length overflows becomes NaN, which `require_finite` refuses."""
     length = torch.linalg.vector_norm(features, dim=1, keepdim=True)
     return features / length.clamp_min(1e-12).masked_fill(length.isinf(), float("nan"))
 
 
-def squared_euclidean_distances(query: torch.Tensor, gallery: torch.Tensor) -> torch.Tensor:
-    """(Q, G) squared distances, which rank as the distances do."""
-    return query.square().sum(dim=1, keepdim=True) + gallery.square().sum(dim=1) - 2 * (query @ gallery.T)
+def square_length(features: torch.Tensor) -> torch.Tensor:
+    return torch.einsum("nd,nd->n", features, features)
 
 
-DISTANCES = {"cosine": cosine_distances, "euclidean": squared_euclidean_distances}
+def multiply(query: torch.Tensor, gallery: torch.Tensor) -> torch.Tensor:
+    # Autocast would multiply in half precision, in which near distances become equal.
+    with torch.autocast(query.device.type, enabled=False):
+        return query @ gallery.T
 
 
-def score(
-    blocks: Iterable[torch.Tensor],
-    query_identities: np.ndarray | torch.Tensor,
-    gallery_identities: np.ndarray | torch.Tensor,
-    excluded: Excluded,
-    deduplicate: bool,
-    max_rank: int,
-) -> Scores:
-    """Scores of the distances of successive blocks of queries."""
-    query_identities, gallery_identities = to_tensor(query_identities), to_tensor(gallery_identities)
-    people, owner = torch.unique(gallery_identities, return_inverse=True)
-    figures, start = [], 0
-    for distances in blocks:
-        rows, device = slice(start, start + len(distances)), distances.device
-        wanted = query_identities[rows].to(device)
-        if distances.shape != (len(wanted), len(owner)):
-            expected = f"{len(query_identities)} queries and {len(owner)} gallery images"
-            raise ValueError(f"distances: expected {expected}, as there are identities; found {tuple(distances.shape)}")
-        valid = ~excluded_rows(excluded, rows, tuple(distances.shape)).to(device)
-        if not (torch.isfinite(distances) | ~valid).all():
+def require_finite(distances: torch.Tensor, excluded: torch.Tensor | None) -> None:
+    """ValueError where a distance that counts is infinite or NaN."""
+    if distances.numel() and not all(map(torch.isfinite, distances.aminmax())):
+        broken = ~torch.isfinite(distances)
+        if (broken if excluded is None else broken & ~excluded).any():
             raise ValueError("distances: some aren't finite; the features are too large for their precision")
-        figures.append(score_block(distances, valid, people.to(device)[None] == wanted[:, None], owner.to(device)))
-        start = rows.stop
-    if start != len(query_identities):
-        raise ValueError(f"distances: expected those of {len(query_identities)} queries; found {start}")
-    return summarise(torch.cat(figures, dim=1).cpu().numpy() if figures else np.empty((4, 0)), deduplicate, max_rank)
 
 
 def to_tensor(values: np.ndarray | torch.Tensor) -> torch.Tensor:
@@ -154,44 +190,147 @@ def to_tensor(values: np.ndarray | torch.Tensor) -> torch.Tensor:
     return values if isinstance(values, torch.Tensor) else torch.from_numpy(np.array(values))
 
 
-def excluded_rows(excluded: Excluded, rows: slice, shape: tuple[int, int]) -> torch.Tensor:
+# ---------------------------------------------------------------- figures
+
+
+def score(
+    distances_of: Callable[[slice], torch.Tensor],
+    queries: int,
+    query_identities: np.ndarray | torch.Tensor,
+    gallery_identities: np.ndarray | torch.Tensor,
+    excluded: Excluded,
+    deduplicate: bool,
+    block: int | None,
+    max_rank: int,
+) -> Scores:
+    """Scores of a gallery, from what gives the distances of a slice of the queries to it."""
+    query_identities, images, gallery = to_tensor(query_identities), len(gallery_identities), None
+    if len(query_identities) != queries:
+        raise ValueError(f"distances: expected those of {len(query_identities)} queries; found {queries}")
+    figures = []
+    for rows in blocks(queries, images, block):
+        distances = distances_of(rows)
+        if distances.shape != (rows.stop - rows.start, images):
+            expected = f"{len(query_identities)} queries and {images} gallery images"
+            raise ValueError(f"distances: expected {expected}, as there are identities; found {tuple(distances.shape)}")
+        gallery = gallery or Gallery.of(gallery_identities, distances.device)
+        distances = leave_out(distances, excluded_rows(excluded, rows, tuple(distances.shape)))
+        distances = distances.index_select(1, gallery.order)
+        figures.append(score_block(distances, query_identities[rows].to(distances.device), gallery))
+    return summarise(torch.cat(figures, dim=1).cpu().numpy() if figures else np.empty((4, 0)), deduplicate, max_rank)
+
+
+def blocks(queries: int, images: int, block: int | None = None) -> Iterator[slice]:
+    """Slices of the queries, `block` at a time or as many as make `PAIRS` distances."""
+    block = block or max(1, PAIRS // max(images, 1))
+    return (slice(start, min(start + block, queries)) for start in range(0, queries, block))
+
+
+def excluded_rows(excluded: Excluded, rows: slice, shape: tuple[int, int]) -> torch.Tensor | None:
     """The rows of `excluded` for a block of queries, as a bool tensor of `shape`."""
     if excluded is None:
-        return torch.zeros(shape, dtype=torch.bool)
+        return None
     found = to_tensor(excluded(rows) if callable(excluded) else excluded[rows])
     if found.dtype != torch.bool or tuple(found.shape) != shape:
         raise ValueError(f"excluded pairs: expected bool {shape}; found {found.dtype} {tuple(found.shape)}")
     return found
 
 
-def score_block(
-    distances: torch.Tensor, valid: torch.Tensor, is_wanted: torch.Tensor, owner: torch.Tensor
-) -> torch.Tensor:
+def leave_out(distances: torch.Tensor, excluded: torch.Tensor | None) -> torch.Tensor:
+    """(Q, G) distances with infinity for the pairs that are left out: behind every true match, they change no rank."""
+    excluded = None if excluded is None else excluded.to(distances.device)
+    require_finite(distances, excluded)
+    return distances if excluded is None else distances.masked_fill(excluded, float("inf"))
+
+
+def score_block(distances: torch.Tensor, wanted: torch.Tensor, gallery: Gallery) -> torch.Tensor:
     """(4, B) float64: average precision, first rank, first rank by identity, inverse negative penalty; NaN: no match.
 
-    `valid` (B, G) says which pairs count, `owner` (G,) to which of the P people an image belongs, `is_wanted` (B, P)
-    who is searched for.
+    Of (B, G) distances, in the order of `gallery` and infinite for pairs left out, and the (B,) identities wanted.
     """
-    count, images = distances.shape
-    order = distances.masked_fill(~valid, float("inf")).argsort(dim=1, stable=True)
-    places = torch.arange(1, images + 1, device=distances.device)
-    sorted_owner = owner[order]
-    # Excluded images are the last, behind every true match, and so change no rank.
-    match = is_wanted.gather(1, sorted_owner) & valid.gather(1, order)
-    matches = match.sum(dim=1).double()
-    precision = match.cumsum(dim=1).double() / places
-    average_precision = (precision * match).sum(dim=1) / matches
-    last = (match * places).amax(dim=1).double()
-    first = torch.where(match, places, images + 1).amin(dim=1)
-    # Each person's best place; a person stands before the wanted one, or is the wanted one, up to `first`.
-    best = torch.full(is_wanted.shape, images + 1, device=distances.device, dtype=places.dtype)
-    best = best.scatter_reduce(1, sorted_owner, places.expand(count, -1), "amin")
-    first_by_identity = (best <= first[:, None]).sum(dim=1)
-    figures = torch.stack([average_precision, first.double(), first_by_identity.double(), matches / last])
-    return figures.masked_fill(matches == 0, float("nan"))
+    if not distances.numel():
+        return distances.new_full((4, len(distances)), float("nan"), dtype=torch.float64)
+    person = torch.searchsorted(gallery.people, wanted).clamp_max(len(gallery.people) - 1)
+    images = torch.where(gallery.people[person] == wanted, gallery.count[person], 0)
+    place = torch.arange(max(1, int(images.max())), device=distances.device)
+    columns = (gallery.start[person, None] + place).clamp_max(distances.shape[1] - 1)
+    match = (place < images[:, None]) & (distances.gather(1, columns) < float("inf"))
+    matches = count_rows(match)
+    ranks = ranks_of(distances, columns, match, gallery)
+    ranks = sort_rows(ranks.masked_fill(~match, distances.shape[1] + 1))
+    precision = ((place + 1) / ranks.double()).masked_fill(place >= matches[:, None], 0)
+    last = ranks.gather(1, (matches - 1).clamp_min(0)[:, None])[:, 0]
+    first_by_identity = identity_ranks(distances, person, gallery)
+    figures = [precision.sum(dim=1) / matches, ranks[:, 0], first_by_identity, matches / last.double()]
+    return torch.stack([figure.double() for figure in figures]).masked_fill(matches == 0, float("nan"))
+
+
+def ranks_of(distances: torch.Tensor, columns: torch.Tensor, wanted: torch.Tensor, gallery: Gallery) -> torch.Tensor:
+    """(B, K) int64 ranks, from 1, of the images in the (B, K) `columns` of each query; those not `wanted` any rank."""
+    values = distances.gather(1, columns)
+    ordered = sort_rows(distances)
+    nearer = torch.searchsorted(ordered, values)
+    # The next one in the sorted row tells whether another image is as far; only then the gallery's order matters.
+    following = ordered.gather(1, (nearer + 1).clamp_max(distances.shape[1] - 1))
+    tied = wanted & (following == values) & (nearer + 1 < distances.shape[1])
+    order = gallery.order.int()  # half the memory to read
+    for part in tied.nonzero().split(max(1, TIED_PAIRS // distances.shape[1])):
+        rows, slots = part.T
+        equal = distances[rows] == values[rows, slots, None]
+        nearer[rows, slots] += count_rows(equal & (order < order[columns[rows, slots], None]))
+    return nearer + 1
+
+
+def identity_ranks(distances: torch.Tensor, person: torch.Tensor, gallery: Gallery) -> torch.Tensor:
+    """(B,) int64 rank, from 1, of each query's `person` among the identities, each at its first image."""
+    best = smallest_by_identity(distances, gallery)
+    own = best.gather(1, person[:, None])
+    ahead = count_rows(best < own)
+    tied = (count_rows(best == own) > 1).nonzero()[:, 0]
+    if len(tied):
+        # Identities as near as the wanted one are ahead where their first such image comes before its in the gallery.
+        own, far = own[tied], distances.shape[1]
+        first = smallest_by_identity(
+            gallery.order.expand(len(tied), -1).masked_fill(distances[tied] != own, far), gallery
+        )
+        ahead[tied] += count_rows((best[tied] == own) & (first < first.gather(1, person[tied, None])))
+    return ahead + 1
+
+
+def count_rows(flags: torch.Tensor) -> torch.Tensor:
+    """(B,) int64 number of true values in each row. The sum in 32 bits is many times that in 64 on the CPU."""
+    return flags.sum(dim=1, dtype=torch.int32).long()
+
+
+def smallest_by_identity(values: torch.Tensor, gallery: Gallery) -> torch.Tensor:
+    """(B, P) the smallest of (B, G) values over each identity's images."""
+    if values.device.type == "cpu":
+        start = gallery.start.numpy()
+        parts = in_threads(lambda rows: np.minimum.reduceat(rows, start, axis=1), values)
+        return torch.from_numpy(np.concatenate(parts))
+    smallest = values.new_empty((len(values), len(gallery.people)))
+    owner = gallery.owner.expand(len(values), -1)
+    return smallest.scatter_reduce_(1, owner, values, "amin", include_self=False)
+
+
+def sort_rows(values: torch.Tensor) -> torch.Tensor:
+    """(B, N) values, each row in ascending order."""
+    if values.device.type != "cpu":
+        return values.sort(dim=1).values
+    ordered = values.clone()
+    in_threads(lambda rows: rows.sort(axis=1), ordered)
+    return ordered
+
+
+def in_threads(function: Callable[[np.ndarray], np.ndarray | None], values: torch.Tensor) -> list[np.ndarray | None]:
+    """What a function gives of each share of the rows of a tensor on the CPU, where NumPy's loops are faster here."""
+    shares = np.array_split(values.numpy(), min(torch.get_num_threads(), len(values)))
+    with ThreadPoolExecutor(len(shares)) as pool:
+        return list(pool.map(function, shares))
 
 
 def summarise(figures: np.ndarray, deduplicate: bool, max_rank: int) -> Scores:
+    """Scores of the (4, Q) figures of `score_block`; ValueError where no query has a true match."""
     average_precision, first, first_by_identity, inverse_negative_penalty = figures
     first_match_rank = first_by_identity if deduplicate else first
     counted = ~np.isnan(average_precision)

@@ -14,8 +14,8 @@ VARYING = ["trial", "queries", "gallery"]  # differ between the trials that one 
 
 
 def read_rows(path: Path) -> pd.DataFrame:
-    """The rows of a results.csv. The hash of a configuration stays text, also where it looks like a number."""
-    return pd.read_csv(path, dtype={"config": str})
+    """The rows of a results.csv. Hashes stay text, also where they look like numbers."""
+    return pd.read_csv(path, dtype={"config": str, "test_set": str})
 
 
 def append_rows(path: Path, rows: pd.DataFrame) -> None:

@@ -83,7 +83,9 @@ class LoaderSettings:
     image_type: Literal["float32", "float16", "bfloat16"] = key(
         "float32", "of the images handed out; the shorter ones halve their memory and are for GPUs"
     )
-    threads: int | None = key(None, "CPU threads of a rank's loader; null: the cores it may use", least=1)
+    threads: int | None = key(
+        None, "CPU threads of a rank's loader; null: the cores it may use, and one more without a GPU", least=1
+    )
     prefetch: int = key(2, "batches prepared ahead", least=1)
     on_bad_image: Literal["error", "replace"] = key(
         "error",
@@ -167,6 +169,17 @@ class EvaluationSettings:
     feature: Literal["embedding", "pooled"] = key("embedding", "after or before the BN neck")
     metric: Literal["cosine", "euclidean"] = key("cosine", "distance between features")
     flip: bool = key(False, "average the features of a picture and its mirror image")
+    fusion: Literal["none", "mean", "concatenate"] = key(
+        "none", "join the features of a picture and of its derivative, each of unit length"
+    )
+    re_ranking: Literal["none", "k_reciprocal"] = key(
+        "none", "k_reciprocal: distances by common nearest neighbours (Zhong et al., CVPR 2017)"
+    )
+    re_ranking_k1: int = key(20, "k_reciprocal: nearest neighbours that must be mutual", least=1)
+    re_ranking_k2: int = key(6, "k_reciprocal: nearest neighbours averaged over; 1: none", least=1)
+    re_ranking_weight: float = key(
+        0.3, "k_reciprocal: share of the original distance (lambda), 0-1; 1: it alone", least=0, most=1
+    )
     batch: int = key(128, "images of a rank at a time", least=1)
     trials: int = key(10, "random galleries (SYSU-MM01, LLCM)", least=1, most=10)
     modes: list[str] = key(["all", "indoor"], "SYSU-MM01: all and/or indoor search", among=("all", "indoor"))

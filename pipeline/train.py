@@ -20,6 +20,7 @@ from pipeline.config import config_hash, describe, load_config
 from pipeline.distributed import create_accelerator
 from pipeline.entry import one_line_errors
 from pipeline.evaluate import Tested, choose_extractor, evaluate, finish
+from pipeline.features import fused_derivatives
 from pipeline.loader import training_batches
 from pipeline.optimization import create_optimizer
 from pipeline.replacement import ReplacedCount
@@ -95,6 +96,7 @@ def main(argv: list[str] | None = None) -> None:
     settings = load_config(sys.argv[1:] if argv is None else argv, name_required=True)
     folder = run_path(settings)
     refuse_trained_split(settings.data, settings.data)
+    fused_derivatives(settings)  # refuses what evaluation could only after the training
     accelerator = create_accelerator(settings, str(folder))
     index = build_index(settings.data)
     table = build_table(settings, index)

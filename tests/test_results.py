@@ -58,10 +58,48 @@ def test_means_are_over_trials_that_agree_in_all_else():
     assert "15.00 ±7.07" in text and "70.00" in text
 
 
-def test_rows_of_a_run_that_differ_in_a_protocol_are_kept_apart():
-    rows = pd.DataFrame([row(flip=False, value=10.0), row(flip=True, value=20.0)])
-    table = summarise(rows)
-    assert table.index.names == ["run", "flip"] and len(table) == 2
+COLUMNS = {
+    "dataset": ("sysu", "folder"),
+    "split": ("test", "val"),
+    "test_set": ("00000012", "00000013"),
+    "shots": ("single", "multi"),
+    "gallery_rule": ("official", "random_seed"),
+    "direction": ("visible_to_infrared", "infrared_to_visible"),
+    "extractor": ("network", "unknown"),
+    "feature": ("embedding", "pooled"),
+    "metric": ("cosine", "euclidean"),
+    "flip": (False, True),
+    "fusion": ("none", "mean"),
+    "re_ranking": ("k_reciprocal(20,6,0.3)", "k_reciprocal(20,6,0.5)"),
+    "precision": ("fp32", "bf16"),
+    "selection": ("last", "unknown"),
+    "epoch": (80, "unknown"),
+    "seed": (0, 1),
+    "config": ("00000012", "1e000012"),
+    "code_version": ("0.1.0", "0.1.0+1a2b3c4"),
+}
+
+
+@pytest.mark.parametrize("column", COLUMNS)
+def test_rows_that_differ_in_anything_but_the_trial_never_mix_in_a_mean(column, tmp_path):
+    first, second = COLUMNS[column]
+    file = tmp_path / "results.csv"
+    for value, mAP in ((first, 10.0), (second, 30.0), (second, 50.0)):
+        trial = 1 if mAP < 50 else 2
+        append_rows(file, pd.DataFrame([row(trial=trial, value=mAP, **{column: value})]))
+    table = summarise(read_rows(file))
+    assert table.index.names == ["run", column]
+    assert table[("mAP", "mean")].tolist() == [10, 40] and table["trials"].tolist() == [1, 2]
+
+
+def test_rows_older_than_a_column_stay_apart_from_newer_ones(tmp_path):
+    file = tmp_path / "results.csv"
+    append_rows(file, pd.DataFrame([row(value=10.0)]))
+    append_rows(file, pd.DataFrame([row(value=30.0, fusion="none")]))
+    table = summarise(read_rows(file))
+    assert table[("mAP", "mean")].tolist() == [10, 30]
+    append_rows(file, pd.DataFrame([row(value=50.0, fusion="none")]))
+    assert summarise(read_rows(file))[("mAP", "mean")].tolist() == [10, 50]
 
 
 def test_the_table_of_runs_keeps_their_order_and_names_a_missing_one(tmp_path, capsys):

@@ -1,7 +1,4 @@
-"""Pictures of what happens: `python -m pipeline.figures batch CONFIG... [key=value ...] --out FILE.png`.
-
-`batch` draws the first batch of the training loader: a row for each modality, a column for each recorded pair.
-"""
+"""A training batch: a row for each modality, a column for each recorded pair."""
 
 from __future__ import annotations
 
@@ -10,19 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from dali_ops.normalize import MEAN, STD
 from pipeline.batch import Batch, Modality
 from pipeline.build import build_index, build_table
 from pipeline.config import load_config
-from pipeline.entry import one_line_errors
-from pipeline.files import replace_atomically
+from pipeline.figures.labels import modality_label, pen_font
+from pipeline.figures.sheet import INK, MARGIN, PAPER, require_at_least_one, save_sheet
 from pipeline.loader import training_batches
 from pipeline.settings import Settings
 
-MARGIN, LABEL_WIDTH, TITLE_HEIGHT = 4, 130, 20  # pixels
-INK, PAPER = (40, 40, 40), (255, 255, 255)
+LABEL_WIDTH, TITLE_HEIGHT = 130, 20  # pixels
 
 
 def first_batch(settings: Settings) -> Batch:
@@ -51,7 +47,7 @@ def draw_batch(batch: Batch, columns: int) -> Image.Image:
     height, width = batch.images.shape[2:]
     size = (LABEL_WIDTH + len(shown) * (width + MARGIN), TITLE_HEIGHT + len(modalities) * (height + MARGIN))
     sheet = Image.new("RGB", size, PAPER)
-    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
+    pen, font = ImageDraw.Draw(sheet), pen_font(12)
     for column, number in enumerate(shown):
         left = LABEL_WIDTH + column * (width + MARGIN)
         pen.text((left, 2), f"{int(batch.identity[number])}", INK, font)
@@ -59,26 +55,16 @@ def draw_batch(batch: Batch, columns: int) -> Image.Image:
             top = TITLE_HEIGHT + row * (height + MARGIN)
             sheet.paste(to_picture(batch.images[row * count + number]), (left, top))
             if column == 0:
-                pen.text((MARGIN, top + height // 2 - 8), modality.key.replace("_", " "), INK, font)
+                pen.text((MARGIN, top + height // 2 - 8), modality_label(modality), INK, font)
     pen.text((MARGIN, 2), "identity", INK, font)
     return sheet
 
 
-@one_line_errors
-def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m pipeline.figures", description="Pictures of a configuration.")
-    parser.add_argument("figure", choices=["batch"], help="batch: the first training batch in its modalities")
+def main(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser(prog="python -m pipeline.figures batch", description="The first training batch.")
     parser.add_argument("words", nargs="+", metavar="CONFIG|key=value", help="as for training")
     parser.add_argument("--out", type=Path, default=Path("batch.png"), help="PNG file to write")
     parser.add_argument("--columns", type=int, default=12, help="pictures of a modality")
-    options = parser.parse_args(argv)
-    if options.columns < 1:
-        raise ValueError(f"--columns: expected at least 1; found {options.columns}")
-    sheet = draw_batch(first_batch(load_config(options.words, name_required=True)), options.columns)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    replace_atomically(options.out, lambda unfinished: sheet.save(unfinished, "PNG"))
-    print(f"{options.out}: {sheet.width} x {sheet.height} pixels")
-
-
-if __name__ == "__main__":
-    main()
+    options = parser.parse_intermixed_args(argv)
+    require_at_least_one(options, "columns")
+    save_sheet(draw_batch(first_batch(load_config(options.words, name_required=True)), options.columns), options.out)

@@ -1,0 +1,1 @@
+"""Looking at it: data sets, training batches, and what a trained network makes of test images."""

@@ -1,0 +1,76 @@
+"""The figures of a finished run: what its network makes of the test images."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from pipeline.figures import style
+from pipeline.figures.attention import attention
+from pipeline.figures.cmc import cmc
+from pipeline.figures.distances import distances
+from pipeline.figures.evaluated_run import EvaluatedRun, LeftOut, evaluate_runs
+from pipeline.figures.ranked_lists import ranked_lists
+from pipeline.figures.sheet import require_at_least_one
+from pipeline.figures.t_sne import MOST_PEOPLE, t_sne
+from pipeline.run_folder import run_path
+from pipeline.text import nearest
+
+# name -> function of the runs and the command's options, which gives figures by the name of their files
+FIGURES: dict[str, Callable[[list[EvaluatedRun], argparse.Namespace], dict[str, Figure]]] = {
+    "ranked_lists": lambda runs, options: ranked_lists(runs, options.queries, options.seed),
+    "cmc": lambda runs, options: cmc(runs),
+    "distances": lambda runs, options: distances(runs),
+    "t_sne": lambda runs, options: t_sne(runs, options.identities, options.seed),
+    "attention": lambda runs, options: attention(runs, options.seed),
+}
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    """The options, `words` divided into `runs` and `overrides`. ValueError for numbers and figures there can't be."""
+    parser = argparse.ArgumentParser(
+        prog="python -m pipeline.figures ranking", description="Figures of a finished run, as PNG and PDF."
+    )
+    parser.add_argument("words", nargs="+", metavar="RUN|key=value", help="run folders; keys as for pipeline.evaluate")
+    parser.add_argument("--out", type=Path, help="folder to write to (default: figures/ in the first RUN)")
+    parser.add_argument("--only", default=",".join(FIGURES), metavar="FIGURE,...", help=f"some of {', '.join(FIGURES)}")
+    parser.add_argument("--queries", type=int, default=5, help="rows of a sheet of ranked lists")
+    parser.add_argument("--identities", type=int, default=10, help="people in the t-SNE plot")
+    parser.add_argument("--seed", type=int, default=0, help="of what is drawn by chance, 0 or more")
+    options = parser.parse_intermixed_args(argv)
+    require_at_least_one(options, "queries", "identities")
+    if options.seed < 0:
+        raise ValueError(f"--seed: expected 0 or more; found {options.seed}")
+    if options.identities > MOST_PEOPLE:
+        raise ValueError(f"--identities: expected at most {MOST_PEOPLE}; found {options.identities}")
+    options.only = options.only.split(",")
+    for name in options.only:
+        if name not in FIGURES:
+            raise ValueError(f"--only: expected some of {', '.join(FIGURES)}; found {name!r}{nearest(name, FIGURES)}")
+    options.runs = [word for word in options.words if Path(word).is_dir() or "=" not in word]
+    options.overrides = [word for word in options.words if word not in options.runs]
+    if not options.runs:
+        raise ValueError("expected the folder of a finished run, e.g. runs/demo; found none")
+    return options
+
+
+def main(argv: list[str]) -> None:
+    """Several runs are overlaid in the CMC; the other figures are of the first."""
+    options = parse(argv)
+    runs = evaluate_runs(options.runs, options.overrides)
+    folder = options.out or run_path(runs[0].settings) / "figures"
+    if not runs[0].accelerator.is_main_process:
+        return
+    for name in options.only:
+        with matplotlib.rc_context(style.STYLE):
+            try:
+                figures = FIGURES[name](runs, options)
+            except LeftOut as reason:
+                print(f"{name} is left out: {reason}")
+                continue
+            for file, figure in figures.items():
+                print(*style.save(figure, folder, file))

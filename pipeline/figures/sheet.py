@@ -1,0 +1,52 @@
+"""What the sheets of pictures share: colours, decoding, checking options, saving."""
+
+from __future__ import annotations
+
+import argparse
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from pipeline.files import replace_atomically
+from pipeline.pictures import Pictures
+
+MARGIN = 4  # pixels
+INK, PAPER, FAINT = (40, 40, 40), (255, 255, 255), (235, 235, 235)
+
+
+def decode_picture(pictures: Pictures, row: int) -> Image.Image:
+    """A row of the index as RGB, turned as its EXIF orientation says.
+
+    ValueError, one line with the path, where it can't be read or decoded.
+    """
+    try:
+        kept = pictures.read(row)
+        if kept.ndim == 3:  # pixels of a resized pack: (height, width, 1 or 3)
+            return Image.fromarray(np.broadcast_to(kept, (*kept.shape[:2], 3)))
+        return decode(kept.tobytes())
+    except (ValueError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+        reason = "not a picture" if isinstance(error, Image.UnidentifiedImageError) else error
+        raise ValueError(f"{pictures.path(row)}: cannot be read as a picture: {reason}") from None
+
+
+def decode(content: bytes) -> Image.Image:
+    with Image.open(io.BytesIO(content)) as encoded:
+        picture = ImageOps.exif_transpose(encoded)
+        if picture.mode.startswith("I"):  # 16 bits, which Pillow would cut off at 255
+            picture = Image.fromarray((np.asarray(picture) / 257).clip(0, 255).astype(np.uint8))
+        return picture.convert("RGB")
+
+
+def require_at_least_one(options: argparse.Namespace, *names: str) -> None:
+    for name in names:
+        if getattr(options, name) < 1:
+            raise ValueError(f"--{name}: expected at least 1; found {getattr(options, name)}")
+
+
+def save_sheet(sheet: Image.Image, path: Path) -> None:
+    """Writes a PNG and prints its name and size."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_atomically(path, lambda unfinished: sheet.save(unfinished, "PNG"))
+    print(f"{path}: {sheet.width} x {sheet.height} pixels")

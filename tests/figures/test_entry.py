@@ -1,0 +1,34 @@
+import pytest
+
+from pipeline.figures.__main__ import main
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "figure: expected one of batch, dataset, ranking; found 'nothing'"),
+        (["rankings", "runs/demo"], "found 'rankings'; the nearest is ranking"),
+        (["dataset", "configs/none.yaml"], "configs/none.yaml: no such configuration file"),
+        (["dataset", "configs/demo.yaml", "--identities", "0"], "--identities: expected at least 1; found 0"),
+        (["dataset", "configs/demo.yaml", "--pictures", "-3"], "--pictures: expected at least 1; found -3"),
+        (["ranking", "configs/demo.yaml"], "configs/demo.yaml: expected the folder of a finished run"),
+        (["ranking", "evaluation.flip=true"], "expected the folder of a finished run, e.g. runs/demo; found none"),
+        (["ranking", "tests"], "tests: expected a finished run with config.yaml and model.safetensors"),
+        (["ranking", "tests", "--only", "cmc,tsne"], "--only: expected some of ranked_lists, cmc, distances, t_sne"),
+        (["ranking", "tests", "--only", "tsne"], "found 'tsne'; the nearest is t_sne"),
+        (["ranking", "tests", "--queries", "0"], "--queries: expected at least 1; found 0"),
+        (["ranking", "tests", "--identities", "17"], "--identities: expected at most 16; found 17"),
+        (["ranking", "tests", "--seed", "-1"], "--seed: expected 0 or more; found -1"),
+    ],
+)
+def test_mistakes_are_one_line(words, message, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    error = capsys.readouterr().err
+    assert ended.value.code == 2 and message in error and len(error.splitlines()) == 1
+
+
+def test_help_names_every_figure(capsys):
+    main(["--help"])
+    found = capsys.readouterr().out
+    assert all(f"\n{name} " in found for name in ("batch", "dataset", "ranking"))

@@ -1,0 +1,314 @@
+"""What a row of results says, features from files, and what is refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from accelerate import Accelerator
+
+from pipeline import evaluate, judging, prepare, train
+from pipeline.batch import Modality
+from pipeline.build import build_index, build_network
+from pipeline.config import load_config
+from pipeline.datasets.synthetic import generate
+from pipeline.feature_files import relative_paths
+from pipeline.features import extract_features, network_extractor
+from pipeline.loader import evaluation_batches
+from pipeline.pictures import FolderPictures
+from pipeline.results import METRICS, read_rows
+
+LEARNED = ["derive.visible=learned", "derive.infrared=learned", "model.stems=modality"]
+
+
+@pytest.fixture
+def words(people, tiny, tmp_path):
+    return ["configs/folder.yaml", *tiny, f"data.root={people}", f"output={tmp_path}"]
+
+
+def rows_of(tmp_path, name):
+    return read_rows(tmp_path / name / "results.csv")
+
+
+def refusal(main, words, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([str(word) for word in words])
+    error = capsys.readouterr().err
+    assert ended.value.code == 2 and error.startswith("error: ") and error.count("\n") == 1
+    return error
+
+
+# ---------------------------------------------------------------- features from files
+
+
+def test_saved_features_judged_again_give_the_same_figures(words, people, tmp_path):
+    saved = tmp_path / "kept" / "features.npz"
+    evaluate.main([*words, "name=first", "evaluation.flip=true", "--save-features", str(saved)])
+    with pytest.raises(SystemExit):
+        prepare.main(["--dataset", "folder", "--root", str(people), "--pack", str(tmp_path / "packs")])
+    index = build_index(load_config(words).data)
+    index.assign(path=relative_paths(index, people)).to_csv(tmp_path / "index.csv", index=False)
+    first = rows_of(tmp_path, "first")
+    same = ["direction", "trial", "queries", "gallery", "feature", "flip", "precision", "epoch", "config", *METRICS]
+    for name, place in (
+        ("folder", ["--root", people]),
+        ("packed", ["--root", tmp_path / "packs"]),
+        ("listed", ["--index", tmp_path / "index.csv"]),
+    ):
+        options = ["--features", saved, "--dataset", "folder", *place, f"output={tmp_path}", f"name={name}"]
+        evaluate.main([str(option) for option in options])
+        again = rows_of(tmp_path, name)
+        pd.testing.assert_frame_equal(again[same], first[same])
+        assert (again["run"] == f"features:{saved}").all() and (again["test_set"] == first["test_set"]).all()
+    with np.load(saved) as arrays:
+        tested = index[index["split"] == "test"]
+        assert arrays["path"].tolist() == relative_paths(tested, people)
+        assert arrays["index"].tolist() == tested.index.tolist() and len(arrays["features"]) == len(tested)
+
+
+def test_features_from_anywhere_say_that_their_origin_is_unknown(people, tmp_path, capsys):
+    index = build_index(load_config(["data.dataset=folder", f"data.root={people}"]).data)
+    perfect = np.eye(99, dtype=np.float32)[index["identity"]]
+    np.savez(tmp_path / "perfect.npz", features=perfect, path=relative_paths(index, people))
+    options = ["--features", str(tmp_path / "perfect.npz"), "--dataset", "folder", "--root", str(people)]
+    evaluate.main([*options, f"output={tmp_path}", "evaluation.metric=euclidean"])
+    rows = rows_of(tmp_path, "features-perfect")
+    assert (rows[METRICS] == 100).all().all() and (rows["metric"] == "euclidean").all()
+    for name in ("extractor", "feature", "flip", "fusion", "precision", "selection", "epoch", "seed", "config"):
+        assert (rows[name] == "unknown").all(), name
+    assert f"features:{tmp_path / 'perfect.npz'}"[:40] in capsys.readouterr().out
+
+
+def test_the_official_matlab_files_of_a_run_give_its_figures(tiny, tmp_path):
+    generate("sysu", tmp_path / "set", identities=10, images_per_camera=2, workers=1)
+    sysu = [*(word for word in tiny if not word.startswith("data.")), f"data.root={tmp_path / 'set'}"]
+    saved = tmp_path / "mat" / "net.mat"
+    evaluate.main(["configs/sysu.yaml", *sysu, f"output={tmp_path}", "name=first", "--save-features", str(saved)])
+    options = ["--features", str(saved.parent), "--dataset", "sysu", "--root", str(tmp_path / "set")]
+    evaluate.main([*options, f"output={tmp_path}", "name=again"])
+    first, again = rows_of(tmp_path, "first"), rows_of(tmp_path, "again")
+    same = ["mode", "shots", "trial", "gallery_rule", "test_set", *METRICS]
+    pd.testing.assert_frame_equal(again[same], first[same])
+    assert len(first) == 20 and (first["gallery_rule"] == "official").all()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--features", "f.npz"], "expected --dataset NAME with --root DIR or --index CSV, or a configuration file"),
+        (["--features", "f.npz", "--dataset", "sisu"], "sisu"),
+        (["--features", "f.npz", "--dataset", "folder", "evaluation.flip=true"], "evaluation.flip=true: says how"),
+        (
+            ["--features", "f.npz", "--dataset", "folder", "--evaluation.fusion=mean"],
+            "evaluation.fusion=mean: says how",
+        ),
+        (["tests", "--features", "f.npz"], "tests: expected no run beside --features"),
+        (
+            ["--features", "mat", "--dataset", "regdb"],
+            "mat: MATLAB files are SYSU-MM01's; give features of regdb as .npz",
+        ),
+        (["--features", "f.npz", "--save-features", "g.npz"], "--save-features: writes what a network extracts"),
+        (["--dataset", "folder", "--index", "i.csv"], "--index: lists the images of --features"),
+        (["--features", "f.npz", "--dataset", "folder", "--index", "i.csv"], "i.csv: no such file"),
+        (["--features", "f.npz", "--dataset", "folder", "evaluation.metrik=x"], "unknown key evaluation.metrik"),
+        (["--frob"], "--frob: no such configuration file"),
+    ],
+)
+def test_impossible_words_are_one_line(words, message, capsys):
+    assert message in refusal(evaluate.main, words, capsys)
+
+
+def test_where_features_are_saved_is_checked_before_they_are_extracted(words, capsys, tmp_path):
+    message = refusal(evaluate.main, [*words, "name=x", "--save-features", tmp_path / "f.mat"], capsys)
+    assert "MATLAB files of features are those of SYSU-MM01" in message
+
+
+def test_a_word_with_dashes_is_still_a_setting(words, tmp_path):
+    evaluate.main([*words, "name=x", "--evaluation.extractor=pixels", "--evaluation.metric=euclidean"])
+    assert (rows_of(tmp_path, "x")["metric"] == "euclidean").all()
+
+
+# ---------------------------------------------------------------- options
+
+
+OPTIONS = {
+    "feature": (["evaluation.feature=pooled"], "embedding", "pooled"),
+    "metric": (["evaluation.metric=euclidean"], "cosine", "euclidean"),
+    "flip": (["evaluation.flip=true"], False, True),
+    "fusion": (["evaluation.fusion=mean"], "none", "mean"),
+    "re_ranking": (["evaluation.re_ranking=k_reciprocal"], "none", "k_reciprocal(20,6,0.3)"),
+    "precision": (["train.precision=bf16"], "fp32", "bf16"),
+}
+
+
+@pytest.fixture(scope="module")
+def without(people, tiny, tmp_path_factory):
+    """Rows of a network judged with no option."""
+    folder = tmp_path_factory.mktemp("without")
+    evaluate.main(["configs/folder.yaml", *tiny, *LEARNED, f"data.root={people}", f"output={folder}", "name=without"])
+    return rows_of(folder, "without")
+
+
+@pytest.mark.parametrize("column", OPTIONS)
+def test_an_option_changes_the_figures_and_is_in_the_row(words, without, column, tmp_path):
+    more, off, on = OPTIONS[column]
+    evaluate.main([*words, *LEARNED, "name=with", *more])
+    found = rows_of(tmp_path, "with")
+    assert (without[column] == off).all() and (found[column] == on).all()
+    others = [name for name in without if name not in (*METRICS, column, "run", "config")]
+    pd.testing.assert_frame_equal(without[others], found[others])
+    if column not in ("feature", "precision"):  # before training the neck only scales; few ranks change by rounding
+        assert (without["mAP"] != found["mAP"]).all()
+
+
+def test_the_values_of_re_ranking_are_in_the_row(words, people):
+    index = build_index(load_config(words).data)
+    re_ranked = [
+        "evaluation.re_ranking=k_reciprocal",
+        "evaluation.re_ranking_k1=8",
+        "evaluation.re_ranking_weight=0.25",
+    ]
+    settings = load_config([*words, *re_ranked])
+    assert judging.describe_run(settings, judging.Tested("x"), index, "fp32")["re_ranking"] == "k_reciprocal(8,6,0.25)"
+    for word in ("evaluation.re_ranking_k1=0", "evaluation.re_ranking_weight=1.5", "evaluation.re_ranking=yes"):
+        with pytest.raises(ValueError, match=word.partition("=")[0]):
+            load_config([*words, word])
+
+
+def test_other_images_are_another_test_set(words, people):
+    settings = load_config(words)
+    index = build_index(settings.data)
+    first = judging.describe_run(settings, judging.Tested("x"), index, "fp32")["test_set"]
+    assert first == judging.describe_run(settings, judging.Tested("y"), index.copy(), "bf16")["test_set"]
+    trained = index["split"].to_numpy() == "train"
+    assert first == judging.describe_run(settings, judging.Tested("x"), index[~trained], "fp32")["test_set"]
+    for name in ("identity", "camera"):
+        other = index.assign(**{name: index[name] + 1})
+        assert first != judging.describe_run(settings, judging.Tested("x"), other, "fp32")["test_set"]
+
+
+@pytest.fixture(scope="module")
+def network(people, tiny):
+    torch.manual_seed(0)
+    return build_network(load_config([*tiny, *LEARNED, f"data.root={people}"]), identities=3).eval()
+
+
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("fusion", ["mean", "concatenate"])
+def test_fused_features_are_those_of_the_picture_and_its_derivative(words, network, fusion, flip):
+    settings = load_config([*words, *LEARNED, f"evaluation.fusion={fusion}", f"evaluation.flip={str(flip).lower()}"])
+    extract = network_extractor(network, settings, Accelerator(cpu=True))
+    images = torch.randn((3, 3, 32, 16), generator=torch.Generator().manual_seed(0))
+    for modality, derived in (
+        (Modality.VISIBLE, Modality.VISIBLE_DERIVED),
+        (Modality.INFRARED, Modality.INFRARED_DERIVED),
+    ):
+        views = []
+        for row in (modality, derived):
+            with torch.inference_mode():
+                view = network(images, [row] * 3).embedding
+                if flip:
+                    view = (view + network(images.flip(-1), [row] * 3).embedding) / 2
+            views.append(view / view.norm(dim=1, keepdim=True))
+        assert (views[0] - views[1]).abs().max() > 1e-3
+        expected = torch.cat(views, dim=1) if fusion == "concatenate" else (views[0] + views[1]) / 2
+        torch.testing.assert_close(extract(images, modality), expected)
+
+
+@pytest.mark.parametrize("fusion", ["mean", "concatenate"])
+def test_derivatives_that_the_graph_makes_are_fused_picture_by_picture(words, fusion):
+    made = {Modality.VISIBLE: "weighted_grey", Modality.INFRARED: "inversion"}
+    derived = ["derive.visible=weighted_grey", "derive.infrared=inversion", "model.stems=modality"]
+    settings = load_config([*words, *derived, f"evaluation.fusion={fusion}", "evaluation.batch=4"])
+    network, accelerator = build_network(settings, identities=3).eval(), Accelerator(cpu=True)
+    index = build_index(settings.data)
+    pictures, rows = FolderPictures(index), np.flatnonzero(index["split"] == "test")[::9]
+    table = extract_features(network_extractor(network, settings, accelerator), index, rows, settings, accelerator)
+    for row in rows:
+        base = Modality(index["modality"][row])
+        derivative = Modality.from_name(f"{base.key}_derived")
+        (images,) = evaluation_batches(pictures, [row], base, settings, torch.device("cpu"), made[base])
+        assert len(images) == 2 and (images[0] - images[1]).abs().max() > 0.5
+        with torch.inference_mode():
+            views = [
+                network(image[None], [it]).embedding[0] for image, it in zip(images, (base, derivative), strict=True)
+            ]
+        views = [view / view.norm() for view in views]
+        expected = torch.cat(views) if fusion == "concatenate" else (views[0] + views[1]) / 2
+        torch.testing.assert_close(table[row], expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ([*LEARNED, "batch.modalities=[visible,infrared]"], "evaluation.fusion: mean needs derivatives trained on"),
+        ([*LEARNED, "evaluation.extractor=pixels"], "evaluation.fusion: joins features of a network; pixels have none"),
+        (
+            [*LEARNED, "batch.modalities=[visible,infrared,infrared_derived]", "evaluation.fusion=concatenate"],
+            "evaluation.fusion: concatenate needs derivatives trained on; found batch.modalities=visible, infrared",
+        ),
+    ],
+)
+def test_fusion_that_cannot_be_is_refused_before_training(words, more, message, capsys, tmp_path):
+    words = [*words, "name=x", "loss.cross=0", "evaluation.fusion=mean", *more]
+    for main in (evaluate.main, train.main):
+        assert message in refusal(main, words, capsys)
+    assert not (tmp_path / "x").exists()
+
+
+def test_every_picture_is_read_once_however_many_trials_use_it(tiny, tmp_path, monkeypatch):
+    generate("sysu", tmp_path / "set", identities=10, images_per_camera=2, workers=1)
+    fed, feed = [], FolderPictures.feed
+    monkeypatch.setattr(FolderPictures, "feed", lambda self, rows: fed.extend(rows) or feed(self, rows))
+    pixels = ["evaluation.extractor=pixels", "evaluation.batch=7", "loader.threads=1"]
+    evaluate.main(["configs/sysu.yaml", *pixels, f"data.root={tmp_path / 'set'}", f"output={tmp_path}", "name=x"])
+    rows = rows_of(tmp_path, "x")
+    assert len(rows) == 20 and len(fed) == len(set(fed)) > max(rows["queries"] + rows["gallery"])
+
+
+# ---------------------------------------------------------------- identities that were trained on
+
+
+def test_a_regdb_model_is_tested_on_its_own_split_by_every_way_in(tiny, tmp_path, capsys):
+    generate("regdb", tmp_path / "set", identities=8, images_per_camera=2, workers=1)
+    root, run = f"data.root={tmp_path / 'set'}", tmp_path / "run"
+    short = [*(word for word in tiny if not word.startswith("data.")), "train.epochs=1", "train.steps_per_epoch=1"]
+    short += [root, f"output={tmp_path}"]
+    train.main(["configs/regdb.yaml", *short, "data.trial=1", "name=run"])
+    for trial in (1, 2):
+        with pytest.raises(SystemExit):
+            pack = ["--pack", str(tmp_path / f"pack{trial}")]
+            prepare.main(["--dataset", "regdb", "--root", str(tmp_path / "set"), f"data.trial={trial}", *pack])
+    capsys.readouterr()
+    packed = f"data.root={tmp_path / 'pack2'}"
+    untrained = ["configs/regdb.yaml", *short, "data.trial=2", "name=other"]
+    for words, message in (
+        ([run, "data.trial=2"], "would test identities it was trained on"),
+        ([run, "data.trial=2", packed], "would test identities it was trained on"),
+        (
+            [run, "data.trial=2", "data.dataset=regdb", "data.train_splits=[val]"],
+            "would test identities it was trained",
+        ),
+        ([run, packed], "was packed with data.trial=2; found data.trial=1"),
+        ([run, "--root", tmp_path / "pack2"], "was packed with data.trial=2; found data.trial=1"),
+        ([run, "data.test_split=val"], "data.test_split: val was trained on"),
+        ([run, "data.test_split=train"], "data.test_split"),
+        ([run, "name=other", "data.trial=2"], "name=other: a trained run is evaluated with"),
+        ([run, "configs/regdb.yaml"], "configs/regdb.yaml: a trained run is evaluated with"),
+        ([*untrained, f"model.weights={run / 'model.safetensors'}"], "is not for this backbone"),
+        ([run / "config.yaml", root, "data.trial=2", f"model.weights={run / 'model.safetensors'}"], "is not for this"),
+    ):
+        assert message in refusal(evaluate.main, words, capsys)
+    assert "belongs to a run with data.trial=1" in refusal(
+        train.main, ["configs/regdb.yaml", *short, "data.trial=2", "name=run"], capsys
+    )
+    saved = tmp_path / "features.npz"
+    evaluate.main([str(run), f"data.root={tmp_path / 'pack1'}", "--save-features", str(saved)])
+    assert len(rows_of(tmp_path, "run")) == 2
+    features = ["--features", saved, "--dataset", "regdb", "--root", tmp_path / "set"]
+    assert "images tested have no features" in refusal(evaluate.main, [*features, "data.trial=2"], capsys)
+
+
+def test_a_run_of_another_data_set_is_named(tmp_path, capsys):
+    assert "expected a finished run" in refusal(evaluate.main, [Path("tests")], capsys)
