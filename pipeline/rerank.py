@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import torch
 
-from pipeline.ranking import DISTANCES, PAIRS, blocks, prepare_features, require_finite, require_metric
+from pipeline.distances import DISTANCES, prepare_features, require_finite, require_metric
+from pipeline.ranking import PAIRS, blocks
 
 
 @dataclass(frozen=True)

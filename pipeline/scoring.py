@@ -12,19 +12,9 @@ import numpy as np
 import pandas as pd
 import torch
 
+from pipeline.distances import DISTANCES, prepare_features, require_metric
 from pipeline.protocols import EXCLUSIONS, Trial
-from pipeline.ranking import (
-    DISTANCES,
-    Gallery,
-    Scores,
-    blocks,
-    leave_out,
-    prepare_features,
-    rank_distances,
-    require_metric,
-    score_block,
-    summarise,
-)
+from pipeline.ranking import Gallery, Scores, blocks, leave_out, rank_distances, score_block, summarise
 
 # (Q, D) and (G, D) features, metric="..." -> (Q, G) distances: `rerank.k_reciprocal_distances`, or a partial of it.
 ReRanking = Callable[..., torch.Tensor]

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.ranking import DISTANCES, rank, rank_distances
+from pipeline.distances import DISTANCES
+from pipeline.ranking import rank, rank_distances
 
 
 def reference(distances, query_identities, gallery_identities, excluded, deduplicate, max_rank):

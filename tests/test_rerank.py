@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pipeline import rerank
-from pipeline.ranking import DISTANCES
+from pipeline.distances import DISTANCES
 from pipeline.rerank import k_reciprocal_distances
 
 

@@ -6,8 +6,9 @@ import pandas as pd
 import pytest
 import torch
 
+from pipeline.distances import DISTANCES
 from pipeline.protocols import EXCLUSIONS, Trial
-from pipeline.ranking import DISTANCES, rank, rank_distances
+from pipeline.ranking import rank, rank_distances
 from pipeline.rerank import k_reciprocal_distances
 from pipeline.scoring import score_trials
 

@@ -10,10 +10,10 @@ import torch
 from matplotlib.figure import Figure
 
 from pipeline.batch import Modality
+from pipeline.distances import DISTANCES
 from pipeline.figures import style
 from pipeline.figures.evaluated_run import EvaluatedRun
 from pipeline.figures.labels import modality_label
-from pipeline.ranking import DISTANCES
 
 BINS, BLOCK = 60, 512
 PAIRS = (

@@ -13,12 +13,13 @@ from accelerate.utils import set_seed
 
 from pipeline import protocols
 from pipeline.build import build_index, build_trials
+from pipeline.distances import DISTANCES
 from pipeline.distributed import create_accelerator
 from pipeline.evaluate import choose_extractor, prepare_evaluation, restore_network
 from pipeline.features import extract_features
 from pipeline.judging import choose_re_ranking, tested_rows
 from pipeline.models.reid import ReIDNetwork
-from pipeline.ranking import DISTANCES, Scores
+from pipeline.ranking import Scores
 from pipeline.run_folder import run_path
 from pipeline.scoring import score_trials
 from pipeline.settings import Settings

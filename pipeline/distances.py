@@ -1,0 +1,70 @@
+"""Distances between features, a gallery's share of the work done once: name -> gallery -> (queries -> distances)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+
+def require_metric(metric: str) -> None:
+    if metric not in DISTANCES:
+        raise ValueError(f"evaluation.metric: expected one of {', '.join(DISTANCES)}; found {metric!r}")
+
+
+def prepare_features(features: torch.Tensor, name: str) -> torch.Tensor:
+    """Features in float32, or float64 where they are; ValueError with the number of rows that aren't finite."""
+    features = features if features.dtype == torch.float64 else features.float()
+    # a sum is finite where all its values are, but for overflow; the values themselves are looked at where it isn't
+    doubtful = features[~torch.isfinite(features.sum(dim=1))]
+    broken = int((~torch.isfinite(doubtful).all(dim=1)).sum())
+    if broken:
+        raise ValueError(f"{name} features: {broken} of {len(features)} rows hold values that aren't finite")
+    return features
+
+
+# What gives the (Q, G) distances of a block of (Q, D) queries to a gallery. The gallery's own share of the work is done
+# once, not for every block.
+DistancesOf = Callable[[torch.Tensor], torch.Tensor]
+
+
+def cosine_distances(gallery: torch.Tensor) -> DistancesOf:
+    """1 - cosine of the angle, in [0, 2]; 1 to a feature of zeros."""
+    directions = to_unit_length(gallery)
+    return lambda query: multiply(to_unit_length(query), directions).neg_().add_(1)
+
+
+def squared_euclidean_distances(gallery: torch.Tensor) -> DistancesOf:
+    """Squared distances, which rank as the distances do."""
+    squares = square_length(gallery)
+    return lambda query: multiply(query, gallery).mul_(-2).add_(squares).add_(square_length(query)[:, None])
+
+
+DISTANCES: dict[str, Callable[[torch.Tensor], DistancesOf]] = {
+    "cosine": cosine_distances,
+    "euclidean": squared_euclidean_distances,
+}
+
+
+def to_unit_length(features: torch.Tensor) -> torch.Tensor:
+    """Features divided by their length. One whose length overflows becomes NaN, which `require_finite` refuses."""
+    length = torch.linalg.vector_norm(features, dim=1, keepdim=True)
+    return features / length.clamp_min(1e-12).masked_fill(length.isinf(), float("nan"))
+
+
+def square_length(features: torch.Tensor) -> torch.Tensor:
+    return torch.einsum("nd,nd->n", features, features)
+
+
+def multiply(query: torch.Tensor, gallery: torch.Tensor) -> torch.Tensor:
+    # Autocast would multiply in half precision, in which near distances become equal.
+    with torch.autocast(query.device.type, enabled=False):
+        return query @ gallery.T
+
+
+def require_finite(distances: torch.Tensor, excluded: torch.Tensor | None) -> None:
+    """ValueError where a distance that counts is infinite or NaN."""
+    if distances.numel() and not all(map(torch.isfinite, distances.aminmax())):
+        broken = ~torch.isfinite(distances)
+        if (broken if excluded is None else broken & ~excluded).any():
+            raise ValueError("distances: some aren't finite; the features are too large for their precision")
