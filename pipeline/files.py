@@ -10,10 +10,17 @@ UNFINISHED = "unfinished-"  # how the names of files and folders begin that are 
 
 
 def replace_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Calls `write` with another name beside `path`, forces the file to the disc and only then renames it."""
+    """Calls `write` with another name beside `path`, forces the file to the disc and only then renames it.
+
+    A failure, such as a full disc, leaves `path` as it was and nothing beside it.
+    """
     unfinished = path.with_name(f"{UNFINISHED}{path.name}")
-    write(unfinished)
-    force_to_disc(unfinished)
+    try:
+        write(unfinished)
+        force_to_disc(unfinished)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
     os.replace(unfinished, path)
 
 

@@ -99,7 +99,9 @@ def test_a_run_that_met_a_bad_image_goes_on_when_told_to_replace_it(words, damag
     assert_equal(weights(tmp_path / "run"), weights(tmp_path / "other"))
 
 
-def test_an_image_that_vanishes_between_the_check_and_the_training_is_named(words, people, tmp_path, monkeypatch):
+def test_an_image_that_vanishes_between_the_check_and_the_training_is_named(
+    words, people, tmp_path, monkeypatch, capsys
+):
     root = shutil.copytree(people, tmp_path / "set")
     with pytest.raises(SystemExit) as ended:
         prepare.main(["configs/folder.yaml", f"data.root={root}"])
@@ -114,6 +116,8 @@ def test_an_image_that_vanishes_between_the_check_and_the_training_is_named(word
     with pytest.raises(SystemExit) as ended:
         train.main([*words, f"data.root={root}", "name=run"])
     assert ended.value.code == 2
+    error = capsys.readouterr().err
+    assert f"{root}/visible/" in error and "cannot be read as a picture: the file does not exist" in error
 
 
 def test_a_run_may_change_between_the_folder_and_its_pack(words, people, tmp_path, monkeypatch):
