@@ -93,7 +93,12 @@ def require_size(pictures: Pictures, augment: AugmentSettings) -> None:
 
 
 def undecodable(pictures: Pictures, rows: Iterable[int], family: str) -> Iterator[tuple[int, str]]:
-    """Those of the rows, each once, that can't be read or decoded, with the reason in a few words."""
+    """Those of the rows, each once, that can't be read or decoded, with the reason in a few words.
+
+    None of pixels: there is nothing to decode in them.
+    """
+    if pictures.form == RESIZED:
+        return
     check = DecodingCheck(family)
     for row in dict.fromkeys(map(int, rows)):
         try:

@@ -30,7 +30,7 @@ from pipeline.checks.pictures import check_pictures
 from pipeline.checks.problem import ERROR, NOTE, WARNING, Problem
 from pipeline.config import load_config
 from pipeline.datasets import splitting
-from pipeline.datasets.pack import ROWS, Description, Packs, Resize, is_packed, write_packs
+from pipeline.datasets.pack import ROWS, Description, Resize, describe, is_packed, write_packs
 from pipeline.datasets.synthetic import MARKER, has_published_shape
 from pipeline.entry import one_line_errors
 from pipeline.files import write_atomically
@@ -68,7 +68,7 @@ def inspect(settings: Settings, progress: bool = False) -> tuple[pd.DataFrame, p
 def published_counts_apply(data: DataSettings) -> bool:
     """To real data sets and to those generated in their true shape; packs remember it."""
     if is_packed(data.root):
-        return Packs(data.root).description.published
+        return describe(data.root).published
     return not (Path(data.root) / MARKER).exists() or has_published_shape(data.root)
 
 

@@ -169,11 +169,12 @@ def test_a_pack_of_another_size_is_refused(packed, index, settings):
     pictures = open_pictures(packed, index)
     if pictures.size is None:
         assert take(1, index, larger)[0].images.shape[2] == 48
-        return
-    with pytest.raises(ValueError, match="the pack holds pictures of 32 x 16; found 48 x 16; pack the data set again"):
-        take(1, index, larger)
-    with pytest.raises(ValueError, match="the pack holds pictures of 32 x 16"):
-        next(evaluation_batches(pictures, visible_rows(index), Modality.VISIBLE, larger, CPU))
+    else:
+        message = "the pack holds pictures of 32 x 16; found 48 x 16; pack the data set again"
+        with pytest.raises(ValueError, match=message):
+            take(1, index, larger)
+        with pytest.raises(ValueError, match="the pack holds pictures of 32 x 16"):
+            next(evaluation_batches(pictures, visible_rows(index), Modality.VISIBLE, larger, CPU))
 
 
 @pytest.fixture()

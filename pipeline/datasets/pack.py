@@ -61,7 +61,12 @@ class Description:
 
 
 def is_packed(root: str | Path) -> bool:
-    return any(file.exists() for file in pack_files(Path(root)).values())
+    return any(file.exists() for file in pack_files(Path(root).expanduser()).values())
+
+
+def describe(folder: str | Path) -> Description:
+    """What the first file of a packed folder says; ValueError where it isn't whole."""
+    return read_description(next(file for file in pack_files(Path(folder).expanduser()).values() if file.exists()))
 
 
 def pack_files(folder: Path) -> dict[str, Path]:

@@ -81,6 +81,13 @@ def test_other_tools_read_it_and_nothing_is_copied(roots, tmp_path):
     assert pa.total_allocated_bytes() - allocated < 1000 and not picture.flags.owndata and not picture.flags.writeable
 
 
+def test_a_pack_in_the_home_folder_is_found_by_its_tilde(roots, tmp_path, monkeypatch):
+    index = pack("folder", roots["folder"], tmp_path / "packs")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    packed = read_index("folder", "~/packs")
+    assert open_pictures("~/packs", packed).form == "encoded" and len(packed) == len(index)
+
+
 def test_a_pack_stands_alone_when_its_source_is_gone(root, tmp_path):
     index = pack("folder", root, tmp_path / "packs")
     contents = [Path(path).read_bytes() for path in index["path"]]
