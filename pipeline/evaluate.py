@@ -145,7 +145,7 @@ def evaluate_network(words: list[str], saved: Path | None) -> None:
 
 def evaluate_features(words: list[str], file: Path, index_file: Path | None) -> None:
     """Judges a file's features. Who made them can't be known: the run's name in the rows says that it is the file."""
-    settings = prepare_features(words, file, index_file)
+    settings = settings_for_features(words, file, index_file)
     accelerator = create_accelerator(settings, settings.output)
     index = read_index_file(index_file) if index_file else build_index(settings.data)
     trials = build_trials(settings, index)
@@ -156,7 +156,7 @@ def evaluate_features(words: list[str], file: Path, index_file: Path | None) -> 
     accelerator.end_training()
 
 
-def prepare_features(words: list[str], file: Path, index_file: Path | None) -> Settings:
+def settings_for_features(words: list[str], file: Path, index_file: Path | None) -> Settings:
     """The settings to judge a file's features with; ValueError where the words don't say of which data set they are."""
     for word in words:
         if word.startswith(OF_A_NETWORK):
