@@ -28,7 +28,8 @@ from pipeline import prepare
 from pipeline.batch import MODALITY_NAMES
 from pipeline.build import build_index, build_table
 from pipeline.datasets.synthetic import generate
-from pipeline.loader import training_batches, usable_cores
+from pipeline.hardware import usable_cores
+from pipeline.loader import training_batches
 from pipeline.settings import BatchSettings, DataSettings, DeriveSettings, Settings
 
 ROUNDS = 3  # timed in turn, so that a change of the machine's speed meets all
@@ -105,7 +106,7 @@ def main(argv: list[str] | None = None) -> None:
             settings = Settings(
                 data=data,
                 batch=BatchSettings(modalities=list(MODALITY_NAMES[: 2 * views])),
-                derive=DeriveSettings(infrared="equalize"),
+                derive=DeriveSettings(infrared=["equalize"]),
             )
             compare(loaders(Path(temporary), settings, views, options.batches), views, options.batches)
 

@@ -8,7 +8,7 @@ import numpy as np
 from nvidia.dali import Pipeline, fn, types
 
 from dali_ops.decode import ENCODED, decode
-from dali_ops.execution import new_pipeline
+from dali_ops.execution import build, new_pipeline
 from dali_ops.geometry import resize
 
 
@@ -25,7 +25,7 @@ def decoding_pipeline(family: str, *, batch_size: int, threads: int, size: tuple
         encoded = fn.external_source(name="encoded", dtype=types.UINT8, ndim=1)
         images = decode(encoded, form=ENCODED, family=family, device="cpu", decode="cpu")
         pipeline.set_outputs(resize(images, height=size[0], width=size[1]) if size else images)
-    pipeline.build()
+    build(pipeline)
     return pipeline
 
 

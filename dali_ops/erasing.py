@@ -12,7 +12,7 @@ ERASED = tuple(round(255 * value) for value in MEAN)  # within half a level of 0
 
 
 def erase(images: DataNode, parameters: DataNode) -> DataNode:
-    """Fills the box of a view's (WIDTH,) parameters in a uint8 HWC image of three channels with the mean colour."""
+    """Fills the box of a view's parameters in a uint8 HWC image of three channels with the mean colour."""
     return fn.erase(
         images,
         anchor=parameters[ERASING_ANCHOR],

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from nvidia.dali import Pipeline, fn
 
 from dali_ops.decode import CHANNELS, check_family
-from dali_ops.derive import get_derivation
-from dali_ops.execution import new_pipeline
+from dali_ops.derive.stages import Stage, derive_for_testing
+from dali_ops.execution import build, new_pipeline
 from dali_ops.geometry import check_size
-from dali_ops.normalize import replicate
+from dali_ops.normalize import replicate_to
 from dali_ops.recorded import fed_kind, recorded_images
 
 
@@ -21,7 +21,7 @@ def evaluation_pipeline(
     batch_size: int,
     form: str,
     family: str,
-    derivation: str | None,
+    stages: Sequence[Stage],
     height: int,
     width: int,
     device: str,
@@ -30,8 +30,8 @@ def evaluation_pipeline(
     threads: int,
     prefetch: int,
 ) -> Pipeline:
-    """A built pipeline whose every run gives one batch (n, height, width, 3) uint8, and with a `derivation` (a name in
-    `derive`, applied with its fixed parameters) a second one of the derived images.
+    """A built pipeline whose every run gives one batch (n, height, width, 3) uint8, and with `stages` of
+    derivation (applied without chance: `derive.stages.derive_for_testing`) a second one of the derived images.
 
     source(i) gives a list of 1 to batch_size arrays (of the form `form`: `decode.FORMS`) and raises StopIteration, for
     that i and all later ones, when there are no more; `run` then raises StopIteration after the last batch. The pixels
@@ -42,7 +42,6 @@ def evaluation_pipeline(
     """
     check_family(family)
     check_size(height, width)
-    made = None if derivation is None else get_derivation(derivation, family)
     pipeline = new_pipeline(
         batch_size=batch_size, device=device, device_id=device_id, decode=decode, threads=threads, prefetch=prefetch
     )
@@ -51,10 +50,9 @@ def evaluation_pipeline(
         fed = fn.external_source(source, dtype=dtype, ndim=dimensions, layout=layout)
         size = {"height": height, "width": width}
         image = recorded_images(fed, form=form, family=family, **size, device=device, decode_place=decode)
-        outputs = [replicate(image) if CHANNELS[family] == 1 else image]
-        if made is not None:
-            derived = made.graph(image, fn.constant(fdata=[*made.fixed], shape=[3]))
-            outputs.append(replicate(derived) if (made.channels or CHANNELS[family]) == 1 else derived)
+        outputs = [replicate_to(image, CHANNELS[family])]
+        if stages:
+            outputs.append(replicate_to(*derive_for_testing(image, CHANNELS[family], stages)))
         pipeline.set_outputs(*outputs)
-    pipeline.build()
+    build(pipeline)
     return pipeline

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import nvidia.dali
 from nvidia.dali import Pipeline
 
 DEVICES = ("cpu", "gpu")
@@ -32,6 +33,20 @@ def new_pipeline(
         prefetch_queue_depth=prefetch,
         exec_dynamic=True,
     )
+
+
+def build(pipeline: Pipeline) -> None:
+    """Builds it. ValueError, one line, where DALI can't use the GPU that it was made for."""
+    try:
+        pipeline.build()
+    except RuntimeError as error:
+        if pipeline.device_id is None:
+            raise
+        reason = next((line.strip() for line in str(error).splitlines() if "CUDA" in line or "driver" in line), error)
+        raise ValueError(
+            f"GPU {pipeline.device_id}: DALI {nvidia.dali.__version__} can't use it: {reason}; install the DALI of its "
+            "driver (nvidia-dali-cuda120 for CUDA 12), or let the CPU do it (loader.device=cpu)"
+        ) from error
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

@@ -22,7 +22,7 @@ def resize(images: DataNode, *, height: int, width: int) -> DataNode:
 def windows(parameters: np.ndarray, height: int, width: int, pad: int) -> np.ndarray:
     """Crops of pictures with `pad` black pixels on every side, as one paste each, so that nothing is padded first.
 
-    (n, views, WIDTH) parameters -> (n, views, 3, 1, 2) int32: corner in the picture, size, and corner in the view of
+    (n, views, ...) parameters -> (n, views, 3, 1, 2) int32: corner in the picture, size, and corner in the view of
     the part of the window that lies in the picture, each (y, x).
     """
     shift = parameters[..., CROP].astype(np.int32) - pad
@@ -39,5 +39,5 @@ def crop(images: DataNode, window: DataNode, *, height: int, width: int) -> Data
 
 
 def flip(images: DataNode, parameters: DataNode) -> DataNode:
-    """Mirrored left and right where a view's (WIDTH,) parameters ask for it."""
+    """Mirrored left and right where a view's parameters ask for it."""
     return fn.flip(images, horizontal=fn.cast(parameters[FLIP], dtype=types.INT32))

@@ -14,8 +14,10 @@ MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 
 
-def replicate(images: DataNode) -> DataNode:
-    """uint8 HWC of one channel -> three equal ones."""
+def replicate_to(images: DataNode, channels: int, wanted: int = 3) -> DataNode:
+    """uint8 HWC of 1 or 3 `channels` -> of 3 where that is `wanted`, the one replicated."""
+    if channels == wanted:
+        return images
     return fn.color_space_conversion(images, image_type=types.GRAY, output_type=types.RGB)
 
 

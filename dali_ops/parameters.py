@@ -1,4 +1,4 @@
-"""The layout of the numbers that decide how one view of one image is augmented: WIDTH float32 values.
+"""The layout of the numbers that decide how one view of one image is augmented: `width(stages)` float32 values.
 
 0  CROP_Y          top of the crop, pixels into the padded image, a whole number in 0 .. 2 * pad; pad = the middle
 1  CROP_X          its left edge, likewise
@@ -7,7 +7,10 @@
 4          x       its left edge
 5          height  0: nothing is erased; what lies outside the frame is ignored
 6          width
-7  DERIVATION      three numbers whose meaning each derivation defines (`derive`); unused ones are 0
+7  MIXING          four numbers whose meaning each way of mixing defines (`mixing`); zeros: nothing is mixed
+11 stage 0         1: the first derivation is applied, 0: it is left out (looked at where its probability is below 1)
+12                 three numbers whose meaning each derivation defines (`derive`); unused ones are 0
+15 stage 1 ...     likewise, for as many stages as there are
 """
 
 from __future__ import annotations
@@ -20,5 +23,20 @@ GEOMETRY = slice(0, 3)
 ERASING_ANCHOR = slice(3, 5)
 ERASING_SHAPE = slice(5, 7)
 ERASING = slice(3, 7)
-DERIVATION = slice(7, 10)
-WIDTH = 10
+MIXING = slice(7, 11)
+_STAGES, _STAGE_WIDTH = 11, 4
+
+
+def width(stages: int) -> int:
+    """How many numbers a view with so many stages of derivation needs."""
+    return _STAGES + stages * _STAGE_WIDTH
+
+
+def applied(stage: int) -> int:
+    """Where it stands whether a stage is applied."""
+    return _STAGES + stage * _STAGE_WIDTH
+
+
+def derivation(stage: int) -> slice:
+    """Where a stage's three numbers stand."""
+    return slice(applied(stage) + 1, applied(stage) + _STAGE_WIDTH)

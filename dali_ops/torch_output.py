@@ -16,50 +16,49 @@ from dali_ops.normalize import normalize_into
 class TorchOutput:
     """Takes the batches of a pipeline, whose outputs are uint8 HWC images of one size and three channels."""
 
-    def __init__(self, pipeline: Pipeline, dtype: torch.dtype = torch.float32) -> None:
-        self.pipeline, self.dtype = pipeline, dtype
+    def __init__(self, pipeline: Pipeline, device: torch.device, dtype: torch.dtype = torch.float32) -> None:
+        """`device` is where the tensors are wanted: the pipeline's, or a GPU that a pipeline on the CPU feeds."""
+        self.pipeline, self.device, self.dtype = pipeline, device, dtype
         self._free: list[np.ndarray] = []
 
     def next(self) -> torch.Tensor:
-        """Runs the pipeline once: (outputs * n, 3, height, width) normalised, on its device, output after output.
+        """Runs the pipeline once: (outputs * n, 3, height, width) normalised, on the device, output after output.
 
         In channels_last memory. The tensor is torch's own: it can be kept, and freed while kernels that read it are
         still queued, which is not promised of memory that DALI lends by DLPack. On a GPU all is queued on torch's
         current stream; nothing waits on the host. Raises StopIteration when the source has ended.
         """
         if self.pipeline.device_id is None:
-            return self._gather(self.pipeline.run(), torch.device("cpu"), None)
-        device = torch.device("cuda", self.pipeline.device_id)
-        with torch.cuda.device(device):
-            stream = torch.cuda.current_stream(device)
-            return self._gather(self.pipeline.run(cuda_stream=stream), device, stream)
+            return self._gather(self.pipeline.run(), None)
+        with torch.cuda.device(self.device):
+            stream = torch.cuda.current_stream(self.device)
+            return self._gather(self.pipeline.run(cuda_stream=stream), stream)
 
-    def _gather(self, outputs: tuple, device: torch.device, stream: torch.cuda.Stream | None) -> torch.Tensor:
+    def _gather(self, outputs: tuple, stream: torch.cuda.Stream | None) -> torch.Tensor:
         views = [output.as_tensor() for output in outputs]
         count, *image = views[0].shape()
-        images = self._empty((len(views) * count, *image), device)
+        images = self._empty((len(views) * count, *image))
         for number, view in enumerate(views):
-            normalize_into(images[number * count : (number + 1) * count], levels_of(view, device, stream))
+            normalize_into(images[number * count : (number + 1) * count], self._levels(view, stream))
         return images.permute(0, 3, 1, 2).to(self.dtype)
 
-    def _empty(self, shape: tuple[int, ...], device: torch.device) -> torch.Tensor:
+    def _empty(self, shape: tuple[int, ...]) -> torch.Tensor:
         """float32 memory; on the CPU that of an earlier batch which nobody holds any more.
 
         Memory of this size comes fresh from the system and goes back at once: a page fault for every 4 KB, which costs
         as much as all the rest of a batch.
         """
-        if device.type != "cpu":
-            return torch.empty(shape, device=device)
+        if self.device.type != "cpu":
+            return torch.empty(shape, device=self.device)
         fitting = [number for number, memory in enumerate(self._free) if memory.shape == shape]
         memory = self._free.pop(fitting[0]) if fitting else np.empty(shape, np.float32)
         lent = memory.view()
         weakref.finalize(lent, self._free.append, memory).atexit = False
         return torch.from_numpy(lent)
 
-
-def levels_of(view: TensorCPU | TensorGPU, device: torch.device, stream: torch.cuda.Stream | None) -> torch.Tensor:
-    """An output as (n, height, width, 3) uint8: on the CPU DALI's own memory, to be read at once; on a GPU a copy."""
-    if device.type == "cpu":
-        return torch.from_dlpack(view)
-    levels = torch.empty(tuple(view.shape()), dtype=torch.uint8, device=device)
-    return feed_ndarray(view, levels, cuda_stream=stream)
+    def _levels(self, view: TensorCPU | TensorGPU, stream: torch.cuda.Stream | None) -> torch.Tensor:
+        """An output as (n, height, width, 3) uint8 on the device; on the CPU DALI's own memory, to be read at once."""
+        if stream is None:
+            return torch.from_dlpack(view).to(self.device)
+        levels = torch.empty(tuple(view.shape()), dtype=torch.uint8, device=self.device)
+        return feed_ndarray(view, levels, cuda_stream=stream)

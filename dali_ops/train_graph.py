@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from nvidia.dali import Pipeline, fn, types
 
-from dali_ops.decode import CHANNELS, FAMILIES, check_family
-from dali_ops.derive import Derivation, get_derivation
+from dali_ops.decode import FAMILIES, check_family
 from dali_ops.erasing import erase
-from dali_ops.execution import new_pipeline
+from dali_ops.execution import build, new_pipeline
 from dali_ops.geometry import check_size, crop, flip, windows
-from dali_ops.normalize import replicate
-from dali_ops.parameters import DERIVATION
+from dali_ops.mixing import MIXINGS
+from dali_ops.normalize import replicate_to
 from dali_ops.recorded import fed_kind, recorded_images
-
-
-@dataclass(frozen=True)
-class View:
-    """What one output shows: the recorded images of a family, or a derivation of them (a name in `derive`)."""
-
-    family: str
-    derivation: str | None = None
+from dali_ops.views import View, show
 
 
 def training_pipeline(
@@ -47,15 +38,15 @@ def training_pipeline(
     is read, decoded and resized once; a family that no view uses is not read.
 
     source(i), i = 0, 1, ..., gives a tuple: for each family in use, in the order visible, infrared, a list of
-    batch_size arrays (of the form `form`: `decode.FORMS`); last, a float32 array (batch_size,
-    len(views), `parameters.WIDTH`). It is called `prefetch` batches ahead: let what it returns depend on i alone. With
-    `erasing` False the erasing parameters are not looked at. `pad` is the number of black pixels on every side that
-    the crop may reach into.
+    batch_size arrays (of the form `form`: `decode.FORMS`); last, a float32 array (batch_size, len(views),
+    `parameters.width` of the most stages that a view has). It is called `prefetch` batches ahead: let what it returns
+    depend on i alone. With `erasing` False the erasing parameters are not looked at. `pad` is the number of black
+    pixels on every side that the crop may reach into.
 
     Raises ValueError for views or settings that are impossible; running raises RuntimeError for a file that cannot be
     decoded (`check.DecodingCheck` finds it).
     """
-    derivations = _check(views, height, width, pad)
+    _check(views, height, width, pad)
     used = [family for family in FAMILIES if any(view.family == family for view in views)]
     pipeline = new_pipeline(
         batch_size=batch_size, device=device, device_id=device_id, decode=decode, threads=threads, prefetch=prefetch
@@ -76,19 +67,18 @@ def training_pipeline(
             for family, of_family in zip(used, files, strict=True)
         }
         outputs = []
-        for number, (view, derivation) in enumerate(zip(views, derivations, strict=True)):
-            image = derivation.graph(recorded[view.family], parameters[number, DERIVATION])
+        for number, view in enumerate(views):
+            image, channels = show(view, recorded[view.family], parameters[number], **size)
             image = crop(image, window[number], **size) if pad else image
-            image = flip(image, parameters[number])
-            image = replicate(image) if (derivation.channels or CHANNELS[view.family]) == 1 else image
+            image = replicate_to(flip(image, parameters[number]), channels)
             outputs.append(erase(image, parameters[number]) if erasing else image)
         pipeline.set_outputs(*outputs)
-    pipeline.build()
+    build(pipeline)
     return pipeline
 
 
-def _check(views: Sequence[View], height: int, width: int, pad: int) -> list[Derivation]:
-    """The derivation of each view; ValueError for what cannot be built."""
+def _check(views: Sequence[View], height: int, width: int, pad: int) -> None:
+    """ValueError for what cannot be built."""
     if not views:
         raise ValueError("views: expected at least one; found none")
     check_size(height, width)
@@ -96,4 +86,5 @@ def _check(views: Sequence[View], height: int, width: int, pad: int) -> list[Der
         raise ValueError(f"pad: expected 0 or more pixels; found {pad}")
     for view in views:
         check_family(view.family)
-    return [get_derivation(view.derivation or "identity", view.family) for view in views]
+        if view.mixing not in (None, *MIXINGS):
+            raise ValueError(f"mixing: expected one of {', '.join(MIXINGS)}; found {view.mixing!r}")

@@ -8,7 +8,7 @@ import torch
 from pipeline import protocols
 from pipeline.batch import Modality
 from pipeline.datasets import read_index
-from pipeline.loader import LEARNED, derivation_names
+from pipeline.derivations import derivations
 from pipeline.losses.total import TotalLoss
 from pipeline.models.backbone import create_backbone
 from pipeline.models.reid import ReIDNetwork
@@ -83,7 +83,7 @@ def build_network(settings: Settings, identities: int, weights: bool = True) -> 
         identities=identities,
         pooling=model.pooling,
         pool_power=model.pool_power,
-        learned_derivations=[m for m, name in derivation_names(settings).items() if name == LEARNED],
+        learned_derivations=[modality for modality, stages in derivations(settings).items() if stages is None],
     )
     if settings.loss.identity == 0:
         for parameter in network.head_parameters():

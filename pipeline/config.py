@@ -79,8 +79,9 @@ def merge(config: DictConfig, layer: DictConfig, origin: str) -> DictConfig:
     """`layer` over `config`; `origin` (a file or an override) opens the message of a ValueError."""
     plain = OmegaConf.to_container(layer)
     refuse_unknown(plain, Settings, "", origin)
+    list_single_words(plain, Settings())
     try:
-        return OmegaConf.merge(config, layer)
+        return OmegaConf.merge(config, plain)
     except OmegaConfBaseException as error:
         reason = str(error.msg or error).splitlines()[0]
         if "$VALUE" in reason:  # OmegaConf leaves its placeholders in when an element of a tuple is wrong
@@ -101,6 +102,16 @@ def refuse_unknown(values: dict, settings: type, prefix: str, origin: str) -> No
             if not isinstance(value, dict):
                 raise ValueError(f"{origin}: {full}: expected keys below it; found {value!r}")
             refuse_unknown(value, nested, f"{full}.", origin)
+
+
+def list_single_words(values: dict, settings: Any) -> None:
+    """`derive.visible=grey` -> `[grey]`: one word where a key takes a list of words is a list of it alone."""
+    for name, value in values.items():
+        default = getattr(settings, name)
+        if dataclasses.is_dataclass(default):
+            list_single_words(value, default)
+        elif isinstance(default, list) and isinstance(value, str):
+            values[name] = [value]
 
 
 def refuse_out_of_range(settings: Any, prefix: str = "") -> None:

@@ -9,8 +9,10 @@ import pandas as pd
 import torch
 from accelerate import Accelerator
 
+from dali_ops.derive.stages import Stage
 from pipeline.batch import Modality
-from pipeline.loader import LEARNED, derivation_names, evaluation_batches
+from pipeline.derivations import derivations
+from pipeline.loader import evaluation_batches
 from pipeline.models.reid import ReIDNetwork
 from pipeline.pictures import open_pictures
 from pipeline.settings import Settings
@@ -42,8 +44,8 @@ def network_extractor(network: ReIDNetwork, settings: Settings, accelerator: Acc
     def fused(images: torch.Tensor, modality: Modality) -> torch.Tensor:
         if modality not in derivative_of:
             return torch.nn.functional.normalize(view(images, modality))
-        derivative, derivation = derivative_of[modality]
-        recorded, derived = images.chunk(2) if derivation else (images, images)
+        derivative, stages = derivative_of[modality]
+        recorded, derived = images.chunk(2) if stages else (images, images)
         views = [view(recorded, modality), view(derived, derivative)]
         views = [torch.nn.functional.normalize(features) for features in views]
         return torch.cat(views, dim=1) if settings.evaluation.fusion == "concatenate" else sum(views) / 2
@@ -51,9 +53,9 @@ def network_extractor(network: ReIDNetwork, settings: Settings, accelerator: Acc
     return fused if derivative_of else view
 
 
-def fused_derivatives(settings: Settings) -> dict[Modality, tuple[Modality, str | None]]:
-    """Recorded modality -> the derivative whose features are joined to its own, and the derivation that makes its image
-    (None where the network makes it of the recorded one); empty without `evaluation.fusion`.
+def fused_derivatives(settings: Settings) -> dict[Modality, tuple[Modality, tuple[Stage, ...]]]:
+    """Recorded modality -> the derivative whose features are joined to its own, and the stages that make its image
+    (none where the network makes it of the recorded one); empty without `evaluation.fusion`.
 
     ValueError where the network that `settings` describe was trained on no derivative, or where one modality's features
     would be longer than the other's.
@@ -63,11 +65,11 @@ def fused_derivatives(settings: Settings) -> dict[Modality, tuple[Modality, str 
         return {}
     if settings.evaluation.extractor != "network":
         raise ValueError("evaluation.fusion: joins features of a network; pixels have none, use fusion=none")
-    names = derivation_names(settings)
-    if len(names) < (2 if fusion == "concatenate" else 1):
+    made = derivations(settings)
+    if len(made) < (2 if fusion == "concatenate" else 1):
         found = ", ".join(settings.batch.modalities)
         raise ValueError(f"evaluation.fusion: {fusion} needs derivatives trained on; found batch.modalities={found}")
-    return {modality.base: (modality, None if name == LEARNED else name) for modality, name in names.items()}
+    return {modality.base: (modality, stages or ()) for modality, stages in made.items()}
 
 
 def pixels_extractor(images: torch.Tensor, modality: Modality) -> torch.Tensor:
@@ -88,9 +90,9 @@ def extract_features(
     derivative_of, table = fused_derivatives(settings), None
     for modality in (Modality.VISIBLE, Modality.INFRARED):
         own = mine[(index["modality"].to_numpy()[mine] == int(modality))]
-        _, derivation = derivative_of.get(modality, (None, None))
+        _, stages = derivative_of.get(modality, (None, ()))
         done = 0
-        for images in evaluation_batches(pictures, own, modality, settings, accelerator.device, derivation):
+        for images in evaluation_batches(pictures, own, modality, settings, accelerator.device, stages):
             features = extract(images, modality)
             if table is None:
                 table = features.new_zeros((len(index), features.shape[1]))

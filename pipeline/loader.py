@@ -4,53 +4,26 @@ from __future__ import annotations
 
 import itertools
 import logging
-import os
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pandas as pd
 import torch
 
-from dali_ops.derive import DERIVATIONS
+from dali_ops.derive.stages import Stage
 from dali_ops.eval_graph import evaluation_pipeline
 from dali_ops.torch_output import TorchOutput
-from dali_ops.train_graph import View, training_pipeline
+from dali_ops.train_graph import training_pipeline
+from dali_ops.views import View
 from pipeline.batch import Batch, Modality
+from pipeline.derivations import views_in_use
+from pipeline.hardware import dali_place
 from pipeline.pictures import Pictures, open_pictures, require_size, undecodable
 from pipeline.replacement import Replacements
-from pipeline.sampling import Derivations, Plan, TrainingTable, plan_batch
+from pipeline.sampling import Plan, TrainingTable, plan_batch
 from pipeline.settings import LoaderSettings, Settings
-from pipeline.text import nearest
 
 log = logging.getLogger("pipeline")
-
-LEARNED = "learned"  # the derivation that the network makes itself; its rows leave the loader as the recorded image
-
-
-def derivation_names(settings: Settings) -> dict[Modality, str]:
-    """Derived modality in use -> the name of its derivation. ValueError for a name there isn't."""
-    chosen = {
-        Modality.VISIBLE_DERIVED: ("derive.visible", settings.derive.visible),
-        Modality.INFRARED_DERIVED: ("derive.infrared", settings.derive.infrared),
-    }
-    names = {}
-    for modality, (key, name) in chosen.items():
-        family = modality.base.key
-        known = [LEARNED, *(known for known, it in DERIVATIONS.items() if family in it.families)]
-        if name not in known:
-            raise ValueError(f"{key}: expected one of {', '.join(known)}; found {name!r}{nearest(name, known)}")
-        if modality.key in settings.batch.modalities:
-            names[modality] = name
-    return names
-
-
-def views_in_use(settings: Settings) -> tuple[list[View], Derivations]:
-    """The images a batch holds of every picture: for the graph, and for the plan, in the order of `Modality`."""
-    names = derivation_names(settings)
-    modalities = sorted(Modality.from_name(name) for name in settings.batch.modalities)
-    made = {m: "identity" if names.get(m) == LEARNED else names.get(m) for m in modalities}
-    views = [View(modality.base.key, made[modality]) for modality in modalities]
-    return views, {m: DERIVATIONS[name].draw if name else None for m, name in made.items()}
 
 
 def training_batches(
@@ -67,20 +40,20 @@ def training_batches(
     `index` is that of `settings.data.root`. A picture that can't be read or decoded raises ValueError with its path,
     or another takes its place, as `loader.on_bad_image` says.
     """
-    views, derivations = views_in_use(settings)
+    views = views_in_use(settings)
     pictures, replacements = open_pictures(settings.data.root, index), Replacements(table)
     require_size(pictures, settings.augment)
     columns = {name: index[name].to_numpy(np.int64) for name in ("identity", "camera")}
 
     def plan_of(number: int) -> Plan:
-        drawn = plan_batch(table, derivations, settings.batch, settings.augment, settings.seed, number, rank, ranks)
+        drawn = plan_batch(table, views, settings.batch, settings.augment, settings.seed, number, rank, ranks)
         return replacements.apply(drawn)
 
     number = start
     while True:
         try:
-            for plan, images in planned_images(plan_of, number, pictures, views, settings, device, ranks):
-                yield assemble(plan, list(derivations), images, columns, device)
+            for plan, images in planned_images(plan_of, number, pictures, [*views.values()], settings, device, ranks):
+                yield assemble(plan, list(views), images, columns, device)
                 del images  # its memory is free for the next batch, unless somebody else holds it
                 number += 1
         except DecodingFailed as failure:
@@ -119,9 +92,9 @@ def planned_images(
         width=settings.augment.width,
         pad=settings.augment.pad,
         erasing=settings.augment.erasing > 0,
-        **place(settings.loader, device),
+        **dali_place(settings.loader, device),
     )
-    output = TorchOutput(pipeline, getattr(torch, settings.loader.image_type))
+    output = TorchOutput(pipeline, device, getattr(torch, settings.loader.image_type))
     for number in itertools.count(first):
         try:
             images = output.next()
@@ -181,11 +154,11 @@ def evaluation_batches(
     modality: Modality,
     settings: Settings,
     device: torch.device,
-    derivation: str | None = None,
+    stages: Sequence[Stage] = (),
 ) -> Iterator[torch.Tensor]:
     """Images (b, 3, H, W) of rows of the index, recorded in one modality, in their order, `evaluation.batch` at a time.
 
-    With a `derivation` (2b, 3, H, W): their derivatives, made with fixed parameters, stand behind them.
+    With `stages` of derivation (2b, 3, H, W): their derivatives, made without chance, stand behind them.
     A picture that can't be read or decoded raises ValueError with its path: no other may stand in for it in a test.
     """
     require_size(pictures, settings.augment)
@@ -201,12 +174,12 @@ def evaluation_batches(
         batch_size=step,
         form=pictures.form,
         family=modality.key,
-        derivation=derivation,
+        stages=stages,
         height=settings.augment.height,
         width=settings.augment.width,
-        **place(settings.loader, device),
+        **dali_place(settings.loader, device),
     )
-    output = TorchOutput(pipeline, getattr(torch, settings.loader.image_type))
+    output = TorchOutput(pipeline, device, getattr(torch, settings.loader.image_type))
     for begin in range(0, len(rows), step):
         try:
             images = output.next()
@@ -216,22 +189,3 @@ def evaluation_batches(
             raise
         yield images
         del images
-
-
-def place(loader: LoaderSettings, device: torch.device) -> dict:
-    """Where and with how many threads a DALI pipeline runs."""
-    on_gpu = device.type == "cuda"
-    if loader.decode == "mixed" and not on_gpu:
-        raise ValueError("loader.decode: mixed decodes on a GPU, and this process has none; use auto or cpu")
-    return {
-        "device": "gpu" if on_gpu else "cpu",
-        "device_id": (device.index or 0) if on_gpu else None,
-        "decode": "mixed" if on_gpu and loader.decode != "cpu" else "cpu",
-        "threads": loader.threads or usable_cores() + (not on_gpu),  # one more: Python waits most of the time
-        "prefetch": loader.prefetch,
-    }
-
-
-def usable_cores() -> int:
-    """Cores this process may use, divided among the ranks of its node."""
-    return max(1, len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))

@@ -13,7 +13,7 @@ WARMUP_START = 0.1  # share of the learning rate at step 0, as in AGW's public r
 
 
 def create_optimizer(network: ReIDNetwork, settings: OptimizerSettings) -> torch.optim.Optimizer:
-    """Two groups: neck and classifier at `lr`, all the rest at `lr` x `backbone_factor`."""
+    """Two groups: neck and classifier at `lr`, all the rest at `lr` x `backbone_factor`. Fused: one kernel steps all."""
     head = list(network.head_parameters())
     in_head = {id(parameter) for parameter in head}
     rest = [parameter for parameter in network.parameters() if id(parameter) not in in_head]
@@ -24,10 +24,15 @@ def create_optimizer(network: ReIDNetwork, settings: OptimizerSettings) -> torch
     for group in groups:
         group["initial_lr"] = group["lr"]
     if settings.name == "adamw":
-        return torch.optim.AdamW(groups, weight_decay=settings.weight_decay)
+        return torch.optim.AdamW(groups, weight_decay=settings.weight_decay, fused=True)
     nesterov = settings.momentum > 0
     return torch.optim.SGD(
-        groups, lr=settings.lr, momentum=settings.momentum, nesterov=nesterov, weight_decay=settings.weight_decay
+        groups,
+        lr=settings.lr,
+        momentum=settings.momentum,
+        nesterov=nesterov,
+        weight_decay=settings.weight_decay,
+        fused=True,
     )
 
 

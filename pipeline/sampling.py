@@ -6,21 +6,20 @@ its own share, and a batch is the same on 1, 2 or 64 ranks.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
 import pandas as pd
 
-from dali_ops.parameters import DERIVATION, ERASING, GEOMETRY, WIDTH
+from dali_ops import parameters as layout
+from dali_ops.mixing import MIXINGS
+from dali_ops.views import View
 from pipeline.batch import Modality
 from pipeline.settings import AugmentSettings, BatchSettings
 
-# (generator, n) -> (n, 3) parameters of a derivation
-Draw = Callable[[np.random.Generator, int], np.ndarray]
-# modalities in use, in the order of the views -> how their parameters are drawn; None for recorded ones
-Derivations = dict[Modality, Draw | None]
+# modalities in use, in the order of `Modality` -> what their images show
+Views = dict[Modality, View]
 
 ERASING_ATTEMPTS = 10  # boxes drawn until one fits; as in torchvision's RandomErasing
 
@@ -33,6 +32,8 @@ class Purpose(IntEnum):
     GEOMETRY = 2
     ERASING = 3
     DERIVATION = 4
+    STAGES = 5
+    MIXING = 6
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Plan:
 
     rows       recorded modality -> (n,) int64 rows of the index
     labels     (n,) int64
-    parameters (n, views, WIDTH) float32, columns as in dali_ops.parameters
+    parameters (n, views, columns) float32, columns as in dali_ops.parameters
     replaced   number of rows that stand in for one that can't be decoded (`pipeline.replacement`)
     """
 
@@ -114,7 +115,7 @@ def steps_in_epoch(table: TrainingTable, batch: BatchSettings) -> int:
 
 def plan_batch(
     table: TrainingTable,
-    derivations: Derivations,
+    views: Views,
     batch: BatchSettings,
     augment: AugmentSettings,
     seed: int,
@@ -134,9 +135,11 @@ def plan_batch(
             [draw_images(table.rows[base][label], batch.images_per_modality, generator) for label in labels]
         )
     labels = np.repeat(labels, batch.images_per_modality)
-    parameters = np.stack(
-        [draw_view(view, draw, len(labels), augment, seed, number) for view, draw in derivations.items()], axis=1
-    )
+    columns = layout.width(max(len(view.stages) for view in views.values()))
+    parameters = np.zeros((len(labels), len(views), columns), np.float32)
+    for place, (modality, view) in enumerate(views.items()):
+        draw_augmentation(parameters[:, place], modality, augment, seed, number)
+        draw_derivation(parameters[:, place], modality, view, augment, seed, number)
     share = len(labels) // ranks
     mine = slice(rank * share, (rank + 1) * share)
     return Plan({base: rows[base][mine] for base in rows}, labels[mine], parameters[mine])
@@ -153,18 +156,30 @@ def draw_images(rows: np.ndarray, count: int, generator: np.random.Generator) ->
     return np.concatenate(rounds)[:count]
 
 
-def draw_view(
-    view: Modality, draw: Draw | None, count: int, augment: AugmentSettings, seed: int, number: int
-) -> np.ndarray:
-    """(count, WIDTH) float32 parameters of the images of one modality."""
-    source = view.base if augment.derivative_geometry == "shared" else view
-    parameters = np.zeros((count, WIDTH), np.float32)
-    parameters[:, GEOMETRY] = draw_geometry(stream(seed, number, Purpose.GEOMETRY, source), count, augment)
+def draw_augmentation(
+    parameters: np.ndarray, modality: Modality, augment: AugmentSettings, seed: int, number: int
+) -> None:
+    """Fills in crop, flip and erased box of a modality's images: (n, columns) float32."""
+    source = modality.base if augment.derivative_geometry == "shared" else modality
+    count = len(parameters)
+    parameters[:, layout.GEOMETRY] = draw_geometry(stream(seed, number, Purpose.GEOMETRY, source), count, augment)
     if augment.erasing > 0:
-        parameters[:, ERASING] = draw_erasing(stream(seed, number, Purpose.ERASING, source), count, augment)
-    if draw is not None:
-        parameters[:, DERIVATION] = draw(stream(seed, number, Purpose.DERIVATION, view), count)
-    return parameters
+        parameters[:, layout.ERASING] = draw_erasing(stream(seed, number, Purpose.ERASING, source), count, augment)
+
+
+def draw_derivation(
+    parameters: np.ndarray, modality: Modality, view: View, augment: AugmentSettings, seed: int, number: int
+) -> None:
+    """Fills in how a modality's images are derived, and mixed with the recorded ones: (n, columns) float32."""
+    count = len(parameters)
+    numbers, applied = (stream(seed, number, purpose, modality) for purpose in (Purpose.DERIVATION, Purpose.STAGES))
+    for place, stage in enumerate(view.stages):
+        parameters[:, layout.derivation(place)] = stage.derivation.draw(numbers, count)
+        parameters[:, layout.applied(place)] = applied.random(count) < stage.probability
+    if view.mixing is not None:
+        generator = stream(seed, number, Purpose.MIXING, modality)
+        drawn = MIXINGS[view.mixing].draw(generator, count, augment.height, augment.width)
+        parameters[:, layout.MIXING] = drawn * (generator.random((count, 1)) < view.mixing_probability)
 
 
 def draw_geometry(generator: np.random.Generator, count: int, augment: AugmentSettings) -> np.ndarray:

@@ -73,18 +73,27 @@ class AugmentSettings:
 
 @dataclass
 class DeriveSettings:
-    visible: str = key("grey", "how visible_derived is made: a name in dali_ops/derive.py, or learned")
-    infrared: str = key("spectrum", "how infrared_derived is made: a name in dali_ops/derive.py, or learned")
+    visible: list[str] = key(
+        ["grey"],
+        "how visible_derived is made: derivations of docs/derivations.md one after the other, each with a probability "
+        "if you like ([weighted_grey, gamma:0.5]), or learned",
+    )
+    infrared: list[str] = key(["spectrum"], "how infrared_derived is made, likewise")
+    mixing: Literal["none", "cutmix", "patches"] = key(
+        "none", "let a box (cutmix) or squares (patches) of the recorded image show through in its derivative"
+    )
+    mixing_probability: float = key(0.5, "of the derived images that are mixed", least=0, most=1)
 
 
 @dataclass
 class LoaderSettings:
+    device: Literal["auto", "cpu"] = key("auto", "where images are augmented: on the GPU that trains, or on the CPU")
     decode: Literal["auto", "cpu", "mixed"] = key("auto", "decode on the host (cpu) or the GPU (mixed); auto: mixed")
     image_type: Literal["float32", "float16", "bfloat16"] = key(
         "float32", "of the images handed out; the shorter ones halve their memory and are for GPUs"
     )
     threads: int | None = key(
-        None, "CPU threads of a rank's loader; null: the cores it may use, and one more without a GPU", least=1
+        None, "CPU threads of a rank's loader; null: the cores it may use, and one more on the CPU", least=1
     )
     prefetch: int = key(2, "batches prepared ahead", least=1)
     on_bad_image: Literal["error", "replace"] = key(

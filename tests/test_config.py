@@ -120,3 +120,12 @@ def test_every_key_is_explained(capsys):
     for name, _, meaning in describe(Settings()):
         assert len(meaning) > 3
         assert f"{name}: " in printed and meaning in printed
+
+
+def test_one_word_where_a_list_is_expected_is_a_list_of_it(tmp_path):
+    file = tmp_path / "short.yaml"
+    file.write_text("derive: {visible: weighted_grey}\nevaluation: {shots: multi}\n")
+    settings = load_config([str(file), "derive.infrared=gamma:0.5"])
+    assert settings.derive.visible == ["weighted_grey"]
+    assert settings.derive.infrared == ["gamma:0.5"]
+    assert settings.evaluation.shots == ["multi"]

@@ -12,7 +12,8 @@ from pipeline import prepare
 from pipeline.batch import Modality
 from pipeline.build import build_index, training_rows
 from pipeline.config import load_config
-from pipeline.loader import derivation_names, evaluation_batches, training_batches, views_in_use
+from pipeline.derivations import views_in_use
+from pipeline.loader import evaluation_batches, training_batches
 from pipeline.pictures import FolderPictures, open_pictures
 from pipeline.sampling import plan_batch, training_table
 
@@ -61,7 +62,7 @@ def test_a_batch_is_what_its_plan_says(index, settings):
     plain = replace(settings, augment=replace(settings.augment, erasing=0.0, flip=0.0, pad=0))
     (batch,) = take(1, index, plain, start=4)
     table = training_table(training_rows(index, settings.data), settings.batch)
-    plan = plan_batch(table, views_in_use(plain)[1], plain.batch, plain.augment, plain.seed, 4)
+    plan = plan_batch(table, views_in_use(plain), plain.batch, plain.augment, plain.seed, 4)
     np.testing.assert_array_equal(batch.index[:8], plan.rows[Modality.VISIBLE])
     np.testing.assert_array_equal(batch.index[8:16], plan.rows[Modality.INFRARED])
     with Image.open(index["path"][int(batch.index[0])]) as picture:
@@ -221,13 +222,3 @@ def test_evaluation_keeps_the_order_and_the_rest(index, settings):
     assert [len(batch) for batch in batches] == [3, 3, 1]
     single = [next(evaluation_batches(pictures, rows[k : k + 1], Modality.VISIBLE, few, CPU)) for k in range(7)]
     torch.testing.assert_close(torch.cat(batches), torch.cat(single), rtol=0, atol=0)
-
-
-def test_wrong_words_are_refused(tiny, index):
-    with pytest.raises(ValueError, match="derive.visible: expected one of .*; found 'gray'; the nearest is grey"):
-        derivation_names(load_config([*tiny, "derive.visible=gray"]))
-    with pytest.raises(ValueError, match="derive.infrared: .*found 'grey'"):
-        derivation_names(load_config([*tiny, "derive.infrared=grey"]))
-    with pytest.raises(ValueError, match="loader.decode: mixed decodes on a GPU"):
-        mixed = load_config([*tiny, "loader.decode=mixed"])
-        next(evaluation_batches(FolderPictures(index), visible_rows(index), Modality.VISIBLE, mixed, CPU))

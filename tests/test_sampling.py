@@ -2,16 +2,22 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dali_ops.derive import DERIVATIONS
-from dali_ops.parameters import DERIVATION, ERASING, GEOMETRY
+from dali_ops.parameters import ERASING, GEOMETRY, MIXING, applied, derivation
+from dali_ops.views import View
 from pipeline.batch import Modality
+from pipeline.derivations import parse_stages
 from pipeline.sampling import draw_erasing, plan_batch, steps_in_epoch, training_table
 from pipeline.settings import AugmentSettings, BatchSettings
 
 V, IR, DV, DI = Modality
 BATCH = BatchSettings(ids_per_batch=4, images_per_modality=3)
 AUGMENT = AugmentSettings(height=32, width=16, pad=2, erasing=0.5)
-VIEWS = {V: None, IR: None, DV: DERIVATIONS["weighted_grey"].draw, DI: DERIVATIONS["spectrum"].draw}
+VIEWS = {
+    V: View("visible"),
+    IR: View("infrared"),
+    DV: View("visible", parse_stages(["weighted_grey"], 3)),
+    DI: View("infrared", parse_stages(["spectrum"], 1)),
+}
 
 
 def index_of(counts: dict[int, tuple[int, int]]) -> pd.DataFrame:
@@ -75,7 +81,7 @@ def test_the_shares_of_the_ranks_are_the_global_batch(ranks):
 
 def test_switching_things_off_leaves_the_rest_as_it_was():
     whole = plan(5)
-    fewer = plan(5, views={V: None, DI: VIEWS[DI]})
+    fewer = plan(5, views={V: VIEWS[V], DI: VIEWS[DI]})
     np.testing.assert_array_equal(fewer.labels, whole.labels)
     np.testing.assert_array_equal(fewer.parameters[:, 0], whole.parameters[:, 0])
     np.testing.assert_array_equal(fewer.parameters[:, 1], whole.parameters[:, 3])
@@ -83,7 +89,9 @@ def test_switching_things_off_leaves_the_rest_as_it_was():
     np.testing.assert_array_equal(plain.parameters[..., GEOMETRY], whole.parameters[..., GEOMETRY])
     assert (plain.parameters[..., ERASING] == 0).all()
     one_modality = BatchSettings(ids_per_batch=4, images_per_modality=3, modalities=["infrared", "infrared_derived"])
-    infrared = plan(5, table=training_table(INDEX, one_modality), batch=one_modality, views={IR: None, DI: VIEWS[DI]})
+    infrared = plan(
+        5, table=training_table(INDEX, one_modality), batch=one_modality, views={IR: VIEWS[IR], DI: VIEWS[DI]}
+    )
     assert list(infrared.rows) == [IR]
     np.testing.assert_array_equal(infrared.rows[IR], whole.rows[IR])
 
@@ -97,11 +105,43 @@ def test_derivatives_share_or_draw_their_geometry():
     for base, derived in ((0, 2), (1, 3)):
         np.testing.assert_array_equal(shared[:, base, GEOMETRY], shared[:, derived, GEOMETRY])
         np.testing.assert_array_equal(shared[:, base, ERASING], shared[:, derived, ERASING])
-    assert (shared[:, 2, DERIVATION] != 0).any() and (shared[:, 0, DERIVATION] == 0).all()
+    assert (shared[:, 2, derivation(0)] != 0).any() and (shared[:, 0, derivation(0)] == 0).all()
+
+
+def test_stages_have_parameters_and_chances_of_their_own():
+    views = VIEWS | {DI: View("infrared", parse_stages(["gamma:0.3", "spectrum", "sharpness:0.8"], 1))}
+    plans = [plan(number, views=views).parameters for number in range(150)]
+    drawn = np.concatenate(plans)[:, 3]
+    assert drawn.shape[1] == 23
+    for number, probability in enumerate((0.3, 1, 0.8)):
+        assert set(drawn[:, applied(number)]) <= {0.0, 1.0}
+        assert abs(drawn[:, applied(number)].mean() - probability) < 0.04
+        assert len(np.unique(drawn[:, derivation(number)], axis=0)) > 30
+    both = drawn[:, applied(0)] * drawn[:, applied(2)]
+    assert abs(both.mean() - 0.24) < 0.04  # independent of each other
+    np.testing.assert_array_equal(plans[0][:, :3, :15], plan(0).parameters[:, :3])  # the other views are as they were
+
+
+@pytest.mark.parametrize("mixing", ["cutmix", "patches"])
+def test_mixing_takes_place_with_its_probability_and_inside_the_picture(mixing):
+    views = VIEWS | {DV: View("visible", VIEWS[DV].stages, mixing, 0.25)}
+    plans = [plan(number, views=views).parameters for number in range(150)]
+    drawn = np.concatenate(plans)
+    assert (drawn[:, [0, 1, 3], MIXING] == 0).all()
+    mixed = drawn[:, 2, MIXING]
+    mixed = mixed[(mixed != 0).any(axis=1)]
+    assert abs(len(mixed) / len(drawn) - 0.25) < 0.04
+    if mixing == "cutmix":
+        assert (mixed >= 0).all()
+        assert (mixed[:, 0] + mixed[:, 2] <= 32).all() and (mixed[:, 1] + mixed[:, 3] <= 16).all()
+    else:
+        assert (mixed[:, 0] < 2**18).all() and (mixed[:, 1:] == 0).all() and len(np.unique(mixed)) > 300
+    unmixed = np.delete(plans[0], np.r_[MIXING], axis=2)
+    np.testing.assert_array_equal(unmixed, np.delete(plan(0).parameters, np.r_[MIXING], axis=2))
 
 
 def test_geometry_and_erasing_stay_in_the_picture_and_use_all_of_it():
-    parameters = np.concatenate([plan(number).parameters.reshape(-1, 10) for number in range(200)])
+    parameters = np.concatenate([plan(number).parameters.reshape(-1, 15) for number in range(200)])
     corners, flips, boxes = parameters[:, :2], parameters[:, 2], parameters[:, ERASING]
     assert set(np.unique(corners)) == set(range(5))
     assert abs(flips.mean() - 0.5) < 0.03 and set(flips) == {0.0, 1.0}

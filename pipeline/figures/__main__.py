@@ -1,6 +1,7 @@
 """Pictures of what happens: `python -m pipeline.figures FIGURE ...`, where FIGURE is one of
 
 batch CONFIG... [key=value ...] --out FILE.png      the first training batch in its modalities
+derivations CONFIG... [key=value ...] --out DIR     every derivation on the same two people
 dataset CONFIG... [key=value ...] --out FILE.png    the data set as it is on disk: identities by cameras
 ranking RUN... [key=value ...] [--out DIR]          a run: ranked lists, CMC, distances, t-SNE, activation maps
 
@@ -12,10 +13,10 @@ from __future__ import annotations
 import sys
 
 from pipeline.entry import one_line_errors
-from pipeline.figures import batch, dataset, ranking
+from pipeline.figures import batch, dataset, derivations, ranking
 from pipeline.text import nearest
 
-FIGURES = {"batch": batch.main, "dataset": dataset.main, "ranking": ranking.main}
+FIGURES = {"batch": batch.main, "derivations": derivations.main, "dataset": dataset.main, "ranking": ranking.main}
 
 
 @one_line_errors

@@ -26,6 +26,6 @@ def cross_modality_loss(
     """
     distance = euclidean(features_1, features_2)
     same_identity = labels_1[:, None] == labels_2[None, :]
-    forth = batch_hard_hinge(distance, same_identity, margin, reduction)
-    back = batch_hard_hinge(distance.T, same_identity.T, margin, reduction)
+    forth = batch_hard_hinge(features_1, features_2, distance, same_identity, margin, reduction)
+    back = batch_hard_hinge(features_2, features_1, distance.T, same_identity.T, margin, reduction)
     return forth + back

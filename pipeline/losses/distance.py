@@ -1,16 +1,24 @@
-"""Distances between features."""
+"""Distances between features, in float32 or wider.
+
+Computed from differences, not from inner products: equal rows are at distance 0 exactly, close rows keep their digits,
+and no setting of matrix products (autocast, TF32) matters.
+"""
 
 from __future__ import annotations
 
 import torch
 
 
+@torch.no_grad()
 def euclidean(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """D_ij = ||a_i - b_j||_2: (N, D), (M, D) -> (N, M), in float32 or wider.
+    """D_ij = ||a_i - b_j||_2: (N, D), (M, D) -> (N, M), without a gradient, which would need N M D numbers on a GPU."""
+    return torch.cdist(_wide(a), _wide(b), compute_mode="donot_use_mm_for_euclid_dist")
 
-    Computed from differences, not from inner products: equal rows are at distance 0 exactly, close rows keep their
-    digits, and no setting of matrix products (autocast, TF32) matters. The gradient at distance 0 is 0. On a GPU the
-    backward pass holds N M D numbers for a moment.
-    """
-    dtype = torch.promote_types(a.dtype, torch.float32)
-    return torch.cdist(a.to(dtype), b.to(dtype), compute_mode="donot_use_mm_for_euclid_dist")
+
+def paired_euclidean(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """||a_i - b_i||_2: (N, D), (N, D) -> (N,). The gradient at distance 0 is 0."""
+    return torch.linalg.vector_norm(_wide(a) - _wide(b), dim=1)
+
+
+def _wide(features: torch.Tensor) -> torch.Tensor:
+    return features.to(torch.promote_types(features.dtype, torch.float32))

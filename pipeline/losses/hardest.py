@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import torch
 
+from pipeline.losses.distance import paired_euclidean
+
 REDUCTIONS = ("mean", "sum")
 
 
 def batch_hard_hinge(
-    distance: torch.Tensor, same_identity: torch.Tensor, margin: float, reduction: str
+    anchors: torch.Tensor,
+    others: torch.Tensor,
+    distance: torch.Tensor,
+    same_identity: torch.Tensor,
+    margin: float,
+    reduction: str,
 ) -> torch.Tensor:
     """sum or mean over anchors i of [margin + max_{j: same} D_ij - min_{k: different} D_ik]_+ (a scalar).
 
-    distance (N, M) float, N anchors against M rows; same_identity (N, M) bool.
+    anchors (N, D), others (M, D); their Euclidean distance (N, M), which only chooses the pairs and needs no gradient;
+    same_identity (N, M) bool. Of several equally hard pairs one is chosen.
 
     Hermans et al., "In Defense of the Triplet Loss for Person Re-Identification", 2017, eq. 5. Without a positive or
     without a negative the hinge is not defined: such an anchor adds nothing to the sum and is not counted in the mean.
@@ -21,12 +29,11 @@ def batch_hard_hinge(
     if reduction not in REDUCTIONS:
         raise ValueError(f"loss.reduction: expected one of {', '.join(REDUCTIONS)}; found {reduction!r}")
     if distance.numel() == 0:
-        return distance.sum()  # 0, and still part of the graph
-    # A missing positive gives -inf, a missing negative +inf; either makes the hinge 0 and its gradient 0.
-    hardest_positive = distance.masked_fill(~same_identity, -torch.inf).amax(dim=1)
-    hardest_negative = distance.masked_fill(same_identity, torch.inf).amin(dim=1)
-    total = torch.relu(margin + hardest_positive - hardest_negative).sum()
-    if reduction == "sum":
-        return total
+        return anchors.sum() * 0 + others.sum() * 0  # still part of the graph
+    hardest_positive = distance.masked_fill(~same_identity, -torch.inf).argmax(dim=1)
+    hardest_negative = distance.masked_fill(same_identity, torch.inf).argmin(dim=1)
+    to_positive = paired_euclidean(anchors, others[hardest_positive])
+    to_negative = paired_euclidean(anchors, others[hardest_negative])
     counted = same_identity.any(dim=1) & ~same_identity.all(dim=1)
-    return total / counted.sum().clamp(min=1)
+    total = (torch.relu(margin + to_positive - to_negative) * counted).sum()
+    return total if reduction == "sum" else total / counted.sum().clamp(min=1)

@@ -15,4 +15,5 @@ def intra_modality_loss(features: torch.Tensor, labels: torch.Tensor, margin: fl
     at distance 0. reduction "sum", or "mean" over the anchors that have a negative. ICPR 2020, slide on MML (which
     prints a plus before the min; with it the loss could not reach 0).
     """
-    return batch_hard_hinge(euclidean(features, features), labels[:, None] == labels[None, :], margin, reduction)
+    distance, same_identity = euclidean(features, features), labels[:, None] == labels[None, :]
+    return batch_hard_hinge(features, features, distance, same_identity, margin, reduction)

@@ -78,21 +78,21 @@ def decode_and_resize():
     return run
 
 
+# Share of the pixels that may be a level off on the CPU, where the other derivations are exact: sums of floats that end
+# halfway between two levels are rounded either way. STEEP ones may make several levels of one that was off before.
+ROUNDED = {"weighted_grey": 0.001, "equalize": 0.001, "sharpness": 0.001, "clahe": 0.02}
+STEEP = {"gamma", "gamma_grey", "equalize", "clahe", "sharpness", "spectrum", "pseudo_colour"}
+
+
 @pytest.fixture
 def assert_same_levels(place):
-    """Checks differences in levels of 255.
+    """Checks differences in levels of 255 after the derivations named; on the GPU grey is rounded from floats too."""
 
-    On the CPU everything is exact but ties in the float sums of weighted_grey. On the GPU grey is rounded from floats
-    too, which may move a pixel by a level, and by more after a steep gamma curve.
-    """
-
-    def check(difference: np.ndarray, derivation: str | None, tolerance: float = 0.0) -> None:
-        if place["device"] == "gpu":
-            allowed = 0.02
-        else:
-            allowed = 0.001 if derivation == "weighted_grey" else 0.0
-        assert (difference > tolerance).mean() <= allowed
-        if derivation != "gamma_grey":
+    def check(difference: np.ndarray, *derivations: str, tolerance: float = 0.0) -> None:
+        on_gpu = place["device"] == "gpu"
+        allowed = sum(ROUNDED.get(name, 0.0) for name in derivations)
+        assert (difference > tolerance).mean() <= (max(allowed, 0.02) if on_gpu else allowed)
+        if not STEEP.intersection(derivations if on_gpu else derivations[1:]):
             assert difference.max() <= 1 + tolerance
 
     return check

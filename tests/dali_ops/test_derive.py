@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 from nvidia.dali import fn, types
 
-from dali_ops import derive, reference
-from dali_ops.decode import CHANNELS
-from dali_ops.derive import DERIVATIONS, get_derivation
+from dali_ops.derive import DERIVATIONS, channels, levels, sharpness
 from dali_ops.execution import new_pipeline
+from dali_ops.reference.derive import derive
 
-PAIRS = [(name, family) for name, derivation in DERIVATIONS.items() for family in derivation.families]
+PAIRS = [(name, it.takes) for name, it in DERIVATIONS.items() if it.takes]
+PAIRS += [(name, channels) for name, it in DERIVATIONS.items() if not it.takes for channels in (1, 3)]
 COUNT = 16
+WITHOUT_CHANCE = ("identity", "grey", "equalize", "clahe", "inversion")
 
 
 def run_graph(name: str, images: np.ndarray, numbers: np.ndarray, place: dict) -> np.ndarray:
@@ -24,32 +25,34 @@ def run_graph(name: str, images: np.ndarray, numbers: np.ndarray, place: dict) -
     return np.asarray(derived.as_cpu().as_tensor())
 
 
-def noise(family: str) -> np.ndarray:
-    """All levels in the first, two levels in the second, one level in the third picture; random otherwise."""
-    images = np.random.default_rng(0).integers(0, 256, (COUNT, 32, 24, CHANNELS[family]), dtype=np.uint8)
-    images[0] = np.arange(32 * 24 * CHANNELS[family]).reshape(images[0].shape) % 256
+def noise(channels: int, height: int = 32, width: int = 24) -> np.ndarray:
+    """All levels in the first, two levels in the second, one level in the third picture; smooth; random otherwise."""
+    images = np.random.default_rng(0).integers(0, 256, (COUNT, height, width, channels), dtype=np.uint8)
+    slope = np.linspace(0, 255, images[0].size).reshape(images[0].shape)
+    images[0] = np.arange(images[0].size).reshape(images[0].shape) % 256
     images[1] = np.where(images[1] < 128, 40, 200)
     images[2] = 77
+    images[3:8] = 0.2 * images[3:8] + 0.7 * slope
     return images
 
 
-@pytest.mark.parametrize(("name", "family"), PAIRS)
-def test_graph_equals_twin(name, family, place, assert_same_levels):
-    images = noise(family)
+@pytest.mark.parametrize(("height", "width"), [(32, 24), (31, 17), (6, 5), (144, 72)])
+@pytest.mark.parametrize(("name", "channels"), PAIRS)
+def test_graph_equals_twin(name, channels, height, width, place, assert_same_levels):
+    images = noise(channels, height, width)
     numbers = DERIVATIONS[name].draw(np.random.default_rng(1), COUNT)
     derived = run_graph(name, images, numbers, place)
-    expected = np.stack([reference.derive(*pair) for pair in zip(images, [name] * COUNT, numbers, strict=True)])
+    expected = np.stack([derive(*pair) for pair in zip(images, [name] * COUNT, numbers, strict=True)])
     assert derived.dtype == np.uint8
-    assert derived.shape == expected.shape
-    assert derived.shape[3] == (DERIVATIONS[name].channels or CHANNELS[family])
+    assert derived.shape == expected.shape == (COUNT, height, width, DERIVATIONS[name].gives or channels)
     assert_same_levels(np.abs(derived.astype(int) - expected), name)
 
 
-@pytest.mark.parametrize(("name", "family"), [pair for pair in PAIRS if pair[0] != "identity"])
-def test_derivation_changes_the_image(name, family):
-    images = noise(family)[3:]
+@pytest.mark.parametrize(("name", "channels"), [pair for pair in PAIRS if pair[0] != "identity"])
+def test_derivation_changes_the_image(name, channels):
+    images = noise(channels)[3:]
     numbers = DERIVATIONS[name].draw(np.random.default_rng(1), len(images))
-    derived = np.stack([reference.derive(*pair) for pair in zip(images, [name] * COUNT, numbers, strict=False)])
+    derived = np.stack([derive(*pair) for pair in zip(images, [name] * COUNT, numbers, strict=False)])
     assert np.any(np.broadcast_to(derived, (*derived.shape[:3], 3)) != images)
 
 
@@ -60,32 +63,38 @@ def test_draw_depends_on_the_generator_alone(name):
     assert numbers.shape == (200, 3)
     assert numbers.dtype == np.float32
     np.testing.assert_array_equal(numbers, draw(np.random.default_rng(5), 200))
-    varies = name in ("random_channel", "weighted_grey", "gamma_grey", "gamma", "spectrum")
-    assert (len(np.unique(numbers, axis=0)) > 1) == varies
+    assert (len(np.unique(numbers, axis=0)) > 1) == (name not in WITHOUT_CHANCE)
 
 
 def test_draws_stay_in_their_limits():
     generator = np.random.default_rng(2)
-    assert set(derive.draw_channel(generator, 100)[:, 0]) == {0, 1, 2}
-    curves = derive.draw_gamma(generator, 5000)[:, 0]
-    assert set(curves) == set(range(derive.GAMMA_CURVES))
-    weights = derive.draw_weights(generator, 100)
+    assert set(channels.draw_channel(generator, 100)[:, 0]) == {0, 1, 2}
+    assert set(levels.draw_gamma(generator, 5000)[:, 0]) == set(range(levels.GAMMA_CURVES))
+    assert set(levels.draw_palette(generator, 100)[:, 0]) == set(range(len(levels.PALETTES)))
+    weights = channels.draw_weights(generator, 100)
     assert weights.min() >= 0
     np.testing.assert_allclose(weights.sum(axis=1), 1, atol=1e-6)
-    gains = derive.draw_spectrum(generator, 100)
-    assert derive.SPECTRUM_LIMITS[0] <= gains.min() <= gains.max() <= derive.SPECTRUM_LIMITS[1]
+    orders = {tuple(order) for order in channels.draw_order(generator, 200).astype(int).tolist()}
+    assert orders == {(0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0)}
+    for draw, limits in (
+        (channels.draw_spectrum, channels.SPECTRUM_LIMITS),
+        (lambda *drawn: sharpness.draw_sharpness(*drawn)[:, 0], sharpness.SHARPNESS_LIMITS),
+    ):
+        drawn = draw(generator, 1000)
+        assert limits[0] <= drawn.min() <= drawn.max() <= limits[1]
+        assert np.ptp(drawn) > 0.95 * np.ptp(limits)
 
 
 def test_gamma_tables_run_from_brightening_to_darkening():
-    tables = derive.gamma_tables()
-    assert tables.shape == (derive.GAMMA_CURVES, 256)
+    tables = levels.gamma_tables()
+    assert tables.shape == (levels.GAMMA_CURVES, 256)
     assert np.all(tables[:, 0] == 0) and np.all(tables[:, 255] == 255)
     assert np.all(np.diff(tables.astype(int), axis=1) >= 0)
-    assert tables[0, 100] == round(255 * (100 / 255) ** derive.GAMMA_LIMITS[0])
-    assert tables[-1, 100] == round(255 * (100 / 255) ** derive.GAMMA_LIMITS[1])
+    assert tables[0, 100] == round(255 * (100 / 255) ** levels.GAMMA_LIMITS[0])
+    assert tables[-1, 100] == round(255 * (100 / 255) ** levels.GAMMA_LIMITS[1])
 
 
-@pytest.mark.parametrize(("name", "family"), [("gray", "visible"), ("spectrum", "visible"), ("grey", "infrared")])
-def test_unsuitable_derivation_is_refused(name, family):
-    with pytest.raises(ValueError, match=rf"derivation of {family}: expected one of identity, .*; found '{name}'"):
-        get_derivation(name, family)
+def test_sharpness_blurs_and_sharpens():
+    image = noise(1)[3]
+    spread = [derive(image, "sharpness", np.array([amount, 0, 0])).astype(int).std() for amount in (-1, 0, 1.5)]
+    assert spread[0] < spread[1] == image.std() < spread[2]

@@ -34,6 +34,10 @@ def pipeline_of_steps(place: dict):
     return pipeline
 
 
+def device_of(place: dict) -> torch.device:
+    return torch.device("cuda", 0) if place["device"] == "gpu" else torch.device("cpu")
+
+
 def expected(step: int) -> np.ndarray:
     return np.stack([reference.normalize(image) for image in (*levels(step), *(255 - levels(step)))])
 
@@ -42,7 +46,7 @@ def expected(step: int) -> np.ndarray:
     ("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.float16, 2e-3), (torch.bfloat16, 1.6e-2)], ids=str
 )
 def test_batches_are_normalised_follow_each_other_and_stay_as_they_are(place, dtype, tolerance):
-    output = TorchOutput(pipeline_of_steps(place), dtype)
+    output = TorchOutput(pipeline_of_steps(place), device_of(place), dtype)
     held = [output.next() for _ in range(STEPS)]
     with pytest.raises(StopIteration):
         output.next()
@@ -56,7 +60,7 @@ def test_batches_are_normalised_follow_each_other_and_stay_as_they_are(place, dt
 def test_memory_of_batches_that_nobody_holds_is_used_again(place):
     if place["device"] == "gpu":
         pytest.skip("on a GPU torch itself keeps the memory")
-    output = TorchOutput(pipeline_of_steps(place))
+    output = TorchOutput(pipeline_of_steps(place), device_of(place))
     first = output.next()
     part = first[1:2]  # a part holds the whole
     place_of_first = first.data_ptr()
@@ -72,7 +76,7 @@ def test_memory_of_batches_that_nobody_holds_is_used_again(place):
 
 
 def test_memory_may_outlive_the_output_and_the_pipeline(place):
-    output = TorchOutput(pipeline_of_steps(place))
+    output = TorchOutput(pipeline_of_steps(place), device_of(place))
     images = output.next()
     del output
     np.testing.assert_allclose(images.cpu(), expected(0), atol=1e-6)
@@ -80,7 +84,7 @@ def test_memory_may_outlive_the_output_and_the_pipeline(place):
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_side_stream_sees_complete_images_and_frees_them_early():
-    output = TorchOutput(pipeline_of_steps({"device": "gpu", "device_id": 0, "decode": "cpu"}))
+    output = TorchOutput(pipeline_of_steps({"device": "gpu", "device_id": 0, "decode": "cpu"}), torch.device("cuda", 0))
     sums = []
     with torch.cuda.stream(torch.cuda.Stream()):
         for _ in range(STEPS - 1):
@@ -90,3 +94,14 @@ def test_side_stream_sees_complete_images_and_frees_them_early():
     np.testing.assert_allclose(
         [float(value) for value in sums], [expected(step).sum() for step in range(STEPS - 1)], rtol=1e-3
     )
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_pipeline_on_the_cpu_feeds_a_gpu():
+    output = TorchOutput(
+        pipeline_of_steps({"device": "cpu", "device_id": None, "decode": "cpu"}), torch.device("cuda", 0)
+    )
+    for step in range(STEPS):
+        images = output.next()
+        assert images.device.type == "cuda" and images.is_contiguous(memory_format=torch.channels_last)
+        np.testing.assert_allclose(images.cpu(), expected(step), rtol=1e-6, atol=1e-6)

@@ -5,21 +5,47 @@ import pytest
 
 from dali_ops import parameters as layout
 from dali_ops import reference
-from dali_ops.decode import ENCODED, PATH, path_bytes
+from dali_ops.decode import CHANNELS, ENCODED, PATH, path_bytes
 from dali_ops.derive import DERIVATIONS
+from dali_ops.derive.stages import Stage
 from dali_ops.erasing import ERASED
-from dali_ops.train_graph import View, training_pipeline
+from dali_ops.mixing import MIXINGS
+from dali_ops.train_graph import training_pipeline
+from dali_ops.views import View
 
 CPU = {"device": "cpu", "device_id": None, "decode": "cpu"}
 TWO_BASES = (View("visible"), View("infrared"))
-ALL_VIEWS = tuple(View(f, d) for f in ("visible", "infrared") for d in (None, *DERIVATIONS))
-ALL_VIEWS = tuple(v for v in ALL_VIEWS if v.derivation is None or v.family in DERIVATIONS[v.derivation].families)
+
+
+def view(family: str, *names: str, mixing: str | None = None, probability: float = 1.0) -> View:
+    return View(family, tuple(Stage(DERIVATIONS[name], probability) for name in names), mixing)
+
+
+SINGLE = [
+    view(family, name)
+    for family, channels in CHANNELS.items()
+    for name, derivation in DERIVATIONS.items()
+    if derivation.takes in (None, channels)
+]
+CHAINS = [
+    view("visible", "weighted_grey", "gamma"),
+    view("visible", "channel_shuffle", "grey", "sharpness", "pseudo_colour"),
+    view("infrared", "clahe", "spectrum", "inversion"),
+    view("visible", "grey", probability=0.5),  # three channels, whether it is applied or not
+    view("infrared", "gamma", "pseudo_colour", "inversion", probability=0.5),
+]
+MIXED = [
+    view(family, name, mixing=mixing)
+    for mixing in MIXINGS
+    for family, name in (("visible", "grey"), ("visible", "inversion"), ("infrared", "spectrum"))
+]
+ALL_VIEWS = (*TWO_BASES, *SINGLE, *CHAINS, *MIXED)
 
 
 def draw_parameters(seed: int, count: int, views, height: int, width: int, pad: int) -> np.ndarray:
-    """Crops at both ends, boxes beyond the frame and empty ones included."""
+    """Crops at both ends, boxes beyond the frame and empty ones, stages left out and pictures not mixed included."""
     generator = np.random.default_rng(seed)
-    numbers = np.zeros((count, len(views), layout.WIDTH), np.float32)
+    numbers = np.zeros((count, len(views), layout.width(max(len(view.stages) for view in views))), np.float32)
     shape = numbers.shape[:2]
     numbers[..., layout.CROP_Y] = generator.choice([0, pad, 2 * pad, generator.integers(2 * pad + 1)], shape)
     numbers[..., layout.CROP_X] = generator.integers(2 * pad + 1, size=shape)
@@ -28,8 +54,13 @@ def draw_parameters(seed: int, count: int, views, height: int, width: int, pad: 
     numbers[..., 4] = generator.integers(width, size=shape)
     numbers[..., 5] = generator.integers(height, size=shape) * generator.integers(2, size=shape)
     numbers[..., 6] = generator.integers(1, width + 1, size=shape)
-    for number, view in enumerate(views):
-        numbers[:, number, layout.DERIVATION] = DERIVATIONS[view.derivation or "identity"].draw(generator, count)
+    for place, view in enumerate(views):
+        for number, stage in enumerate(view.stages):
+            numbers[:, place, layout.applied(number)] = generator.random(count) < stage.probability
+            numbers[:, place, layout.derivation(number)] = stage.derivation.draw(generator, count)
+        if view.mixing:
+            drawn = MIXINGS[view.mixing].draw(generator, count, height, width)
+            numbers[:, place, layout.MIXING] = drawn * generator.integers(2, size=(count, 1))
     return numbers
 
 
@@ -98,18 +129,16 @@ def test_all_views_equal_twin(files, decode_and_resize, size, pad, erasing, plac
             assert images.shape == (source.count, *size, 3) and images.dtype == np.uint8
             expected = np.stack(
                 [
-                    reference.view(
-                        resized[view.family][row], view.derivation, numbers[row, number], pad=pad, erasing=erasing
-                    )
+                    reference.view(resized[view.family][row], view, numbers[row, number], pad=pad, erasing=erasing)
                     for row in range(source.count)
                 ]
             )
-            assert_same_levels(np.abs(images.astype(int) - expected), view.derivation)
+            assert_same_levels(np.abs(images.astype(int) - expected), *(stage.derivation.name for stage in view.stages))
 
 
 def test_columns_are_as_documented_and_padding_is_black(files):
     source = Source(files, TWO_BASES, (40, 20), 8)
-    numbers = np.zeros((source.count, 2, 10), np.float32)
+    numbers = np.zeros((source.count, 2, 11), np.float32)
     numbers[:, :, 1] = 16  # crop_x: as far right as it goes, while crop_y = 0 is the top
     numbers[:, :, 3:7] = [30, 2, 4, 3]  # y, x, height, width of the erased box
     source.parameters = lambda step: numbers
@@ -138,7 +167,7 @@ def test_views_of_one_family_have_parameters_of_their_own(visible_files):
 
 @pytest.mark.parametrize("family", ["visible", "infrared"])
 def test_family_without_view_is_not_read(files, family):
-    views = (View(family), View(family, "identity"))
+    views = (View(family), view(family, "identity"))
     source = Source({family: files[family]}, views, (32, 16), 2)
     images = run(build(source), 1)[0]
     assert [image.shape for image in images] == [(8, 32, 16, 3)] * 2
@@ -186,7 +215,7 @@ def test_missing_file_fails(files, tmp_path):
     [
         ({"views": ()}, "views: expected at least one"),
         ({"views": (View("thermal"),)}, "family: expected one of visible, infrared; found 'thermal'"),
-        ({"views": (View("visible", "spectrum"),)}, "derivation of visible: expected one of .*; found 'spectrum'"),
+        ({"views": (View("visible", mixing="mixup"),)}, "mixing: expected one of patches, cutmix; found 'mixup'"),
         ({"height": 0}, "height, width: expected at least 1 pixel; found 0, 16"),
         ({"pad": -1}, "pad: expected 0 or more pixels; found -1"),
         ({"batch_size": 0}, "batch_size: expected at least 1; found 0"),

@@ -1,0 +1,102 @@
+"""Derivations: how a derivative modality is synthesised from a recorded image, in one stage or several.
+
+Each takes a uint8 HWC image and three numbers and gives a uint8 HWC image of the same size. One channel is kept as long
+as possible, and float pictures are avoided: both are what costs time on the CPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from nvidia.dali.data_node import DataNode
+
+from dali_ops.derive import channels, levels, sharpness
+from dali_ops.derive.drawing import Draw, draw_nothing
+
+
+@dataclass(frozen=True)
+class Derivation:
+    """A way to synthesise an image from another.
+
+    name   as in configs
+    takes  channels of the image it can be applied to, 1 or 3; None: any
+    gives  channels of the result; None: as many as went in
+    draw   (generator, n) -> (n, 3) float32 parameters of n images
+    graph  (uint8 HWC images, their parameters) -> uint8 HWC images; its docstring says what is computed
+    fixed  parameters in the middle of what is drawn, for testing, where nothing is random
+    """
+
+    name: str
+    takes: int | None
+    gives: int | None
+    draw: Draw
+    graph: Callable[[DataNode, DataNode], DataNode]
+    fixed: tuple[float, float, float] = (0, 0, 0)
+
+
+def identity(image: DataNode, parameters: DataNode) -> DataNode:
+    """The image itself."""
+    return image
+
+
+DERIVATIONS = {
+    derivation.name: derivation
+    for derivation in (
+        Derivation("identity", None, None, draw_nothing, identity),
+        Derivation("grey", 3, 1, draw_nothing, channels.grey),
+        Derivation("random_channel", 3, 1, channels.draw_channel, channels.random_channel, channels.GREEN),
+        Derivation("weighted_grey", 3, 1, channels.draw_weights, channels.weighted_grey, channels.LUMINANCE),
+        Derivation("gamma_grey", 3, 1, levels.draw_gamma, levels.gamma_grey, levels.STRAIGHT),
+        Derivation("channel_shuffle", 3, 3, channels.draw_order, channels.channel_shuffle, channels.ORDERS[0]),
+        Derivation("equalize", None, None, draw_nothing, levels.equalize),
+        Derivation("clahe", 1, 1, draw_nothing, levels.clahe),
+        Derivation("gamma", None, None, levels.draw_gamma, levels.gamma, levels.STRAIGHT),
+        Derivation("inversion", None, None, draw_nothing, levels.inversion),
+        Derivation("sharpness", None, None, sharpness.draw_sharpness, sharpness.sharpness),
+        Derivation("spectrum", 1, 3, channels.draw_spectrum, channels.spectrum, (1, 1, 1)),
+        Derivation("pseudo_colour", 1, 3, levels.draw_palette, levels.pseudo_colour),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A derivation and the probability, above 0 and at most 1, with which an image goes through it."""
+
+    derivation: Derivation
+    probability: float = 1.0
+
+
+def parse_stages(texts: Sequence[str], channels: int) -> tuple[Stage, ...]:
+    """`["weighted_grey", "gamma:0.5"]` -> stages that can follow each other, from an image of so many channels.
+
+    ValueError for a derivation that there isn't or that can't be applied there, and for an impossible probability.
+    """
+    if not texts:
+        raise ValueError("expected one derivation or more (identity: none at all); found none")
+    stages = []
+    for text in texts:
+        name, _, probability = text.partition(":")
+        suitable = [known for known, it in DERIVATIONS.items() if it.takes in (None, channels)]
+        if name not in suitable:
+            raise ValueError(f"expected one of {', '.join(suitable)} for an image of {channels}; found {name!r}")
+        stages.append(Stage(DERIVATIONS[name], _parse_probability(text, probability)))
+        channels = channels_after(stages[-1], channels)
+    return tuple(stages)
+
+
+def channels_after(stage: Stage, channels: int) -> int:
+    """Channels of an image that had `channels` before the stage. Where it is left out for some, all get as many."""
+    given = stage.derivation.gives or channels
+    return given if stage.probability == 1 else max(given, channels)
+
+
+def _parse_probability(text: str, probability: str) -> float:
+    try:
+        value = float(probability or 1)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 1:
+        raise ValueError(f"expected NAME or NAME:PROBABILITY with a probability above 0 and at most 1; found {text!r}")
+    return value

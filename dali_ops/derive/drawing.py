@@ -1,0 +1,22 @@
+"""Drawing the parameters of derivations: (generator, n) -> (n, PARAMETERS) float32."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+PARAMETERS = 3  # numbers that a derivation may use; unused ones are 0
+
+Draw = Callable[[np.random.Generator, int], np.ndarray]
+
+
+def draw_nothing(generator: np.random.Generator, count: int) -> np.ndarray:
+    return np.zeros((count, PARAMETERS), np.float32)
+
+
+def first_parameter(values: np.ndarray) -> np.ndarray:
+    """(n,) -> (n, PARAMETERS): the values, and zeros behind them."""
+    parameters = np.zeros((len(values), PARAMETERS), np.float32)
+    parameters[:, 0] = values
+    return parameters

@@ -1,0 +1,81 @@
+"""Mixing a derivative with the image it was derived from: parts of the recorded image show through."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from nvidia.dali import fn, types
+from nvidia.dali.data_node import DataNode
+
+PATCHES_DOWN, PATCHES_ACROSS = 6, 3  # squares of 48 x 48 pixels at 288 x 144
+
+
+def patch_grid(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Corners and sizes of the patches, each (patches, 2) int32 as (y, x), from the top left, row by row."""
+    down = np.linspace(0, height, PATCHES_DOWN + 1).astype(np.int32)
+    across = np.linspace(0, width, PATCHES_ACROSS + 1).astype(np.int32)
+    corners = np.stack(np.meshgrid(down[:-1], across[:-1], indexing="ij"), axis=-1).reshape(-1, 2)
+    ends = np.stack(np.meshgrid(down[1:], across[1:], indexing="ij"), axis=-1).reshape(-1, 2)
+    return corners, ends - corners
+
+
+def draw_patches(generator: np.random.Generator, count: int, height: int, width: int) -> np.ndarray:
+    """(count, 4) float32: the sum of 2 ** k over the patches k that are recorded, each with probability 1/2; zeros."""
+    shown = generator.integers(2 ** (PATCHES_DOWN * PATCHES_ACROSS), size=count)
+    return np.stack([shown, *[np.zeros(count)] * 3], axis=1).astype(np.float32)
+
+
+def draw_box(generator: np.random.Generator, count: int, height: int, width: int) -> np.ndarray:
+    """(count, 4) float32: top, left, height, width of a box of the picture's aspect, its share of the area uniform in
+    0 .. 1, its centre uniform in the picture, cut off at the edges. Yun et al., CutMix, ICCV 2019, section 3.2."""
+    size = np.sqrt(generator.random((count, 1))) * (height, width)
+    centre = generator.random((count, 2)) * (height, width)
+    begin, end = (np.clip(np.rint(centre + sign * size / 2), 0, (height, width)) for sign in (-1, 1))
+    return np.concatenate([begin, end - begin], axis=1).astype(np.float32)
+
+
+def show_patches(derived: DataNode, recorded: DataNode, numbers: DataNode, *, height: int, width: int) -> DataNode:
+    """Squares of a grid of 6 x 3, each with probability 1/2."""
+    corners, sizes = patch_grid(height, width)
+    places = types.Constant((2 ** np.arange(len(corners), dtype=np.int32))[:, None])
+    shown = fn.cast(numbers[0], dtype=types.INT32) // places & types.Constant(1, dtype=types.INT32)
+    sizes = shown * types.Constant(sizes)
+    return cover(derived, recorded, types.Constant(corners), sizes, boxes=len(corners), height=height, width=width)
+
+
+def show_box(derived: DataNode, recorded: DataNode, numbers: DataNode, *, height: int, width: int) -> DataNode:
+    """A box of random size and place (Yun et al., CutMix, ICCV 2019)."""
+    box = fn.reshape(fn.cast(numbers, dtype=types.INT32), shape=[2, 1, 2])
+    return cover(derived, recorded, box[0], box[1], boxes=1, height=height, width=width)
+
+
+def cover(
+    under: DataNode, over: DataNode, corners: DataNode, sizes: DataNode, *, boxes: int, height: int, width: int
+) -> DataNode:
+    """`under` with boxes of `over` at the same places; images of (height, width) with equally many channels.
+
+    corners, sizes (n, 2) int32 as (y, x) of `boxes` = n boxes; a box may be empty.
+    """
+    whole = types.Constant([height, width], dtype=types.INT32, shape=[1, 2])
+    corners = fn.cat(whole * types.Constant(0, dtype=types.INT32), corners, axis=0)
+    sizes = fn.cat(whole, sizes, axis=0)
+    return fn.multi_paste(
+        under, *[over] * boxes, in_anchors=corners, shapes=sizes, out_anchors=corners, output_size=[height, width]
+    )
+
+
+@dataclass(frozen=True)
+class Mixing:
+    """A way to let parts of the recorded image show through in its derivative.
+
+    draw   (generator, n, height, width) -> (n, 4) float32 parameters of n images
+    graph  (derived, recorded, parameters, height=, width=) -> mixed, uint8 HWC images with equally many channels
+    """
+
+    draw: Callable[[np.random.Generator, int, int, int], np.ndarray]
+    graph: Callable[..., DataNode]
+
+
+MIXINGS = {"patches": Mixing(draw_patches, show_patches), "cutmix": Mixing(draw_box, show_box)}

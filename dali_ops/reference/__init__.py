@@ -1,0 +1,74 @@
+"""The NumPy twin of every operation, in the order in which one would explain them. For tests only: it is slow.
+
+decode -> resize -> derive (`reference.derive`) -> mix -> pad and crop -> flip -> erase -> normalise. Images are uint8
+HWC, with one or three channels until they are erased.
+"""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from dali_ops import parameters as layout
+from dali_ops.decode import VISIBLE
+from dali_ops.erasing import ERASED
+from dali_ops.normalize import MEAN, STD
+from dali_ops.reference.derive import derive
+from dali_ops.reference.mixing import MIX
+from dali_ops.views import View
+
+
+def decode(path: str | os.PathLike[str], family: str) -> np.ndarray:
+    """Three channels for visible, one for infrared, by PIL. DALI's JPEG decoding may differ by a level or two."""
+    with Image.open(path) as file:
+        image = ImageOps.exif_transpose(file)
+        return np.asarray(image.convert("RGB")) if family == VISIBLE else np.asarray(image.convert("L"))[:, :, None]
+
+
+def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Bilinear with antialiasing, by PIL. DALI may differ by a level."""
+    channels = [Image.fromarray(image[:, :, channel]) for channel in range(image.shape[2])]
+    resized = [channel.resize((width, height), Image.Resampling.BILINEAR) for channel in channels]
+    return np.stack([np.asarray(channel) for channel in resized], axis=2)
+
+
+def crop(image: np.ndarray, pad: int, top: int, left: int) -> np.ndarray:
+    """A window of the image's own size out of the image with `pad` black pixels on every side."""
+    height, width, _ = image.shape
+    padded = np.pad(image, ((pad, pad), (pad, pad), (0, 0)))
+    return padded[top : top + height, left : left + width]
+
+
+def flip(image: np.ndarray) -> np.ndarray:
+    return image[:, ::-1]
+
+
+def erase(image: np.ndarray, top: int, left: int, height: int, width: int) -> np.ndarray:
+    """uint8 HW3 with the mean colour in the box."""
+    erased = image.copy()
+    erased[top : top + height, left : left + width] = ERASED
+    return erased
+
+
+def view(recorded: np.ndarray, shown: View, numbers: np.ndarray, *, pad: int, erasing: bool) -> np.ndarray:
+    """One view (uint8 HW3) of one resized uint8 image; `numbers` are the parameters of the view."""
+    image = recorded
+    for number, stage in enumerate(shown.stages):
+        if stage.probability == 1 or numbers[layout.applied(number)]:
+            image = derive(image, stage.derivation.name, numbers[layout.derivation(number)])
+    if shown.mixing:
+        image = MIX[shown.mixing](three_channels(image), three_channels(recorded), numbers[layout.MIXING].astype(int))
+    image = crop(image, pad, int(numbers[layout.CROP_Y]), int(numbers[layout.CROP_X]))
+    image = three_channels(flip(image) if numbers[layout.FLIP] else image)
+    return erase(image, *numbers[layout.ERASING].astype(int)) if erasing else image
+
+
+def three_channels(image: np.ndarray) -> np.ndarray:
+    return np.broadcast_to(image, (*image.shape[:2], 3))
+
+
+def normalize(image: np.ndarray) -> np.ndarray:
+    """uint8 HW3 -> float32 3HW."""
+    return ((image / 255 - np.array(MEAN)) / np.array(STD)).transpose(2, 0, 1).astype(np.float32)

@@ -1,0 +1,39 @@
+"""What the outputs of the training graph show."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nvidia.dali.data_node import DataNode
+
+from dali_ops import parameters as layout
+from dali_ops.decode import CHANNELS
+from dali_ops.derive.stages import Stage, apply_stages
+from dali_ops.mixing import MIXINGS
+from dali_ops.normalize import replicate_to
+
+
+@dataclass(frozen=True)
+class View:
+    """The recorded images of a family (no stages), or what stages of derivation make of them.
+
+    mixing              a name in `mixing.MIXINGS`: parts of the recorded image show through in the derived one; or None
+    mixing_probability  with which an image is mixed
+    """
+
+    family: str
+    stages: tuple[Stage, ...] = ()
+    mixing: str | None = None
+    mixing_probability: float = 1.0
+
+
+def show(view: View, recorded: DataNode, numbers: DataNode, *, height: int, width: int) -> tuple[DataNode, int]:
+    """Recorded uint8 HWC images of (height, width) and the view's `parameters` -> what it shows, and its channels."""
+    channels = CHANNELS[view.family]
+    size = {"height": height, "width": width}
+    image, given = apply_stages(recorded, channels, view.stages, numbers, **size)
+    if view.mixing is None:
+        return image, given
+    both = max(channels, given)
+    image, recorded = replicate_to(image, given, both), replicate_to(recorded, channels, both)
+    return MIXINGS[view.mixing].graph(image, recorded, numbers[layout.MIXING], **size), both

@@ -1,0 +1,165 @@
+"""Every derivation on the same two people, and the page that explains them: docs/derivations.md."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image, ImageDraw
+
+from dali_ops import parameters as layout
+from dali_ops.decode import CHANNELS
+from dali_ops.derive import DERIVATIONS
+from dali_ops.mixing import MIXINGS
+from dali_ops.train_graph import training_pipeline
+from dali_ops.views import View
+from pipeline.batch import Modality
+from pipeline.build import build_index
+from pipeline.config import load_config
+from pipeline.derivations import parse_stages
+from pipeline.figures.labels import pen_font
+from pipeline.figures.sheet import INK, MARGIN, PAPER, save_sheet
+from pipeline.files import write_atomically
+from pipeline.pictures import open_pictures, require_size
+from pipeline.sampling import draw_derivation
+from pipeline.settings import Settings
+
+PEOPLE, DRAWS = 2, 3
+LABEL_WIDTH, TITLE_HEIGHT = 150, 22  # pixels
+COMPOSED = {"visible": ["weighted_grey", "gamma:0.5"], "infrared": ["clahe", "spectrum"]}
+MIXED = {"visible": ["grey"], "infrared": ["spectrum"]}
+
+
+def shown_views(family: str) -> dict[str, View]:
+    """Label -> view: the recorded image, each derivation alone, a composition, both ways of mixing."""
+    channels = CHANNELS[family]
+    chains = [[name] for name, it in DERIVATIONS.items() if it.takes in (None, channels) and name != "identity"]
+    views = {"recorded": View(family)}
+    for texts in [*chains, COMPOSED[family]]:
+        views[", ".join(texts)] = View(family, parse_stages(texts, channels))
+    for mixing in MIXINGS:
+        views[f"{', '.join(MIXED[family])}; {mixing}"] = View(family, parse_stages(MIXED[family], channels), mixing)
+    return views
+
+
+def two_people(index: pd.DataFrame) -> pd.DataFrame:
+    """The first image in each modality of the first identities that have both: column 0 visible, column 1 infrared."""
+    first = index.reset_index().pivot_table(index="identity", columns="modality", values="index", aggfunc="first")
+    both = first.dropna().astype(int)
+    if len(both) < PEOPLE:
+        raise ValueError(f"expected {PEOPLE} identities with images of both modalities; found {len(both)}")
+    return both.iloc[:PEOPLE]
+
+
+def derived_images(settings: Settings, index: pd.DataFrame, rows: np.ndarray, views: dict[str, View]) -> np.ndarray:
+    """(views, people, draws, height, width, 3) uint8 of one family, by the training graph without crop and flip."""
+    augment, pictures = settings.augment, open_pictures(settings.data.root, index)
+    require_size(pictures, augment)
+    repeated = np.repeat(rows, DRAWS)
+    columns = layout.width(max(len(view.stages) for view in views.values()))
+    parameters = np.zeros((len(repeated), len(views), columns), np.float32)
+    for place, view in enumerate(views.values()):
+        draw_derivation(parameters[:, place], Modality.VISIBLE, view, augment, seed=0, number=0)
+    pipeline = training_pipeline(
+        lambda _: (pictures.feed(repeated), parameters),
+        batch_size=len(repeated),
+        form=pictures.form,
+        views=[*views.values()],
+        height=augment.height,
+        width=augment.width,
+        pad=0,
+        erasing=False,
+        device="cpu",
+        device_id=None,
+        decode="cpu",
+        threads=1,
+        prefetch=1,
+    )
+    images = np.stack([np.array(output.as_tensor()) for output in pipeline.run()])
+    return images.reshape(len(views), len(rows), DRAWS, *images.shape[2:])
+
+
+def draw_sheet(blocks: dict[str, tuple[list[str], np.ndarray]]) -> Image.Image:
+    """Family -> labels and images; families beside each other, a row for each label."""
+    height, width = next(iter(blocks.values()))[1].shape[3:5]
+    rows = max(len(labels) for labels, _ in blocks.values())
+    wide = LABEL_WIDTH + PEOPLE * (DRAWS * (width + MARGIN) + 2 * MARGIN)
+    sheet = Image.new("RGB", (len(blocks) * wide, TITLE_HEIGHT + rows * (height + MARGIN)), PAPER)
+    pen, font = ImageDraw.Draw(sheet), pen_font(12)
+    for block, (family, (labels, images)) in enumerate(blocks.items()):
+        pen.text((block * wide + LABEL_WIDTH, 3), f"from {family} images, each {DRAWS} times", INK, font)
+        for row, label in enumerate(labels):
+            top = TITLE_HEIGHT + row * (height + MARGIN)
+            text = label.replace("; ", ";\n").replace(", ", ",\n")
+            pen.text((block * wide + MARGIN, top + height // 2 - 12), text, INK, font)
+            for person in range(PEOPLE):
+                left = block * wide + LABEL_WIDTH + person * (DRAWS * (width + MARGIN) + 2 * MARGIN)
+                for draw in range(DRAWS):
+                    sheet.paste(Image.fromarray(images[row, person, draw]), (left + draw * (width + MARGIN), top))
+    return sheet
+
+
+def page(picture: str, command: str) -> str:
+    """The text of docs/derivations.md: what the code says of each derivation."""
+    lines = [
+        "# Derivations",
+        "",
+        "How a derivative modality is synthesised from a recorded image: `derive.visible` and `derive.infrared` name",
+        "one of these, or several that follow each other, each with a probability if you like:",
+        "",
+        "```",
+        "derive.visible=grey",
+        "derive.visible=[weighted_grey,gamma:0.5]      # gamma on every second image",
+        "derive.infrared=[clahe,spectrum]",
+        "derive.mixing=cutmix derive.mixing_probability=0.3",
+        "```",
+        "",
+        "| name | takes | gives | computes |",
+        "|---|---|---|---|",
+    ]
+    said = {None: "any", 1: "1 channel", 3: "3 channels"}
+    for name, it in DERIVATIONS.items():
+        gives = "the same" if it.gives is None else said[it.gives]
+        lines.append(f"| `{name}` | {said[it.takes]} | {gives} | {first_paragraph(it.graph)} |")
+    lines += [
+        "| `learned` | any | 3 channels | The network makes it: the X-modality generator (Li et al., AAAI 2020). |"
+    ]
+    lines += [
+        "",
+        "Visible images have 3 channels, infrared ones 1. Parameters are drawn anew for every image of every batch, as",
+        "part of the batch's plan. `derive.mixing` lets parts of the recorded image show through in its derivative:",
+        "",
+        *[f"- `{name}`: {first_paragraph(mixing.graph)}" for name, mixing in MIXINGS.items()],
+        "",
+        "`augment.derivative_geometry` says whether a derivative shares the crop, flip and erasing of its base image.",
+        "",
+        f"![Every derivation on the same two people]({picture})",
+        "",
+        f"*Two people of the generated data set; this page is written by `{command}`.*",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def first_paragraph(documented: object) -> str:
+    return " ".join(inspect.getdoc(documented).split("\n\n")[0].split())
+
+
+def main(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m pipeline.figures derivations", description="Every derivation on two people, as a page."
+    )
+    parser.add_argument("words", nargs="+", metavar="CONFIG|key=value", help="as for training")
+    parser.add_argument("--out", type=Path, default=Path("."), help="folder of derivations.md and derivations.png")
+    options = parser.parse_intermixed_args(argv)
+    settings = load_config(options.words, name_required=True)
+    index = build_index(settings.data)
+    people, blocks = two_people(index), {}
+    for modality in (Modality.VISIBLE, Modality.INFRARED):
+        views = shown_views(modality.key)
+        blocks[modality.key] = [*views], derived_images(settings, index, people[int(modality)].to_numpy(), views)
+    save_sheet(draw_sheet(blocks), options.out / "derivations.png")
+    command = " ".join(["python -m pipeline.figures derivations", *options.words, "--out", str(options.out)])
+    write_atomically(options.out / "derivations.md", page("derivations.png", command))

@@ -1,0 +1,38 @@
+"""What of its machine a process may use: cores, and the GPU for DALI."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+from joblib import cpu_count
+
+from pipeline.settings import LoaderSettings
+
+
+def usable_cores() -> int:
+    """Cores of this process: what Slurm gave each task, else those of the job divided among the ranks of its node.
+
+    joblib knows the limits that are set from outside: CPU affinity, and the quota of a container's control group.
+    """
+    allowed = cpu_count()
+    if "SLURM_CPUS_PER_TASK" in os.environ:
+        return max(1, min(allowed, int(os.environ["SLURM_CPUS_PER_TASK"])))
+    return max(1, allowed // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
+
+
+def dali_place(loader: LoaderSettings, device: torch.device) -> dict:
+    """Where and with how many threads a DALI pipeline runs that feeds a network on `device`.
+
+    ValueError where `loader.decode` wants a GPU and there is none.
+    """
+    on_gpu = device.type == "cuda" and loader.device == "auto"
+    if loader.decode == "mixed" and not on_gpu:
+        raise ValueError("loader.decode: mixed decodes on a GPU, and this loader runs on the CPU; use auto or cpu")
+    return {
+        "device": "gpu" if on_gpu else "cpu",
+        "device_id": (device.index or 0) if on_gpu else None,
+        "decode": "mixed" if on_gpu and loader.decode != "cpu" else "cpu",
+        "threads": loader.threads or usable_cores() + (not on_gpu),  # one more: Python waits most of the time
+        "prefetch": loader.prefetch,
+    }
