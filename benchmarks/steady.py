@@ -1,0 +1,43 @@
+"""Memory, threads and open files of the training loader over many batches: each should end where it began.
+
+python -m benchmarks.steady CONFIG [key=value ...] [--batches 10000]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+
+import torch
+
+from benchmarks.data import megabytes
+from pipeline.build import build_index, build_table
+from pipeline.config import load_config
+from pipeline.loader import training_batches
+
+LINES = 10
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.steady", description=__doc__.splitlines()[0])
+    parser.add_argument("words", nargs="+", metavar="CONFIG|key=value", help="as for training")
+    parser.add_argument("--batches", type=int, default=10_000)
+    options = parser.parse_intermixed_args(argv)
+    settings = load_config(options.words, name_required=True)
+    index = build_index(settings.data)
+    device = torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+    batches = training_batches(index, build_table(settings, index), settings, device)
+    begin = time.monotonic()
+    print("| batches | own memory | threads | open files | s |\n|---|---|---|---|---|")
+    for number in range(1, options.batches + 1):
+        next(batches)
+        if number in (1, 100) or number % max(1, options.batches // LINES) == 0:
+            threads, files = (len(os.listdir(f"/proc/self/{kind}")) for kind in ("task", "fd"))
+            passed = time.monotonic() - begin
+            print(f"| {number} | {megabytes('RssAnon'):.0f} MB | {threads} | {files} | {passed:.0f} |", flush=True)
+    batches.close()
+
+
+if __name__ == "__main__":
+    main()
