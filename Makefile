@@ -1,4 +1,5 @@
-# `make demo`: from nothing to a results table on drawn people. `make test`: all tests. Both can be run again.
+# `make demo`: from nothing to a results table on drawn people. `make ablation`: the paper's table 4 on them.
+# `make test`: all tests. Each can be stopped and run again.
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
@@ -9,8 +10,9 @@ THREADS ?= $(shell cores=$$(nproc 2>/dev/null || echo 2); echo $$((cores > 1 ? c
 LAUNCH := $(RUN) -m accelerate.commands.launch --quiet --num_machines 1 --num_processes $(PROCESSES) \
 	--num_cpu_threads_per_process $(THREADS) --mixed_precision no --dynamo_backend no
 DEMO := configs/demo.yaml
+DEMO_RUNS := runs/demo-pixels runs/demo-untrained runs/demo-b1 runs/demo
 
-.PHONY: demo test clean
+.PHONY: demo ablation test clean
 
 demo: $(VENV)/installed
 	$(RUN) -m pipeline.datasets.synthetic --layout sysu --root data/demo --identities 150
@@ -19,10 +21,18 @@ demo: $(VENV)/installed
 	$(LAUNCH) -m pipeline.train $(DEMO) configs/ablation/b1.yaml
 	$(LAUNCH) -m pipeline.train $(DEMO)
 	@echo
-	@$(RUN) -m pipeline.tables runs/demo-pixels runs/demo-untrained runs/demo-b1 runs/demo
+	@$(RUN) -m pipeline.tables $(DEMO_RUNS) > runs/demo/table.txt && cat runs/demo/table.txt
 	@echo "pixels: compared in grey without learning; untrained: the network before training;"
 	@echo "b1: trained with the identity loss alone; demo: the base-derivative method. Means over 10 trials, per cent."
+	@$(RUN) -m pipeline.report $(DEMO_RUNS) --out runs/demo/report.html
+	@echo "The table: runs/demo/table.txt. The report, to be opened in a browser: runs/demo/report.html"
 	@echo "Pictures: data/demo. Each run's results.csv, metrics.csv, log.txt, model.safetensors: runs/demo*"
+
+ablation: $(VENV)/installed
+	$(RUN) -m pipeline.datasets.synthetic --layout sysu --root data/ablation --identities 300
+	OMP_NUM_THREADS=$(THREADS) $(RUN) -m pipeline.sweep configs/sweeps/ablation_demo.list --processes $(PROCESSES)
+	@echo
+	@$(RUN) -m pipeline.tables runs/ablation-* --layout ablation
 
 test: $(VENV)/installed-test
 	$(RUN) -m ruff check .
@@ -41,4 +51,4 @@ $(VENV)/installed-test: requirements-test.txt $(VENV)/installed
 	touch $@
 
 clean:
-	rm -rf $(VENV) data/demo runs/demo runs/demo-*
+	rm -rf $(VENV) data/demo data/ablation runs/demo runs/demo-* runs/ablation-*

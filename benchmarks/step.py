@@ -26,8 +26,8 @@ from pipeline.config import load_config
 from pipeline.distributed import create_accelerator
 from pipeline.run_folder import open_run
 from pipeline.settings import Settings
+from pipeline.step import Training, set_training_mode, train_step
 from pipeline.train import prepare_training
-from pipeline.trainer import Training, set_training_mode, train_step
 
 WARM_UP, STEPS = 5, 25
 PEAK_SIZE = {"cuda": 8192, "cpu": 2048}  # of the matrices whose product shows the peak
@@ -86,6 +86,15 @@ def plain(settings: Settings, identities: int, batch: Batch, device: torch.devic
     return seconds_of(step)
 
 
+def objective(training: Training, batch: Batch) -> float:
+    """Seconds of the losses alone, forward and backward, with the exchange of features between the processes."""
+    network = training.accelerator.unwrap_model(training.network)
+    with torch.no_grad(), training.accelerator.autocast():
+        made = network(batch.images, batch.modality)
+    output = type(made)(*(part.detach().clone().requires_grad_() for part in made))
+    return seconds_of(lambda: training.loss(output, batch)["loss"].backward())
+
+
 def operations(training: Training, batch: Batch) -> float:
     """Floating-point operations of a forward and backward pass."""
     network = training.accelerator.unwrap_model(training.network)
@@ -118,8 +127,11 @@ def main(argv: list[str] | None = None) -> None:
         training.batches.close()
         training.batches = itertools.repeat(batch)
         in_memory, _ = ours(training)
+        of_losses = objective(training, batch)
         work = operations(training, batch)
         beside = plain(settings, len(table.identities), batch, accelerator.device)
+    if not accelerator.is_main_process:
+        return
     dtype = PRECISIONS.get(accelerator.mixed_precision, torch.float32)
     highest = peak(accelerator.device, dtype)
     where = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
@@ -133,6 +145,7 @@ def main(argv: list[str] | None = None) -> None:
     ):
         share = work / seconds / highest
         print(f"{name:>22} {len(batch) / seconds:>8.0f} {beside / seconds:>8.2f} {share:>8.1%}")
+    print(f"losses and the exchange of features: {1000 * of_losses:.1f} ms, {of_losses / in_memory:.1%} of a step")
     print(f"with the loader {waiting:.1%} of the time went by waiting for data; peak {highest / 1e12:.2f} TFLOP/s")
 
 

@@ -12,7 +12,8 @@ from pipeline.derivations import derivations
 from pipeline.losses.total import TotalLoss
 from pipeline.models.backbone import create_backbone
 from pipeline.models.reid import ReIDNetwork
-from pipeline.sampling import TrainingTable, training_table
+from pipeline.objective import Objective
+from pipeline.sampling import TrainingTable, identities_of_ranks, training_table
 from pipeline.settings import DataSettings, Settings
 
 
@@ -107,6 +108,12 @@ def build_loss(settings: Settings) -> TotalLoss:
         cross_weight=loss.cross,
         label_smoothing=loss.label_smoothing,
     )
+
+
+def build_objective(settings: Settings, rank: int = 0, ranks: int = 1) -> Objective:
+    """What one of the ranks minimises."""
+    identities = identities_of_ranks(settings.batch.ids_per_batch, ranks)
+    return Objective(build_loss(settings), settings.loss.mining, identities, rank)
 
 
 def modality_pair(names: list[str]) -> tuple[Modality, Modality]:

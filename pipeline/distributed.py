@@ -1,15 +1,22 @@
-"""One objective over all ranks: gathering rows with gradients, averaging scalars, starting Accelerate."""
+"""Starting Accelerate, and acting and failing together."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
+import sys
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs, ProjectConfiguration
-from torch import distributed
+from accelerate.utils import (
+    DistributedDataParallelKwargs,
+    ProjectConfiguration,
+    broadcast_object_list,
+    gather_object,
+)
+from safetensors import SafetensorError
 
 from pipeline.settings import Settings
 
@@ -38,10 +45,11 @@ def create_accelerator(settings: Settings, run_folder: str) -> Accelerator:
     announced = int(os.environ.get("WORLD_SIZE", ranks))
     if announced != ranks:
         raise ValueError(f"WORLD_SIZE: the launcher announced {announced} processes; found {ranks} joined")
-    if settings.batch.ids_per_batch % ranks:
+    fewest = settings.batch.ids_per_batch // ranks
+    if fewest < (least := 2 if settings.loss.mining == "local" else 1):
         raise ValueError(
-            f"batch.ids_per_batch: expected a multiple of the {ranks} processes, each takes the same number of "
-            f"identities; found {settings.batch.ids_per_batch}"
+            f"batch.ids_per_batch: expected at least {least * ranks}, {least} for each of the {ranks} processes "
+            f"(loss.mining={settings.loss.mining}); found {settings.batch.ids_per_batch}"
         )
     if settings.train.norm == "synchronised" and accelerator.device.type != "cuda":
         raise ValueError("train.norm: synchronised statistics need GPUs (torch.nn.SyncBatchNorm); use local or frozen")
@@ -60,38 +68,45 @@ def refuse_lone_process() -> None:
             "accelerate launch --cpu starts one process only, several were asked for; on CPUs use "
             "`accelerate launch --multi_gpu --num_processes N` (it takes CPUs where there is no GPU) or torchrun"
         )
+    tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS", 1))
+    if tasks > 1 and "WORLD_SIZE" not in os.environ:
+        raise ValueError(
+            f"srun started {tasks} tasks that know nothing of each other, each would train on its own; use "
+            f"`sbatch slurm/train.sh`, or give each its RANK and WORLD_SIZE as slurm/rank.sh does"
+        )
 
 
-class _GatherRows(torch.autograd.Function):
-    @staticmethod
-    def forward(context: Any, rows: torch.Tensor) -> torch.Tensor:
-        context.rank, context.ranks, context.rows = distributed.get_rank(), distributed.get_world_size(), len(rows)
-        gathered = rows.new_empty((context.ranks * len(rows), *rows.shape[1:]))
-        distributed.all_gather([*gathered.chunk(context.ranks)], rows.contiguous())
-        return gathered
+def on_first_rank(accelerator: Accelerator, action: Callable[[], Any]) -> Any:
+    """What `action` returns on the first rank, on all ranks; the others wait for it.
 
-    @staticmethod
-    def backward(context: Any, gradient: torch.Tensor) -> torch.Tensor:
-        # Every rank computes the same loss from the same gathered rows, so the sum of the ranks' gradients, which a
-        # reduce-scatter would fetch, is this rank's own times the number of ranks. DDP then divides by that number.
-        mine = slice(context.rank * context.rows, (context.rank + 1) * context.rows)
-        return gradient[mine] * context.ranks
-
-
-def gather_rows(rows: torch.Tensor) -> torch.Tensor:
-    """(n, ...) of every rank -> (ranks x n, ...), in the order of the ranks, the same on all.
-
-    Differentiable on condition that every rank then computes the same scalar from the result. Every rank must bring
-    the same number of rows.
+    A ValueError or OSError is raised on the first rank; the others, which have nothing to add, exit with its status.
     """
-    if not distributed.is_initialized() or distributed.get_world_size() == 1:
-        return rows
-    return _GatherRows.apply(rows)
+    result, error = None, None
+    if accelerator.is_main_process:
+        try:
+            result = action()
+        except (ValueError, OSError) as raised:
+            error = raised
+    result, failed = broadcast_object_list([result, error is not None])
+    if error is not None:
+        raise error
+    if failed:
+        sys.exit(2)
+    return result
 
 
-def mean_over_ranks(values: torch.Tensor) -> torch.Tensor:
-    """Mean over the ranks of a tensor of scalars. A NaN or infinity of any rank reaches all."""
-    if distributed.is_initialized() and distributed.get_world_size() > 1:
-        distributed.all_reduce(values)
-        values = values / distributed.get_world_size()
-    return values
+def on_every_rank(accelerator: Accelerator, action: Callable[[], Any]) -> None:
+    """Calls `action` on all ranks and waits for the last. OSError on the first rank, naming one that couldn't.
+
+    The other ranks exit with its status, so that nobody waits for a rank that gave up.
+    """
+    failure = None
+    try:
+        action()
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        failure = f"rank {accelerator.process_index}: {' '.join(str(error).split())}"
+    failures = [text for text in gather_object([failure]) if text]
+    if failures and accelerator.is_main_process:
+        raise OSError(failures[0])
+    if failures:
+        sys.exit(2)

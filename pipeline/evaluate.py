@@ -3,13 +3,15 @@
 RUN is a run folder: its trained network, with `evaluation.*`, `loader.*` or `data.*` changed as asked.
 CONFIG files instead evaluate the network as training would start with it, or `evaluation.extractor=pixels`.
 `--features FILE --dataset NAME --root DIR` judges features made by anybody, without a network (see `feature_files`).
-Prints the table of means and adds a row per trial to results.csv of the run folder.
+Prints the table of means, adds a row per trial to results.csv of the run folder, and keeps the figures of every query
+in its queries/.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,8 +33,9 @@ from pipeline.features import (
     network_extractor,
     pixels_extractor,
 )
-from pipeline.judging import ORIGIN_COLUMNS, Tested, describe_run, judge, tested_rows
+from pipeline.judging import ORIGIN_COLUMNS, Judged, Tested, describe_run, judge, recipe_hash, tested_rows
 from pipeline.models.reid import ReIDNetwork
+from pipeline.queries import write_queries
 from pipeline.results import append_rows, format_summary, summarise
 from pipeline.run_folder import is_finished, run_path, settings_of, weights_path
 from pipeline.settings import Settings
@@ -49,8 +52,8 @@ def evaluate(
     accelerator: Accelerator,
     tested: Tested,
     saved: Path | None = None,
-) -> pd.DataFrame:
-    """Results of every trial of the data set's protocol, in per cent; one row each, the same on every rank.
+) -> Judged:
+    """Results of every trial of the data set's protocol, the same on every rank.
 
     Features of all images of `data.test_split`, used by a trial or not, are written to `saved` where that is given.
     """
@@ -114,14 +117,15 @@ def prepare_evaluation(words: list[str]) -> tuple[Settings, Settings | None]:
     return settings, kept
 
 
-def finish(settings: Settings, rows: pd.DataFrame, accelerator: Accelerator) -> None:
-    """Adds the rows to the run folder and prints their means; the first rank only."""
+def finish(settings: Settings, judged: Judged, accelerator: Accelerator) -> None:
+    """Adds the results to the run folder and prints their means; the first rank only."""
     if not accelerator.is_main_process:
         return
     folder = run_path(settings)
     folder.mkdir(parents=True, exist_ok=True)
-    append_rows(folder / "results.csv", rows)
-    print(format_summary(summarise(rows)))
+    write_queries(folder, judged.queries)
+    append_rows(folder / "results.csv", judged.rows)
+    print(format_summary(summarise(judged.rows)))
     print(f"per cent; a row per trial in {folder / 'results.csv'}")
 
 
@@ -138,7 +142,9 @@ def evaluate_network(words: list[str], saved: Path | None) -> None:
     if settings.evaluation.extractor == "network":
         network = restore_network(settings, index, kept).to(accelerator.device)
     extract = choose_extractor(settings, network, accelerator)
-    tested = Tested.load(weights_path(run_path(kept))) if kept else Tested(config_hash(settings))
+    tested = Tested(config_hash(settings))
+    if kept:
+        tested = replace(Tested.load(weights_path(run_path(kept))), recipe=recipe_hash(kept))
     finish(settings, evaluate(settings, index, extract, accelerator, tested, saved), accelerator)
     accelerator.end_training()
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,8 +14,10 @@ import torch
 
 from pipeline import protocols
 from pipeline.checkpoint import save_weights, weights_facts
+from pipeline.config import config_hash
 from pipeline.feature_files import relative_paths
 from pipeline.models.reid import ReIDNetwork
+from pipeline.queries import evaluation_of, query_figures
 from pipeline.rerank import k_reciprocal_distances
 from pipeline.run_folder import code_version
 from pipeline.scoring import ReRanking, score_trials
@@ -24,26 +27,40 @@ REPORTED_RANKS = (1, 5, 10, 20)
 
 # The columns of a row that say where features come from; features of a file bring their own, or nobody knows.
 ORIGIN_COLUMNS = ("extractor", "feature", "flip", "fusion", "precision", "selection", "epoch", "replaced_images")
-ORIGIN_COLUMNS += ("seed", "config")
+ORIGIN_COLUMNS += ("seed", "config", "recipe")
 
 
 @dataclass(frozen=True)
 class Tested:
-    """The network that is judged: hash of the configuration it was trained with, epochs trained, and how many images
-    were drawn in the place of others that could not be decoded."""
+    """The network that is judged: hash of the configuration it was trained with, epochs trained, how many images were
+    drawn in the place of others that could not be decoded, and its recipe (None: that of the settings it is judged by).
+    """
 
     config: str
     epoch: int = 0
     replaced_images: int = 0
+    recipe: str | None = None
 
     def save(self, network: ReIDNetwork, path: Path) -> None:
         """The network's weights, with what is known of it."""
-        save_weights(network, path, {name: str(value) for name, value in asdict(self).items()})
+        save_weights(network, path, {name: str(value) for name, value in asdict(self).items() if value is not None})
 
     @classmethod
     def load(cls, path: Path) -> Tested:
         facts = weights_facts(path)
         return cls(facts["config"], int(facts["epoch"]), int(facts["replaced_images"]))
+
+
+class Judged(NamedTuple):
+    """`rows` of results, one a trial, in per cent; `queries`: by their `evaluation`, the figures of every query."""
+
+    rows: pd.DataFrame
+    queries: dict[str, pd.DataFrame]
+
+
+def recipe_hash(settings: Settings) -> str:
+    """Of the configuration without the seed and RegDB's split: trainings that agree in it are averaged."""
+    return config_hash(replace(settings, seed=0, data=replace(settings.data, trial=1)))
 
 
 def tested_rows(trials: list[protocols.Trial]) -> np.ndarray:
@@ -53,16 +70,19 @@ def tested_rows(trials: list[protocols.Trial]) -> np.ndarray:
 
 def judge(
     trials: list[protocols.Trial], index: pd.DataFrame, features: torch.Tensor, settings: Settings, described: dict
-) -> pd.DataFrame:
-    """A row of results a trial, in per cent, of features (len(index), D); `described` opens every row."""
+) -> Judged:
+    """What features (len(index), D) are worth; `described` opens every row."""
     evaluation, most = settings.evaluation, max(REPORTED_RANKS)
     options = {"metric": evaluation.metric, "re_ranking": choose_re_ranking(evaluation), "max_rank": most}
-    rows = []
+    paths = np.array(relative_paths(index, settings.data.root), dtype=object)
+    rows, queries, identity = [], {}, index["identity"].to_numpy()
     for trial, scores in zip(trials, score_trials(features, index, trials, **options), strict=True):
         ranks = {f"rank_{k}": 100 * float(scores.cmc[k - 1]) for k in REPORTED_RANKS}
         counts = {"queries": scores.counted_queries, "gallery": len(trial.gallery)}
-        rows.append(described | trial.fields | counts | ranks | {"mAP": 100 * scores.mAP, "mINP": 100 * scores.mINP})
-    return pd.DataFrame(rows)
+        said = described | trial.fields | {"evaluation": evaluation_of(described, trial)}
+        rows.append(said | counts | ranks | {"mAP": 100 * scores.mAP, "mINP": 100 * scores.mINP})
+        queries.setdefault(said["evaluation"], []).append(query_figures(trial, scores, paths, identity))
+    return Judged(pd.DataFrame(rows), {name: pd.concat(figures) for name, figures in queries.items()})
 
 
 def choose_re_ranking(evaluation: EvaluationSettings) -> ReRanking | None:
@@ -97,6 +117,7 @@ def describe_run(settings: Settings, tested: Tested, index: pd.DataFrame, precis
         "replaced_images": tested.replaced_images if network else 0,
         "seed": settings.seed,
         "config": tested.config,
+        "recipe": tested.recipe or recipe_hash(settings),
         "code_version": code_version(),
     }
 

@@ -20,7 +20,7 @@ from pipeline.derivations import views_in_use
 from pipeline.hardware import dali_place
 from pipeline.pictures import Pictures, open_pictures, require_size, undecodable
 from pipeline.replacement import Replacements
-from pipeline.sampling import Plan, TrainingTable, plan_batch
+from pipeline.sampling import Plan, TrainingTable, identities_of_ranks, plan_batch
 from pipeline.settings import LoaderSettings, Settings
 
 log = logging.getLogger("pipeline")
@@ -49,10 +49,11 @@ def training_batches(
         drawn = plan_batch(table, views, settings.batch, settings.augment, settings.seed, number, rank, ranks)
         return replacements.apply(drawn)
 
+    count = identities_of_ranks(settings.batch.ids_per_batch, ranks)[rank] * settings.batch.images_per_modality
     number = start
     while True:
         try:
-            for plan, images in planned_images(plan_of, number, pictures, [*views.values()], settings, device, ranks):
+            for plan, images in planned_images(plan_of, number, pictures, [*views.values()], settings, device, count):
                 yield assemble(plan, list(views), images, columns, device)
                 del images  # its memory is free for the next batch, unless somebody else holds it
                 number += 1
@@ -74,9 +75,12 @@ def planned_images(
     views: Sequence[View],
     settings: Settings,
     device: torch.device,
-    ranks: int,
+    count: int,
 ) -> Iterator[tuple[Plan, torch.Tensor]]:
-    """Plan and images of batch `first` and all after it. DecodingFailed ends it: DALI promises nothing afterwards."""
+    """Plan and images of batch `first` and all after it, with `count` recorded images of each modality.
+
+    DecodingFailed ends it: DALI promises nothing afterwards.
+    """
     plans: dict[int, Plan] = {}  # made ahead by the pipeline, used when the batch comes out
 
     def source(iteration: int) -> tuple:
@@ -85,7 +89,7 @@ def planned_images(
 
     pipeline = training_pipeline(
         source,
-        batch_size=settings.batch.ids_per_batch * settings.batch.images_per_modality // ranks,
+        batch_size=count,
         form=pictures.form,
         views=views,
         height=settings.augment.height,

@@ -13,7 +13,7 @@ WARMUP_START = 0.1  # share of the learning rate at step 0, as in AGW's public r
 
 
 def create_optimizer(network: ReIDNetwork, settings: OptimizerSettings) -> torch.optim.Optimizer:
-    """Two groups: neck and classifier at `lr`, all the rest at `lr` x `backbone_factor`. Fused: one kernel steps all."""
+    """Two groups: neck and classifier at `lr`, all the rest at `lr` x `backbone_factor`. Fused: in one kernel."""
     head = list(network.head_parameters())
     in_head = {id(parameter) for parameter in head}
     rest = [parameter for parameter in network.parameters() if id(parameter) not in in_head]

@@ -1,5 +1,8 @@
 """The folder of a run: `config.yaml`, `env.json`, `log.txt`, `metrics.csv`, `checkpoints/`, `model.safetensors`,
-`results.csv`, and `split.csv` for a user's own data. What is written when, and what a second start finds."""
+`results.csv`, and `split.csv` for a user's own data. What is written when, and what a second start finds.
+
+`python -m pipeline.run_folder CONFIG... [key=value ...]` prints its path, for scripts.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,7 @@ from pipeline import __version__
 from pipeline.checkpoint import checkpoints
 from pipeline.config import decides_weights, describe, load_config, to_yaml
 from pipeline.datasets.manifest import write_splits
+from pipeline.entry import one_line_errors
 from pipeline.files import write_atomically
 from pipeline.settings import Settings
 from pipeline.trained_identities import refuse_other_identities, split_path
@@ -148,3 +152,12 @@ def settings_of(folder: Path) -> Settings:
     """The settings a run was trained with."""
     settings = load_config([str(folder / "config.yaml")])
     return dataclasses.replace(settings, name=folder.name, output=str(folder.parent))
+
+
+@one_line_errors
+def main(argv: list[str] | None = None) -> None:
+    print(run_path(load_config(sys.argv[1:] if argv is None else argv, name_required=True)))
+
+
+if __name__ == "__main__":
+    main()

@@ -113,6 +113,12 @@ def steps_in_epoch(table: TrainingTable, batch: BatchSettings) -> int:
     return -(-images // (batch.ids_per_batch * batch.images_per_modality))
 
 
+def identities_of_ranks(identities: int, ranks: int) -> list[int]:
+    """How many of a global batch's identities each rank has: as evenly as they can be shared, the first ranks more."""
+    each, more = divmod(identities, ranks)
+    return [each + (rank < more) for rank in range(ranks)]
+
+
 def plan_batch(
     table: TrainingTable,
     views: Views,
@@ -123,10 +129,7 @@ def plan_batch(
     rank: int = 0,
     ranks: int = 1,
 ) -> Plan:
-    """Batch `number` (0, 1, ...) of the training; of its identities, the share of `rank`.
-
-    Every rank has as many identities as the others: `ids_per_batch` must be a multiple of `ranks`.
-    """
+    """Batch `number` (0, 1, ...) of the training; of its identities, the share of `rank`."""
     labels = stream(seed, number, Purpose.IDENTITIES).choice(len(table.identities), batch.ids_per_batch, replace=False)
     rows = {}
     for base in table.rows:
@@ -140,8 +143,9 @@ def plan_batch(
     for place, (modality, view) in enumerate(views.items()):
         draw_augmentation(parameters[:, place], modality, augment, seed, number)
         draw_derivation(parameters[:, place], modality, view, augment, seed, number)
-    share = len(labels) // ranks
-    mine = slice(rank * share, (rank + 1) * share)
+    shares = identities_of_ranks(batch.ids_per_batch, ranks)
+    begin = sum(shares[:rank])
+    mine = slice(begin * batch.images_per_modality, (begin + shares[rank]) * batch.images_per_modality)
     return Plan({base: rows[base][mine] for base in rows}, labels[mine], parameters[mine])
 
 

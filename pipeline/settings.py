@@ -52,6 +52,11 @@ class BatchSettings:
     )
     repeat_images: bool = key(True, "draw an image twice where an identity has too few (false: refuse to start)")
 
+    @property
+    def rows(self) -> int:
+        """Of a global batch: images of all modalities, the derived ones included."""
+        return self.ids_per_batch * self.images_per_modality * len(self.modalities)
+
 
 @dataclass
 class AugmentSettings:
@@ -131,6 +136,9 @@ class LossSettings:
     )
     margin: float = key(0.3, "of MML and MDL", least=0)
     reduction: Literal["mean", "sum"] = key("mean", "over the anchors of MML and MDL")
+    mining: Literal["global", "local"] = key(
+        "global", "hardest pairs among the rows of all ranks, or among each rank's own, without an exchange"
+    )
 
 
 @dataclass

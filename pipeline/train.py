@@ -5,6 +5,7 @@ The same command again goes on from the newest checkpoint, or says that the run 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 
@@ -14,10 +15,10 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 from timm.utils import ModelEmaV3
 
-from pipeline.build import build_index, build_loss, build_network, build_table, training_rows
+from pipeline.build import build_index, build_network, build_objective, build_table, training_rows
 from pipeline.checkpoint import load_newest
 from pipeline.config import config_hash, describe, load_config
-from pipeline.distributed import create_accelerator
+from pipeline.distributed import create_accelerator, on_first_rank
 from pipeline.entry import one_line_errors
 from pipeline.evaluate import Tested, choose_extractor, evaluate, finish
 from pipeline.features import fused_derivatives
@@ -26,10 +27,13 @@ from pipeline.optimization import create_optimizer
 from pipeline.replacement import ReplacedCount
 from pipeline.results import format_summary, read_rows, summarise
 from pipeline.run_folder import is_finished, open_run, run_path, start_log, weights_path
+from pipeline.run_lock import RunLock, refuse_unshared
 from pipeline.sampling import TrainingTable, steps_in_epoch
 from pipeline.settings import Settings
+from pipeline.step import Training
+from pipeline.stopping import StopRequest
 from pipeline.trained_identities import named_splits, refuse_trained_split
-from pipeline.trainer import Training, train
+from pipeline.trainer import train
 
 
 def prepare_training(
@@ -63,7 +67,7 @@ def prepare_training(
         ranks=accelerator.num_processes,
     )
     steps_per_epoch = settings.train.steps_per_epoch or -(-steps_in_epoch(table, settings.batch) // accumulate)
-    loss = build_loss(settings)
+    loss = build_objective(settings, accelerator.process_index, accelerator.num_processes)
     return Training(
         settings,
         accelerator,
@@ -91,26 +95,20 @@ def announce(training: Training, table: TrainingTable, left_out: int, log: loggi
     )
 
 
-@one_line_errors
-def main(argv: list[str] | None = None) -> None:
-    settings = load_config(sys.argv[1:] if argv is None else argv, name_required=True)
-    folder = run_path(settings)
-    refuse_trained_split(settings.data, settings.data)
-    fused_derivatives(settings)  # refuses what evaluation could only after the training
-    accelerator = create_accelerator(settings, str(folder))
-    index = build_index(settings.data)
-    table = build_table(settings, index)
-    with accelerator.main_process_first():  # a refusal ends the first rank before the others go on
-        if accelerator.is_main_process:
-            open_run(settings, named_splits(index))
-    log = start_log(folder if accelerator.is_main_process else None)
-    if is_finished(folder):
-        log.info(f"{folder}: is finished; `python -m pipeline.evaluate {folder}` evaluates it again")
-        if accelerator.is_main_process and (folder / "results.csv").exists():
-            print(format_summary(summarise(read_rows(folder / "results.csv"))))
-        return
+def begin(settings: Settings, lock: RunLock, index: pd.DataFrame) -> str:
+    """Takes the run folder for this training; returns who holds it. Called by one rank."""
+    holder = lock.acquire()
+    open_run(settings, named_splits(index))
+    return holder
+
+
+def train_and_evaluate(
+    settings: Settings, accelerator: Accelerator, index: pd.DataFrame, table: TrainingTable, stop: StopRequest
+) -> None:
+    folder, log = run_path(settings), logging.getLogger("pipeline")
     accelerator.init_trackers(settings.name, config={name: str(value) for name, value, _ in describe(settings)})
     training = prepare_training(settings, accelerator, index, table)
+    training.stop = stop
     recorded = training_rows(index, settings.data)["identity"].nunique()
     announce(training, table, recorded - len(table.identities), log)
     if train(training):
@@ -123,6 +121,28 @@ def main(argv: list[str] | None = None) -> None:
             log.info(f"{folder}: finished" + (f"; {replaced} images were replaced in all" if replaced else ""))
     accelerator.wait_for_everyone()
     accelerator.end_training()
+
+
+@one_line_errors
+def main(argv: list[str] | None = None) -> None:
+    settings = load_config(sys.argv[1:] if argv is None else argv, name_required=True)
+    folder = run_path(settings)
+    refuse_trained_split(settings.data, settings.data)
+    fused_derivatives(settings)  # refuses what evaluation could only after the training
+    accelerator = create_accelerator(settings, str(folder))
+    index = build_index(settings.data)
+    table = build_table(settings, index)
+    with contextlib.closing(RunLock(folder)) as lock, StopRequest() as stop:
+        holder = on_first_rank(accelerator, lambda: begin(settings, lock, index))
+        if not accelerator.is_main_process:
+            refuse_unshared(folder, holder)
+        log = start_log(folder if accelerator.is_main_process else None)
+        if is_finished(folder):
+            log.info(f"{folder}: is finished; `python -m pipeline.evaluate {folder}` evaluates it again")
+            if accelerator.is_main_process and (folder / "results.csv").exists():
+                print(format_summary(summarise(read_rows(folder / "results.csv"))))
+            return
+        train_and_evaluate(settings, accelerator, index, table, stop)
 
 
 if __name__ == "__main__":

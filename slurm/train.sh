@@ -8,60 +8,127 @@
 #SBATCH --open-mode=append           # a requeued job goes on writing the same log
 #SBATCH --output=%x-%j.out
 #
-# Trains on one node or many, with GPUs or without; a job that reaches its time limit saves, requeues itself and goes on.
+# Trains on one node or many, with GPUs or without. At the time limit or when pre-empted it saves, requeues itself and
+# goes on; a rank that fails ends the job on all nodes.
 #
 #   sbatch slurm/train.sh configs/sysu.yaml data.root=/data/SYSU-MM01
 #   sbatch --nodes=2 --ntasks-per-node=4 --gpus-per-node=4 --cpus-per-task=8 slurm/train.sh configs/sysu.yaml \
 #          batch.ids_per_batch=64
 #
-# Submit from the project's folder. The run folder and the data must be visible to all nodes. Environment:
-#   VENV          virtual environment to activate (default: .venv of the project where there is one)
+# Submit from anywhere: paths in the words are relative to the project's folder. The project, the run folder and the
+# data must be visible to all nodes. All output is in this job's log, each line with its rank, and each rank's also in
+# runs/<name>/slurm/<job>/. Environment, besides MODULES, VENV and CONTAINER (slurm/environment.sh):
+#   PROJECT       the project's folder (default: where this script was submitted from)
 #   MASTER_PORT   of the ranks' meeting (default: from the job's number)
 #   MAX_RESTARTS  requeues before giving up (default 20)
+#   STOP_SECONDS  for the next step and its checkpoint after the warning; then requeued without it (default 90)
+# OMP_NUM_THREADS, GLOO_SOCKET_IFNAME and NCCL_* are left as they are where they are set.
 set -euo pipefail
-cd "${SLURM_SUBMIT_DIR:?run this with sbatch}"
-VENV=${VENV:-$PWD/.venv}
-if [ -e "$VENV/bin/activate" ]; then source "$VENV/bin/activate"; fi
 
+fail() { echo "error: $*" >&2; exit 1; }
+field() { scontrol show job "$job" -o | head -n 1 | sed -n "s/.* $1=\([^ ]*\).*/\1/p"; }
+
+: "${SLURM_JOB_ID:?submit this with sbatch}"
 # The number to requeue: on the last task of an array SLURM_JOB_ID is the whole array's.
 job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}}
 job=${job:-$SLURM_JOB_ID}
-export STOP_FILE=$PWD/.stop-$job     # once it exists, training saves a checkpoint and ends with status 0
-rm -f "$STOP_FILE"
 
-# The address Slurm itself uses for the first node, and a port below the ephemeral range, another for every job.
-first_node=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
-address=$(scontrol show node "$first_node" -o | sed -n 's/.* NodeAddr=\([^ ]*\) .*/\1/p')
-export MASTER_ADDR=${address:-$first_node}
+# Slurm runs a copy of this script from a folder of its own; where the original is, it knows.
+submitted=$(scontrol show job "$job" | sed -n 's/^ *Command=//p' | head -n 1)
+if [ -z "${PROJECT:-}" ]; then
+  case $submitted in */slurm/train.sh*) PROJECT=${submitted%/slurm/train.sh*} ;; *) PROJECT=$SLURM_SUBMIT_DIR ;; esac
+fi
+[ -e "$PROJECT/pipeline/train.py" ] || fail "PROJECT: expected the project's folder; found $PROJECT"
+cd "$PROJECT"
+source slurm/environment.sh
+
+# Words of the training: those given, or of the member of a sweep (slurm/sweep.sh) that this task of an array is.
+words=("$@")
+if [ "${1:-}" = --sweep ]; then
+  list=$2
+  shift 2
+  member=$("${python[@]}" -m pipeline.sweep "$list" --member "$SLURM_ARRAY_TASK_ID" "$@")
+  mapfile -t words <<<"$member"
+fi
+folder=$("${python[@]}" -m pipeline.run_folder "${words[@]}")
+logs=$folder/slurm/$job
+mkdir -p "$logs"
+
+per_node=$((SLURM_NTASKS / SLURM_JOB_NUM_NODES))
+[ $((per_node * SLURM_JOB_NUM_NODES)) -eq "$SLURM_NTASKS" ] ||
+  fail "expected as many tasks on each node; found $SLURM_NTASKS on $SLURM_JOB_NUM_NODES nodes"
+gpus=${SLURM_GPUS_ON_NODE:-$per_node}
+[ "$per_node" -le "$gpus" ] || fail "expected a GPU for every task; found $gpus GPUs for $per_node tasks on a node"
+[ "$per_node" -eq "$gpus" ] || echo "warning: $per_node of $gpus GPUs of a node are used; --ntasks-per-node=$gpus"
+
+# The addresses Slurm itself uses for the first two nodes, and a port below the ephemeral range, another for every job.
+mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
+address_of() { scontrol show node "$1" -o | sed -n 's/.* NodeAddr=\([^ ]*\) .*/\1/p'; }
+MASTER_ADDR=$(address_of "${nodes[0]}")
+SECOND_ADDR=$(address_of "${nodes[1]:-${nodes[0]}}")
+export MASTER_ADDR SECOND_ADDR
 export MASTER_PORT=${MASTER_PORT:-$((20000 + SLURM_JOB_ID % 10000))}
-export OMP_NUM_THREADS=${OMP_NUM_THREADS:-${SLURM_CPUS_PER_TASK:-1}}
-export PYTHONUNBUFFERED=1 PYTHONFAULTHANDLER=1
-echo "job $job, restart ${SLURM_RESTART_COUNT:-0}: $SLURM_NTASKS ranks on $SLURM_JOB_NODELIST, meeting at $MASTER_ADDR:$MASTER_PORT"
+# A core is left to the loader: torch's threads wait for each other, and for whoever takes one of their cores.
+cores=${SLURM_CPUS_PER_TASK:-1}
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((cores > 1 ? cores - 1 : 1))}
+export NCCL_DEBUG=${NCCL_DEBUG:-WARN} PYTHONUNBUFFERED=1 PYTHONFAULTHANDLER=1
+echo "job $job, restart ${SLURM_RESTART_COUNT:-0}: $SLURM_NTASKS ranks on $SLURM_JOB_NODELIST, meeting at" \
+  "$MASTER_ADDR:$MASTER_PORT; logs in $logs"
 
-# One task a rank, with Slurm's numbers under the names that torch.distributed and Accelerate know.
-# --kill-on-bad-exit: otherwise one dead rank leaves the others waiting until the time limit.
+requeue() {
+  if [ "${SLURM_RESTART_COUNT:-0}" -ge "${MAX_RESTARTS:-20}" ]; then fail "$1; no restart left"; fi
+  # a cancelled job gets the same signals as a pre-empted one, and must not come back
+  if [ "$(field JobState)" != RUNNING ]; then fail "not requeued, the job is $(field JobState)"; fi
+  echo "$1; requeueing $job"
+  trap '' TERM USR1
+  scontrol requeue "$job" && sleep 60  # Slurm ends this script now
+}
+
+# Once STOP_FILE exists the training saves a checkpoint after its next step and ends with status 0.
+export STOP_FILE=$PWD/$logs/stop
+case $logs in /*) STOP_FILE=$logs/stop ;; esac
+rm -f "$STOP_FILE"
+stopping='' watchdog=''
+# shellcheck disable=SC2317  # called by the traps
+ask_to_stop() {
+  stopping=1
+  echo "$1: asking for a checkpoint"
+  touch "$STOP_FILE"
+}
+trap 'ask_to_stop "told to end"' TERM
+trap 'ask_to_stop "time limit near"
+  { sleep "${STOP_SECONDS:-90}" && requeue "no checkpoint in time, going on from the one before"; } & watchdog=$!' USR1
+
+# Each line goes to this log, and without its rank to the file of the rank.
+split_by_rank() {
+  while IFS= read -r line; do
+    printf '%s\n' "$line"
+    [[ $line =~ ^\ *([0-9]+):\ ?(.*) ]] || continue
+    printf '%s\n' "${BASH_REMATCH[2]}" >>"$logs/rank-${BASH_REMATCH[1]}.txt"
+  done
+}
+exec 3> >(trap '' TERM USR1; split_by_rank)
+splitting=$!
+
+# One task a rank. --kill-on-bad-exit: otherwise one dead rank leaves the others waiting until the time limit.
 # --cpus-per-task: srun has not inherited it from sbatch since Slurm 22.05.
-stopping=
-trap 'stopping=1; touch "$STOP_FILE"; echo "time limit near: asking for a checkpoint"' USR1
-srun --kill-on-bad-exit=1 --label ${SLURM_CPUS_PER_TASK:+--cpus-per-task="$SLURM_CPUS_PER_TASK"} bash -c '
-  export RANK=$SLURM_PROCID LOCAL_RANK=$SLURM_LOCALID WORLD_SIZE=$SLURM_NTASKS
-  export LOCAL_WORLD_SIZE=$((SLURM_NTASKS / SLURM_NNODES)) NODE_RANK=$SLURM_NODEID
-  exec python -m pipeline.train "$@"' _ "$@" &
+srun --kill-on-bad-exit=1 --label ${SLURM_CPUS_PER_TASK:+--cpus-per-task="$SLURM_CPUS_PER_TASK"} \
+  bash slurm/rank.sh "${words[@]}" >&3 2>&1 3>&- &
 srun_pid=$!
+exec 3>&-
 while :; do                          # a trapped signal interrupts wait
-  stopping=
+  stopping=''
   status=0
-  wait "$srun_pid" || status=$?
+  wait "$srun_pid" || status=$?      # once it has ended, the same status each time
   [ -n "$stopping" ] || break
 done
+wait "$splitting" || true
+if [ -n "$watchdog" ]; then kill "$watchdog" 2>/dev/null || true; fi
 
-if [ "$status" -eq 0 ] && [ -e "$STOP_FILE" ]; then
+if [ "$status" -ne 0 ]; then
+  echo "error: the training failed with status $status; the lines above and $logs say why" >&2
+elif [ -e "$STOP_FILE" ] && [ ! -e "$folder/model.safetensors" ]; then
   rm -f "$STOP_FILE"
-  if [ "${SLURM_RESTART_COUNT:-0}" -ge "${MAX_RESTARTS:-20}" ]; then
-    echo "checkpoint written; no restart left" >&2
-    exit 1
-  fi
-  echo "checkpoint written; requeueing $job"
-  scontrol requeue "$job" && sleep 60  # Slurm ends this script now
+  requeue "checkpoint written"
 fi
 exit "$status"

@@ -1,5 +1,7 @@
 """What a row of results says, features from files, and what is refused."""
 
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -7,16 +9,19 @@ import pandas as pd
 import pytest
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 
 from pipeline import evaluate, judging, prepare, train
 from pipeline.batch import Modality
 from pipeline.build import build_index, build_network
 from pipeline.config import load_config
 from pipeline.datasets.synthetic import generate
+from pipeline.derivations import parse_stages
 from pipeline.feature_files import relative_paths
 from pipeline.features import extract_features, network_extractor
 from pipeline.loader import evaluation_batches
 from pipeline.pictures import FolderPictures
+from pipeline.queries import COLUMNS, queries_file, write_queries
 from pipeline.results import METRICS, read_rows
 
 LEARNED = ["derive.visible=learned", "derive.infrared=learned", "model.stems=modality"]
@@ -75,7 +80,18 @@ def test_features_from_anywhere_say_that_their_origin_is_unknown(people, tmp_pat
     evaluate.main([*options, f"output={tmp_path}", "evaluation.metric=euclidean"])
     rows = rows_of(tmp_path, "features-perfect")
     assert (rows[METRICS] == 100).all().all() and (rows["metric"] == "euclidean").all()
-    for name in ("extractor", "feature", "flip", "fusion", "precision", "selection", "epoch", "seed", "config"):
+    for name in (
+        "extractor",
+        "feature",
+        "flip",
+        "fusion",
+        "precision",
+        "selection",
+        "epoch",
+        "seed",
+        "config",
+        "recipe",
+    ):
         assert (rows[name] == "unknown").all(), name
     assert f"features:{tmp_path / 'perfect.npz'}"[:40] in capsys.readouterr().out
 
@@ -155,8 +171,8 @@ def test_an_option_changes_the_figures_and_is_in_the_row(words, without, column,
     more, off, on = OPTIONS[column]
     evaluate.main([*words, *LEARNED, "name=with", *more])
     found = rows_of(tmp_path, "with")
-    assert (without[column] == off).all() and (found[column] == on).all()
-    others = [name for name in without if name not in (*METRICS, column, "run", "config")]
+    assert (without[column] == str(off)).all() and (found[column] == str(on)).all()
+    others = [name for name in without if name not in (*METRICS, column, "run", "config", "recipe", "evaluation")]
     pd.testing.assert_frame_equal(without[others], found[others])
     if column not in ("feature", "precision"):  # before training the neck only scales; few ranks change by rounding
         assert (without["mAP"] != found["mAP"]).all()
@@ -218,7 +234,7 @@ def test_fused_features_are_those_of_the_picture_and_its_derivative(words, netwo
 
 @pytest.mark.parametrize("fusion", ["mean", "concatenate"])
 def test_derivatives_that_the_graph_makes_are_fused_picture_by_picture(words, fusion):
-    made = {Modality.VISIBLE: "weighted_grey", Modality.INFRARED: "inversion"}
+    made = {Modality.VISIBLE: parse_stages(["weighted_grey"], 3), Modality.INFRARED: parse_stages(["inversion"], 1)}
     derived = ["derive.visible=weighted_grey", "derive.infrared=inversion", "model.stems=modality"]
     settings = load_config([*words, *derived, f"evaluation.fusion={fusion}", "evaluation.batch=4"])
     network, accelerator = build_network(settings, identities=3).eval(), Accelerator(cpu=True)
@@ -312,3 +328,62 @@ def test_a_regdb_model_is_tested_on_its_own_split_by_every_way_in(tiny, tmp_path
 
 def test_a_run_of_another_data_set_is_named(tmp_path, capsys):
     assert "expected a finished run" in refusal(evaluate.main, [Path("tests")], capsys)
+
+
+# ---------------------------------------------------------------- figures by query
+
+
+def test_the_means_over_queries_are_those_of_the_row(words, tmp_path):
+    evaluate.main([*words, "name=x"])
+    evaluate.main([*words, "name=x", "evaluation.metric=euclidean"])
+    rows = rows_of(tmp_path, "x")
+    assert rows["evaluation"].nunique() == len(rows) == len(list((tmp_path / "x" / "queries").iterdir())) == 4
+    for _, row in rows.iterrows():
+        queries = pd.read_parquet(queries_file(tmp_path / "x", row["evaluation"]))
+        assert len(queries) == row["queries"] and set(queries["trial"]) == {row["trial"]}
+        assert 100 * queries["average_precision"].mean() == pytest.approx(row["mAP"])
+        assert 100 * queries["inverse_negative_penalty"].mean() == pytest.approx(row["mINP"])
+        for k in (1, 5, 10, 20):
+            assert 100 * (queries["first_match_rank"] <= k).mean() == pytest.approx(row[f"rank_{k}"])
+
+
+def test_the_queries_of_a_row_are_images_of_its_modality_and_identity(words, people, tmp_path):
+    evaluate.main([*words, "name=x"])
+    index = build_index(load_config(words).data)
+    index = index.assign(path=relative_paths(index, people)).set_index("path")
+    for _, row in rows_of(tmp_path, "x").iterrows():
+        queries = pd.read_parquet(queries_file(tmp_path / "x", row["evaluation"]))
+        shown = index.loc[queries["query"]]
+        assert (shown["identity"].to_numpy() == queries["identity"]).all()
+        wanted = Modality.VISIBLE if row["direction"].startswith("visible") else Modality.INFRARED
+        assert (shown["modality"] == int(wanted)).all() and (shown["split"] == "test").all()
+
+
+def test_the_recipe_is_the_configuration_without_the_seed_and_regdbs_trial(words):
+    settings = load_config(words)
+    same = [load_config([*words, word]) for word in ("seed=7", "data.trial=3", "evaluation.flip=true")]
+    assert {judging.recipe_hash(other) for other in same} == {judging.recipe_hash(settings)}
+    assert judging.recipe_hash(load_config([*words, "optimizer.lr=0.5"])) != judging.recipe_hash(settings)
+
+
+def test_a_trained_runs_recipe_is_that_of_its_training_however_it_is_tested(words, tmp_path):
+    train.main([*words, "name=x", "seed=3", "train.epochs=1", "train.steps_per_epoch=1"])
+    AcceleratorState._reset_state(reset_partial_state=True)
+    evaluate.main([str(tmp_path / "x"), "train.precision=bf16"])
+    rows = rows_of(tmp_path, "x")
+    assert len(rows) == 4 and rows["recipe"].nunique() == 1 and rows["precision"].nunique() == 2
+    assert rows["recipe"][0] == judging.recipe_hash(load_config([*words, "train.epochs=1", "train.steps_per_epoch=1"]))
+
+
+def write_once(folder, value):
+    figures = pd.DataFrame([(1, f"q{place}", place, value, 1, value) for place in range(200)], columns=COLUMNS)
+    write_queries(folder, {"e": figures})
+
+
+def test_processes_that_write_the_same_queries_at_once_leave_one_whole_file(tmp_path):
+    values = [place / 40 for place in range(40)]
+    with ProcessPoolExecutor(4) as pool:
+        list(pool.map(partial(write_once, tmp_path), values))
+    figures = pd.read_parquet(queries_file(tmp_path, "e"))
+    assert len(figures) == 200 and figures["average_precision"].nunique() == 1
+    assert [path.name for path in (tmp_path / "queries").iterdir()] == ["e.parquet"]

@@ -54,22 +54,26 @@ class TotalLoss:
         pooled: torch.Tensor,
         pooled_labels: torch.Tensor,
         pooled_modality: torch.Tensor | Sequence[int],
+        logits_share: float = 1.0,
+        pooled_share: float = 1.0,
     ) -> Parts:
         """Scalars: "loss" with its graph, then detached and unweighted "identity", "intra" (the sum over modalities),
         "intra_<modality>" each, "cross" (the sum over pairs), "cross_<first>_<second>" each.
 
         logits (B, C) and labels (B,): this process's rows. pooled (N, D), pooled_labels (N,) on the device and
         pooled_modality (N,) on the host: the rows of all processes, so that the hardest pairs do not depend on how
-        many share the batch. A modality without rows counts 0.
+        many share the batch. A modality without rows counts 0. The shares are factors of ID, and of MML and MDL, where
+        their rows are a part of the batch only (`pipeline.objective`).
         """
         rows = _by_modality(pooled, pooled_labels, pooled_modality)
         terms: list[tuple[float, str, Parts]] = []
         if self.identity_weight:
-            terms.append((self.identity_weight, "identity", {"": identity_loss(logits, labels, self.label_smoothing)}))
+            identity = {"": identity_loss(logits, labels, self.label_smoothing)}
+            terms.append((self.identity_weight, "identity", _scaled(identity, logits_share)))
         if self.intra_weight and self._intra:
-            terms.append((self.intra_weight, "intra", self._intra_parts(rows)))
+            terms.append((self.intra_weight, "intra", _scaled(self._intra_parts(rows), pooled_share)))
         if self.cross_weight and self.cross:
-            terms.append((self.cross_weight, "cross", self._cross_parts(rows)))
+            terms.append((self.cross_weight, "cross", _scaled(self._cross_parts(rows), pooled_share)))
         return _report(terms)
 
     @property
@@ -96,6 +100,10 @@ def _by_modality(
     assert len(pooled) == len(labels) == len(modality), "pooled rows, their labels and their modality differ in number"
     runs = runs_of(modality)
     return {m: (rows_of(pooled, runs, m), rows_of(labels, runs, m)) for m in Modality}
+
+
+def _scaled(parts: Parts, factor: float) -> Parts:
+    return {name: value * factor for name, value in parts.items()}
 
 
 def _report(terms: list[tuple[float, str, Parts]]) -> Parts:

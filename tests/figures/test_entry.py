@@ -6,7 +6,7 @@ from pipeline.figures.__main__ import main
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "figure: expected one of batch, dataset, ranking; found 'nothing'"),
+        ([], "figure: expected one of batch, derivations, dataset, ranking; found 'nothing'"),
         (["rankings", "runs/demo"], "found 'rankings'; the nearest is ranking"),
         (["dataset", "configs/none.yaml"], "configs/none.yaml: no such configuration file"),
         (["dataset", "configs/demo.yaml", "--identities", "0"], "--identities: expected at least 1; found 0"),

@@ -1,0 +1,48 @@
+"""Training curves: the parts of the loss and the learning rate over the epochs, several runs overlaid."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from pipeline.figures import style
+from pipeline.figures.cmc import DASHES
+from pipeline.figures.evaluated_run import LeftOut
+from pipeline.figures.labels import fit, run_label
+
+PANELS = {"loss": "loss", "identity": "ID", "intra": "MML", "cross": "MDL", "lr": "learning rate"}
+
+
+def read_metrics(path: Path) -> pd.DataFrame:
+    """The rows of a metrics.csv, numbers; one that a kill cut off is left out. LeftOut where there is none."""
+    if not path.is_file() or not path.stat().st_size:
+        raise LeftOut(f"{path.name} isn't there or is empty, as for a network that wasn't trained")
+    rows = pd.read_csv(path, on_bad_lines="skip").apply(pd.to_numeric, errors="coerce")
+    if "epoch" not in rows or rows["epoch"].notna().sum() == 0:
+        raise LeftOut(f"{path.name} has no rows of a training")
+    return rows.dropna(subset=["epoch"])
+
+
+def draw_training(metrics: dict[str, pd.DataFrame]) -> Figure:
+    """Name of a run -> its rows of metrics.csv; a panel for each of PANELS that a run has."""
+    shown = [name for name in PANELS if any(name in rows for rows in metrics.values())]
+    figure = style.new_figure(12 + 24 * len(shown) + 4 * len(metrics))
+    panels = figure.subplots(len(shown), sharex=True, squeeze=False)[:, 0]
+    lines = {}
+    for name, axes in zip(shown, panels, strict=True):
+        for number, (run, rows) in enumerate(metrics.items()):
+            if name in rows:
+                looks = {"color": style.PALETTE[number % len(style.PALETTE)], "linestyle": DASHES[number % len(DASHES)]}
+                lines[run] = axes.plot(rows["epoch"], rows[name], **looks)[0]
+        axes.set_title(PANELS[name])
+        axes.set_ylim(0, None)
+        axes.grid(axis="y", color=style.FAINT, linewidth=0.5)
+    panels[-1].set_xlabel("epoch")
+    if len(metrics) > 1:
+        labels = [fit(run_label(run), 60) for run in lines]
+        figure.legend(
+            list(lines.values()), [f" {label}" for label in labels], loc="outside lower center", handlelength=3
+        )
+    return figure

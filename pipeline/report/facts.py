@@ -1,0 +1,77 @@
+"""What a run's folder says without its data: settings, environment, hardest queries."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from pipeline.config import describe, load_config
+from pipeline.queries import queries_file
+from pipeline.results import groups_of
+from pipeline.settings import Settings
+
+HARDEST = 10
+Rows = list[tuple[str, str]]
+
+
+def settings_rows(folder: Path) -> tuple[Rows, Rows]:
+    """(key, value) of the settings that differ from the paper's recipe, and of all.
+
+    ValueError where they can't be read; FileNotFoundError for a run that was only evaluated.
+    """
+    settings = load_config([str(folder / "config.yaml")])
+    values = [(name, json.dumps(value)) for name, value, _ in describe(settings)]
+    usual = {name: json.dumps(value) for name, value, _ in describe(Settings())}
+    return [(name, value) for name, value in values if usual[name] != value], values
+
+
+def differing_settings(settings: dict[str, Rows]) -> list[list[str]]:
+    """Lines `key, value of each run`, of the settings in which runs differ."""
+    columns = [dict(rows) for rows in settings.values()]
+    names = [name for name in columns[0] if len({column.get(name) for column in columns}) > 1] if columns else []
+    return [[name, *(column.get(name, "") for column in columns)] for name in names]
+
+
+def environment_rows(folder: Path) -> Rows:
+    """(name, value) of env.json. ValueError or FileNotFoundError where it can't be read."""
+    file = folder / "env.json"
+    if not file.is_file():
+        raise FileNotFoundError(f"{file}: no such file, as for a network that wasn't trained")
+    values = json.loads(file.read_text())
+    if not isinstance(values, dict):
+        raise ValueError(f"{file}: expected names with values; found {type(values).__name__}")
+    packages = values.pop("packages", {})
+    values |= packages if isinstance(packages, dict) else {}
+    return [(name, words(value)) for name, value in values.items() if value not in (None, [])]
+
+
+def words(value: object) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def hardest_queries(folder: Path, rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Heading -> the queries with the least average precision, a row each, means over the trials; of a run's rows.
+
+    Columns: query, person, AP (per cent), first match (rank). Empty where no figures by query were kept.
+    """
+    found = {}
+    for agreed, group in groups_of(rows):
+        file = queries_file(folder, group["evaluation"].iloc[-1])
+        if not group["evaluation"].iloc[-1] or not file.is_file():
+            continue
+        figures = pd.read_parquet(file)
+        figures = figures[figures["trial"].isin(group["trial"])]
+        means = figures.groupby(["query", "identity"], as_index=False)[["average_precision", "first_match_rank"]].mean()
+        worst = means.nsmallest(HARDEST, "average_precision", keep="first")
+        heading = " ".join(agreed[name] for name in ("dataset", "mode", "shots", "direction") if agreed.get(name))
+        found[heading] = pd.DataFrame(
+            {
+                "query": worst["query"],
+                "person": worst["identity"].astype(str),
+                "AP": (100 * worst["average_precision"]).map("{:.2f}".format),
+                "first match": worst["first_match_rank"].map("{:.1f}".format),
+            }
+        )
+    return found

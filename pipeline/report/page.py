@@ -1,0 +1,131 @@
+"""From run folders to the page: gathers what there is, and the template `page.html.jinja` puts it in order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from pipeline.figures.cmc import cmc
+from pipeline.figures.evaluated_run import EvaluatedRun, LeftOut
+from pipeline.figures.training import draw_training, read_metrics
+from pipeline.report import evaluated, facts
+from pipeline.report.images import Picture, pictures
+from pipeline.results import read_rows, summarise
+from pipeline.tables.build import table_beside_literature, table_of_runs
+from pipeline.tables.compare import table_of_differences
+from pipeline.tables.formats import to_html
+from pipeline.tables.layouts import LAYOUTS
+from pipeline.tables.read import read_results
+from pipeline.tables.table import Table
+
+TEMPLATE = "page.html.jinja"
+
+
+@dataclass
+class RunPart:
+    """What the page says of one run; `reasons`: sentences for what is left out."""
+
+    name: str
+    folder: str
+    changed: facts.Rows = field(default_factory=list)
+    settings: facts.Rows = field(default_factory=list)
+    environment: facts.Rows = field(default_factory=list)
+    pictures: list[Picture] = field(default_factory=list)
+    hardest: dict[str, pd.DataFrame] = field(default_factory=dict)
+    confusions: dict[str, pd.DataFrame] = field(default_factory=dict)
+    reasons: list[str] = field(default_factory=list)
+
+
+def build_page(folders: list[Path]) -> str:
+    """The HTML of the report. ValueError where a folder isn't there; all else that is missing is said in the page."""
+    for folder in folders:
+        if not folder.is_dir():
+            raise ValueError(f"{folder}: expected the folder of a run; found none")
+    runs = evaluated.open_runs(folders)
+    parts = [run_part(folder, run) for folder, run in runs.items()]
+    tables, reasons = result_tables(folders)
+    settings = {part.name: part.settings for part in parts if part.settings}
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    return environment.get_template(TEMPLATE).render(
+        runs=parts,
+        tables=tables,
+        reasons=reasons,
+        differing=facts.differing_settings(settings) if len(settings) > 1 else [],
+        compared=list(settings),
+        curves=curves(folders, [run for run in runs.values() if isinstance(run, EvaluatedRun)]),
+    )
+
+
+def result_tables(folders: list[Path]) -> tuple[dict[str, list[Markup]], list[str]]:
+    """Heading -> its tables as HTML; and sentences for what there is no table of."""
+    having = [folder for folder in folders if (folder / "results.csv").is_file()]
+    reasons = [f"{folder}: no results.csv; `python -m pipeline.evaluate` makes one" for folder in folders]
+    reasons = [reason for reason, folder in zip(reasons, folders, strict=True) if folder not in having]
+    if not having:
+        return {}, reasons
+    try:
+        rows, places = read_results(having)
+        means = summarise(rows)
+    except ValueError as reason:
+        return {}, [*reasons, f"The results are left out: {reason}"]
+    tables = {"Results": [to_markup(table_of_runs(means))], "Beside the literature": []}
+    for name in LAYOUTS:
+        try:
+            table = table_beside_literature(name, means, places)
+        except ValueError:
+            continue  # the runs have no rows of this data set
+        if len(table.block) > table.block.count("published") or "published" in table.block[-1:]:
+            tables["Beside the literature"].append(to_markup(table))
+    if len(having) > 1:
+        try:
+            tables["Comparison"] = [to_markup(table_of_differences(rows, places, having[0]))]
+        except ValueError as reason:
+            reasons.append(f"The comparison is left out: {reason}")
+    return {heading: found for heading, found in tables.items() if found}, reasons
+
+
+def to_markup(table: Table) -> Markup:
+    return Markup(to_html(table))  # escapes by itself all that comes from data
+
+
+def curves(folders: list[Path], runs: list[EvaluatedRun]) -> list[Picture]:
+    """Training and CMC curves, of all runs in one figure each."""
+    metrics, reasons = {}, []
+    for folder in folders:
+        try:
+            metrics[folder.name] = read_metrics(folder / "metrics.csv")
+        except (LeftOut, ValueError) as reason:
+            reasons.append(Picture("training", f"The training curve of {folder.name} is left out: {reason}"))
+    text = "The loss, its parts before they are weighted, and the learning rate of the neck."
+    found = pictures("training", text, lambda: {"training": draw_training(metrics)}) if metrics else []
+    if runs:
+        text = "How often the right person is among the first k; means over the trials."
+        return [*found, *pictures("CMC", text, lambda: cmc(runs)), *reasons]
+    return [*found, *reasons, Picture("CMC", "CMC curves are left out: no run could be evaluated here (see each run)")]
+
+
+def run_part(folder: Path, run: EvaluatedRun | str) -> RunPart:
+    part = RunPart(folder.resolve().name, str(folder))
+    try:
+        part.changed, part.settings = facts.settings_rows(folder)
+    except (ValueError, OSError) as reason:
+        part.reasons.append(f"The settings are left out: {reason}")
+    try:
+        part.environment = facts.environment_rows(folder)
+    except (ValueError, OSError) as reason:
+        part.reasons.append(f"The environment is left out: {reason}")
+    part.pictures = [*evaluated.batch_pictures(folder), *evaluated.run_pictures(run)]
+    part.confusions = evaluated.confusions(run) if isinstance(run, EvaluatedRun) else {}
+    try:
+        part.hardest = facts.hardest_queries(folder, read_rows(folder / "results.csv"))
+    except (ValueError, OSError) as reason:
+        part.reasons.append(f"The hardest queries are left out: {reason}")
+    if not part.hardest:
+        part.reasons.append("No figures by query were kept; `python -m pipeline.evaluate` of this version keeps them.")
+    return part

@@ -1,0 +1,42 @@
+"""Being asked to end a training early: it saves a checkpoint after the next step, and the same command goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from types import FrameType
+
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+
+
+class StopRequest:
+    """Asked for by SIGTERM, by SIGUSR1, or by the existence of the file that STOP_FILE names.
+
+    As a context manager it catches the signals, which then only leave a mark: Slurm sends them to every process of a
+    job, and a rank that died of one would take those down that are saving. They don't cut an evaluation short. The file
+    is how a batch script asks.
+    """
+
+    def __init__(self) -> None:
+        self.signalled = False
+        self.before: dict[int, object] = {}
+
+    def __enter__(self) -> StopRequest:
+        self.before = {number: signal.signal(number, self.mark) for number in SIGNALS}
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+    def mark(self, number: int, frame: FrameType | None) -> None:
+        self.signalled = True
+
+    def asked(self) -> bool:
+        return self.signalled or os.path.exists(os.environ.get("STOP_FILE", ""))
+
+    def confirm(self) -> None:
+        """Makes the file where STOP_FILE names one: a batch script then knows why the training ended so early."""
+        if "STOP_FILE" in os.environ:
+            Path(os.environ["STOP_FILE"]).touch()

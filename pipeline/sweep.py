@@ -1,0 +1,161 @@
+"""Many runs from one list: `python -m pipeline.sweep LIST [--processes N] [key=value ...]`.
+
+A line of the list is a member: the words that `pipeline.train` takes, written as in a shell; `#` begins a comment. The
+words after LIST are added to each. Members are trained one after the other; those that are finished are left out, those
+begun go on, and one that fails doesn't keep the others back. `slurm/sweep.sh` trains the same list as a job array.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from pipeline.config import load_config
+from pipeline.entry import one_line_errors
+from pipeline.results import read_rows, summarise
+from pipeline.run_folder import is_finished, run_path
+from pipeline.run_lock import current_holder
+
+
+@dataclass(frozen=True)
+class Member:
+    """A run of the list. `number` counts from 1."""
+
+    number: int
+    line: int
+    words: tuple[str, ...]
+    folder: Path
+
+
+def read_list(file: Path, more: list[str]) -> list[Member]:
+    """The members of a list, `more` added to the words of each.
+
+    Raises ValueError naming the line whose words are no configuration, or the two lines that name the same run.
+    """
+    if not file.is_file():
+        raise FileNotFoundError(f"{file}: no such list of runs")
+    members: dict[Path, Member] = {}
+    for line, text in enumerate(file.read_text().splitlines(), start=1):
+        try:
+            words = [*shlex.split(text, comments=True)]
+            if not words:
+                continue
+            folder = run_path(load_config([*words, *more], name_required=True))
+        except (ValueError, FileNotFoundError) as error:
+            raise ValueError(f"{file}:{line}: {error}") from None
+        if folder in members:
+            raise ValueError(f"{file}: lines {members[folder].line} and {line} both name the run {folder}; add a name=")
+        members[folder] = Member(len(members) + 1, line, (*words, *more), folder)
+    if not members:
+        raise ValueError(f"{file}: expected a line for each run; found none")
+    return [*members.values()]
+
+
+def progress(members: list[Member], failed: dict[Member, int] | None = None) -> pd.DataFrame:
+    """How far each member is: state, optimiser steps logged, rank-1 and mAP in per cent by the first of its protocols.
+
+    States: finished, running (somewhere), failed (here; with its exit status), stopped, waiting.
+    """
+    return pd.DataFrame([row(member, (failed or {}).get(member)) for member in members]).set_index("member")
+
+
+def row(member: Member, failed: int | None) -> dict[str, object]:
+    step = logged_step(member.folder / "metrics.csv")
+    found: dict[str, object] = {"member": member.number, "run": member.folder.name}
+    if is_finished(member.folder):
+        means = summarise(read_rows(member.folder / "results.csv")).iloc[0]
+        scores = {metric: f"{means[metric]:.2f}" for metric in ("rank_1", "mAP")}
+        return found | {"state": "finished", "step": step} | scores
+    if failed is not None:
+        state = f"failed ({failed})"
+    elif current_holder(member.folder):
+        state = "running"
+    else:
+        state = "stopped" if step else "waiting"
+    return found | {"state": state, "step": step, "rank_1": "", "mAP": ""}
+
+
+def logged_step(metrics: Path) -> int:
+    if not metrics.exists() or not metrics.stat().st_size:
+        return 0
+    steps = pd.to_numeric(pd.read_csv(metrics, on_bad_lines="skip")["step"], errors="coerce")
+    return 0 if steps.dropna().empty else int(steps.max())
+
+
+def train_member(member: Member, processes: int) -> int:
+    """Exit status of its training, whose output goes where ours does."""
+    launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] if processes > 1 else []
+    return subprocess.run([sys.executable, *launch, "-m", "pipeline.train", *member.words]).returncode
+
+
+def train_all(members: list[Member], processes: int, origin: Path) -> None:
+    """Trains what isn't finished. ValueError naming the members that failed, once the others are through."""
+    failed: dict[Member, int] = {}
+    for member in members:
+        if is_finished(member.folder):
+            continue
+        print(f"{origin}: {member.number} of {len(members)}: {shlex.join(member.words)}", flush=True)
+        status = train_member(member, processes)
+        if status:
+            failed[member] = status
+        print(progress(members, failed).to_string(), flush=True)
+        if not status and not is_finished(member.folder):
+            raise ValueError(f"{origin}: asked to stop in {member.folder}; the same command goes on")
+    if failed:
+        names = ", ".join(f"{member.folder} (status {status})" for member, status in failed.items())
+        raise ValueError(f"{origin}: {len(failed)} of {len(members)} members failed: {names}")
+    print_tables(members, origin)
+
+
+def print_tables(members: list[Member], origin: Path) -> None:
+    """Progress and results. ValueError naming the members that aren't finished."""
+    print(progress(members).to_string(), flush=True)
+    finished = [member.folder for member in members if is_finished(member.folder)]
+    if finished:
+        print(flush=True)
+        status = subprocess.run([sys.executable, "-m", "pipeline.tables", *map(str, finished)]).returncode
+        if status:
+            sys.exit(status)
+    missing = [str(member.folder) for member in members if member.folder not in finished]
+    if missing:
+        raise ValueError(f"{origin}: {len(missing)} of {len(members)} members are not finished: {', '.join(missing)}")
+
+
+def read_options(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m pipeline.sweep", description="Trains the runs of a list.")
+    parser.add_argument("list", type=Path, metavar="LIST", help="e.g. configs/sweeps/regdb.list")
+    parser.add_argument("words", nargs="*", metavar="key=value", help="added to the words of each member")
+    parser.add_argument("--processes", type=int, default=1, metavar="N", help="of each training (default 1)")
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument("--tables", action="store_true", help="train nothing: print progress and results")
+    instead.add_argument("--unfinished", action="store_true", help="train nothing: print the numbers yet to train")
+    instead.add_argument("--member", type=int, metavar="K", help="train nothing: print member K's words, one a line")
+    return parser.parse_intermixed_args(argv)
+
+
+@one_line_errors
+def main(argv: list[str] | None = None) -> None:
+    options = read_options(sys.argv[1:] if argv is None else argv)
+    members = read_list(options.list, options.words)
+    if options.unfinished:
+        print(",".join(str(member.number) for member in members if not is_finished(member.folder)))
+    elif options.member is not None:
+        if not 1 <= options.member <= len(members):
+            raise ValueError(
+                f"--member: expected 1 to {len(members)}, the members of {options.list}; found {options.member}"
+            )
+        print("\n".join(members[options.member - 1].words))
+    elif options.tables:
+        print_tables(members, options.list)
+    else:
+        train_all(members, options.processes, options.list)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+"""How far two runs differ, and how far that may be owed to who happens to be searched for: paired bootstrap intervals.
+
+Resampled are the people of the queries, each with all its queries, since pictures of a person are alike: intervals
+over single pictures would be too narrow. Trials and seeds are averaged before: SYSU-MM01's ten trials share their
+queries and are no repetitions. An interval speaks of these trainings tested on other people; how much trainings differ
+is what the deviation between seeds says. (Efron and Tibshirani, An Introduction to the Bootstrap, 1993.)
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.stats import bootstrap
+
+from pipeline.queries import queries_file
+from pipeline.results import METRICS, groups_of, summarise
+from pipeline.tables.table import Table
+
+LEVEL, DRAWS, BATCH = 0.95, 9999, 100
+ASKED = ["dataset", "split", "test_set", "mode", "shots", "gallery_rule", "direction"]  # the same of both
+OPTIONS = ["extractor", "feature", "metric", "flip", "fusion", "re_ranking", "precision", "selection"]
+UNIT = (
+    "[ ] is the 95 % interval of the difference over the {} people of the queries (paired bootstrap, all queries of a "
+    "person together, trials and seeds averaged)"
+)
+
+
+def figures_by_query(rows: pd.DataFrame, folders: dict[str, Path]) -> pd.DataFrame:
+    """METRICS of every query, per cent, means over the trials and runs of `rows`; `weight`: trials that have the query.
+
+    Index: `person`, `query`; both with the trial for RegDB, whose trials are of different people. ValueError where a
+    run's figures by query aren't there.
+    """
+    parts = []
+    for (run, evaluation), own in rows.groupby(["run", "evaluation"], sort=False):
+        file = queries_file(folders[run], evaluation)
+        if not evaluation or not file.is_file():
+            raise ValueError(f"{run}: no figures by query; `python -m pipeline.evaluate {folders[run]}` makes them")
+        figures = pd.read_parquet(file)
+        absent = set(own["trial"]) - set(figures["trial"])
+        if absent:
+            raise ValueError(
+                f"{file}: without trial {min(absent)}; `python -m pipeline.evaluate {folders[run]}` adds it"
+            )
+        parts.append(figures[figures["trial"].isin(own["trial"])])
+    figures = pd.concat(parts, ignore_index=True)
+    own_people = figures["trial"].astype(str) + " " if (rows["dataset"] == "regdb").all() else ""
+    ranks = [name for name in METRICS if name.startswith("rank_")]
+    values = {name: 100.0 * (figures["first_match_rank"] <= int(name.removeprefix("rank_"))) for name in ranks}
+    values |= {"mAP": 100 * figures["average_precision"], "mINP": 100 * figures["inverse_negative_penalty"]}
+    values |= {"person": own_people + figures["identity"].astype(str), "query": own_people + figures["query"]}
+    table = pd.DataFrame(values | {"weight": figures["trial"]})
+    return table.groupby(["person", "query"]).agg(dict.fromkeys(METRICS, "mean") | {"weight": "nunique"})
+
+
+def difference(first: pd.DataFrame, second: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, int]:
+    """(6,) mean differences of METRICS, their (6, 2) intervals, the number of people; of `figures_by_query` of two."""
+    if not first.index.equals(second.index) or not first["weight"].equals(second["weight"]):
+        raise ValueError("their queries aren't the same")
+    weighted = (first[METRICS] - second[METRICS]).mul(first["weight"], axis=0).groupby(level="person").sum()
+    weight = first["weight"].groupby(level="person").sum()
+    sums, weights = np.broadcast_arrays(weighted.to_numpy().T, weight.to_numpy())
+    if len(weight) < 2:
+        return mean_of_people(sums, weights), np.full((len(METRICS), 2), np.nan), len(weight)
+    options = {"paired": True, "vectorized": True, "method": "percentile", "axis": -1, "random_state": 0}
+    drawn = bootstrap(
+        (sums, weights), mean_of_people, n_resamples=DRAWS, batch=BATCH, confidence_level=LEVEL, **options
+    )
+    return mean_of_people(sums, weights), np.stack(drawn.confidence_interval, axis=1), len(weight)
+
+
+def mean_of_people(sums: np.ndarray, weights: np.ndarray, axis: int = -1) -> np.ndarray:
+    return sums.sum(axis=axis) / weights.sum(axis=axis)
+
+
+def table_of_differences(rows: pd.DataFrame, folders: dict[str, Path], reference: Path) -> Table:
+    """Every mean less that of the run folder `reference`, or of the row it is part of, in the same protocol.
+
+    ValueError, with the reasons, where there is no difference to show.
+    """
+    found, left_out = differences(rows, folders, reference)
+    if not found:
+        reasons = "; ".join(left_out) or "give another run as well"
+        raise ValueError(f"--compare {reference}: nothing to compare: {reasons}")
+    labels, means, intervals, people = zip(*found, strict=True)
+    shown = [[f"{value:+.2f}" for value in mean] for mean in means]
+    beside = [[f"[{low:+.2f}, {high:+.2f}]" if low == low else "" for low, high in interval] for interval in intervals]
+    names, heads = (pd.MultiIndex.from_product([[""], columns]) for columns in (METRICS, ["run", "less", "in"]))
+    return Table(
+        "differences",
+        "Differences, in points of per cent",
+        pd.DataFrame(labels, columns=heads),
+        pd.DataFrame(shown, columns=names),
+        pd.DataFrame(beside, columns=names),
+        block=[None] * len(labels),
+        notes=[UNIT.format(" or ".join(map(str, sorted(set(people))))), *left_out],
+    )
+
+
+# labels; what `difference` gives
+Difference = tuple[list[str], np.ndarray, np.ndarray, int]
+
+
+def differences(rows: pd.DataFrame, folders: dict[str, Path], reference: Path) -> tuple[list[Difference], list[str]]:
+    """Of each mean but the reference's own; and a sentence for each that has none."""
+    groups, names = groups_of(rows), summarise(rows)["run"]
+    own_runs = {run for run, folder in folders.items() if folder.resolve() == reference.resolve()}
+    named = [(*group, name) for group, name in zip(groups, names, strict=True)]
+    references = [entry for entry in named if own_runs & set(entry[1]["run"])]
+    found, left_out = [], []
+    for agreed, group, name in named:
+        if own_runs & set(group["run"]):
+            continue
+        try:
+            partner, than = partner_of(agreed, references)
+            both = (figures_by_query(own, folders) for own in (group, partner))
+            found.append(([name, than, where(agreed)], *difference(*both)))
+        except ValueError as reason:
+            left_out.append(f"{name}, {where(agreed)}: no difference: {reason}")
+    return found, left_out
+
+
+def where(agreed: pd.Series) -> str:
+    return " ".join(agreed[name] for name in ("dataset", "mode", "direction") if agreed.get(name))
+
+
+def partner_of(agreed: pd.Series, references: list[tuple[pd.Series, pd.DataFrame, str]]) -> tuple[pd.DataFrame, str]:
+    """The reference's rows of the same protocol, and their name; where it has several, those with the same options."""
+
+    def alike(other: pd.Series, names: list[str]) -> bool:
+        return all(agreed.get(name) == other.get(name) for name in names)
+
+    found = [reference for reference in references if alike(reference[0], ASKED)]
+    if not found:
+        raise ValueError("the reference has no rows of the same protocol and test set")
+    chosen = [reference for reference in found if alike(reference[0], OPTIONS)] or found
+    if len(chosen) > 1:
+        raise ValueError("the reference has several rows of this protocol, none of which has the same options")
+    return chosen[0][1:]

@@ -1,0 +1,84 @@
+"""From means to the lines of a table: which belong into one line, what it is called, what it may be compared with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from pipeline.results import COUNTED, METRICS
+
+# The values that go without saying, as in the paper's recipe; others stand behind the name.
+USUAL = {"split": "test", "extractor": "network", "flip": "False", "fusion": "none", "re_ranking": "none"}
+USUAL |= {"selection": "last"}
+USUAL_OF = {
+    "sysu": {"shots": "single", "gallery_rule": "official"},
+    "llcm": {"mode": "paper"},
+}
+# Images in the galleries of the published protocols (SYSU-MM01: single-shot), by data set and mode.
+PUBLISHED_GALLERY = {("sysu", "all"): "301", ("sysu", "indoor"): "112", ("regdb", "all"): "2060"}
+
+
+@dataclass(frozen=True)
+class Line:
+    """`rows`: means of one method that differ in mode, direction or data set only; `name`: of its runs."""
+
+    name: str
+    rows: pd.DataFrame
+
+    @property
+    def runs(self) -> list[str]:
+        return [run for runs in dict.fromkeys(self.rows["runs"]) for run in runs.split(", ")]
+
+    @property
+    def published(self) -> bool:
+        """Whether the galleries are as large as the published ones; if not, the test set is another."""
+        galleries = zip(self.rows["dataset"], self.rows["mode"], self.rows["gallery"], strict=True)
+        return all(gallery == PUBLISHED_GALLERY.get((dataset, mode)) for dataset, mode, gallery in galleries)
+
+    @property
+    def block(self) -> str:
+        """The same for lines that may be compared."""
+        return "published" if self.published else ", ".join(dict.fromkeys(self.rows["test_set"]))
+
+
+def lines_of(means: pd.DataFrame, across: str) -> list[Line]:
+    """Lines of rows that differ in the column `across` (mode or direction) only, named so that they can be told apart.
+
+    Behind the name stands each option that isn't the usual one, and where two would be called alike, what differs.
+    """
+    figures = [*METRICS, *(f"{name}_std" for name in METRICS), *COUNTED, "runs", "seed", "config"]
+    keys = means.drop(columns=[*figures, across], errors="ignore")
+    groups = [group for _, group in means.groupby([keys[name] for name in keys], sort=False)]
+    names = [name_of(group.iloc[0]) for group in groups]
+    alike = pd.Series(names).duplicated(keep=False)
+    differing = {
+        name: [column for column in keys if keys[column][own].nunique() > 1 and column != "recipe"]
+        for name, own in group_places(names, groups).items()
+    }
+    return [
+        Line(with_words(name, group.iloc[0], differing[name]) if twice else name, group)
+        for name, group, twice in zip(names, groups, alike, strict=True)
+    ]
+
+
+def group_places(names: list[str], groups: list[pd.DataFrame]) -> dict[str, list]:
+    places: dict[str, list] = {}
+    for name, group in zip(names, groups, strict=True):
+        places.setdefault(name, []).extend(group.index)
+    return places
+
+
+def name_of(row: pd.Series) -> str:
+    """`demo`, `demo (flip=True)`."""
+    if row.get("extractor") == "unknown":
+        return f"{row['run']} (of unknown origin)"
+    usual = USUAL | USUAL_OF.get(row["dataset"], {})
+    return with_words(
+        row["run"], row, [name for name, value in usual.items() if row.get(name, value) not in (value, "")]
+    )
+
+
+def with_words(name: str, row: pd.Series, columns: list[str]) -> str:
+    words = ", ".join(f"{column}={row[column] or 'not known'}" for column in columns)
+    return f"{name} ({words})" if words else name

@@ -1,0 +1,56 @@
+"""The tick marks of table 4: which modalities and losses a run trained with, read from its configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline.config import load_config
+from pipeline.literature import read_literature
+from pipeline.settings import Settings
+
+# Columns of literature/ablation.csv: the heading and the name they are printed with.
+TICKS = {
+    "infrared": ("modality", "I"),
+    "visible": ("modality", "V"),
+    "infrared_derived": ("modality", "D_I"),
+    "visible_derived": ("modality", "D_V"),
+    "id": ("loss", "ID"),
+    "mml": ("loss", "MML"),
+    "mdl_i_v": ("MDL", "I, V"),
+    "mdl_v_di": ("MDL", "V, D_I"),
+    "mdl_i_dv": ("MDL", "I, D_V"),
+    "mdl_di_dv": ("MDL", "D_I, D_V"),
+}
+PAIRS = {
+    frozenset(("infrared", "visible")): "mdl_i_v",
+    frozenset(("visible", "infrared_derived")): "mdl_v_di",
+    frozenset(("infrared", "visible_derived")): "mdl_i_dv",
+    frozenset(("infrared_derived", "visible_derived")): "mdl_di_dv",
+}
+Ticks = tuple[bool, ...]  # one for each of TICKS
+
+
+def ticks_by_row() -> dict[str, Ticks]:
+    """The rows of the literature's table 4: B1, B2, ..."""
+    rows = read_literature("ablation")
+    return {row["row"]: tuple(row[name] == "1" for name in TICKS) for _, row in rows.iterrows()}
+
+
+def ticks_of(settings: Settings) -> Ticks:
+    """ValueError for losses that the table has no column for."""
+    loss, used = settings.loss, set(settings.batch.modalities)
+    pairs = {frozenset(pair) for pair in loss.cross_pairs} if loss.cross else set()
+    if pairs - PAIRS.keys():
+        raise ValueError(
+            f"loss.cross_pairs: table 4 has no column for {', '.join(sorted(next(iter(pairs - PAIRS.keys()))))}"
+        )
+    if loss.intra and loss.intra_modalities is not None and set(loss.intra_modalities) != used:
+        raise ValueError("loss.intra_modalities: table 4 has no column for some modalities only")
+    used |= {name for name, weight in (("id", loss.identity), ("mml", loss.intra)) if weight}
+    used |= {PAIRS[pair] for pair in pairs}
+    return tuple(name in used for name in TICKS)
+
+
+def ticks_of_run(folder: Path) -> Ticks:
+    """ValueError or FileNotFoundError, one line, where the folder doesn't tell."""
+    return ticks_of(load_config([str(folder / "config.yaml")]))

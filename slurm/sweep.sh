@@ -1,0 +1,39 @@
+#!/bin/bash
+# Trains the members of a list as a job array, a task a member, then prints their tables in a dependent job. Run it on a
+# login node, from anywhere:
+#
+#   slurm/sweep.sh configs/sweeps/regdb.list data.root=/data/RegDB
+#   slurm/sweep.sh --ntasks-per-node=4 --gpus-per-node=4 --cpus-per-task=8 configs/sweeps/ablation.list
+#
+# What stands before the list are sbatch's options (as --name=value), what stands after it is added to each member. The
+# same command again leaves out the members that are finished; the others go on from their checkpoints. Environment,
+# besides those of slurm/train.sh:
+#   AT_ONCE   members trained at the same time (default: as many as the cluster lets)
+set -euo pipefail
+launched_from=$PWD
+cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
+source slurm/environment.sh
+
+options=() shared=()
+while [[ ${1:-} == -* ]]; do
+  options+=("$1")
+  case $1 in --partition=* | -p* | --account=* | -A* | --qos=* | -q*) shared+=("$1") ;; esac
+  shift
+done
+[ $# -gt 0 ] || { sed -n '5,6s/^# *//p' slurm/sweep.sh >&2; exit 2; }
+list=$1
+shift
+if [ -e "$launched_from/$list" ]; then list=$launched_from/$list; fi
+name=$(basename "$list" .list)
+
+unfinished=$("${python[@]}" -m pipeline.sweep "$list" --unfinished "$@")
+if [ -z "$unfinished" ]; then exec "${python[@]}" -m pipeline.sweep "$list" --tables "$@"; fi
+array=$(sbatch --parsable --job-name="$name" --output="$launched_from/%x-%A_%a.out" \
+  --array="$unfinished${AT_ONCE:+%$AT_ONCE}" \
+  "${options[@]}" "$PWD/slurm/train.sh" --sweep "$list" "$@")
+array=${array%%;*}
+# afterany: a member that failed must not keep back the tables of the others
+tables=$(sbatch --parsable --job-name="$name-tables" --output="$launched_from/%x-%j.out" \
+  --dependency="afterany:$array" --time=30 \
+  "${shared[@]}" --wrap="cd $(printf %q "$PWD") && exec bash slurm/tables.sh $(printf '%q ' "$list" "$@")")
+echo "array $array: members $unfinished of $list; then tables by job ${tables%%;*}"

@@ -1,0 +1,30 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.figures.evaluated_run import LeftOut
+from pipeline.figures.training import draw_training, read_metrics
+
+
+def test_training_curves_are_the_rows_of_the_metrics(run, tmp_path):
+    metrics = read_metrics(run / "metrics.csv")
+    written = pd.read_csv(run / "metrics.csv")
+    figure = draw_training({"one": metrics, "_two": metrics})
+    assert [axes.get_title() for axes in figure.axes] == ["loss", "ID", "MML", "MDL", "learning rate"]
+    for axes, name in zip(figure.axes, ("loss", "identity", "intra", "cross", "lr"), strict=True):
+        for line in axes.get_lines():
+            np.testing.assert_allclose(line.get_xdata(), written["epoch"])
+            np.testing.assert_allclose(line.get_ydata(), written[name])
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [" one", " _two"]
+    cut = tmp_path / "metrics.csv"
+    cut.write_text((run / "metrics.csv").read_text() + "9")
+    assert len(read_metrics(cut)) == len(written), "a row that a kill cut off isn't drawn"
+    cut.write_text("")
+    with pytest.raises(LeftOut, match=r"metrics.csv isn't there or is empty"):
+        read_metrics(cut)
+
+
+def test_a_part_that_only_one_run_has_is_drawn_of_that_run(run):
+    metrics = read_metrics(run / "metrics.csv")
+    figure = draw_training({"all": metrics, "identity alone": metrics.drop(columns=["intra", "cross"])})
+    assert [len(axes.get_lines()) for axes in figure.axes] == [2, 2, 1, 1, 2]
