@@ -22,22 +22,28 @@ def resize(images: DataNode, *, height: int, width: int) -> DataNode:
 def windows(parameters: np.ndarray, height: int, width: int, pad: int) -> np.ndarray:
     """Crops of pictures with `pad` black pixels on every side, as one paste each, so that nothing is padded first.
 
-    (n, views, ...) parameters -> (n, views, 3, 1, 2) int32: corner in the picture, size, and corner in the view of
-    the part of the window that lies in the picture, each (y, x).
+    (n, views, ...) parameters -> (n, views, 4, 1, 2) int32: corner in the picture, size, and corner in the view of the
+    part of the window that lies in the picture, each (y, x); last, whether it is flipped (0, 1 for left and right).
     """
     shift = parameters[..., CROP].astype(np.int32) - pad
     whole = np.array([height, width], np.int32)
     corner, size, target = np.clip(shift, 0, whole), np.maximum(whole - np.abs(shift), 0), np.clip(-shift, 0, whole)
-    return np.stack([corner, size, target], axis=2)[:, :, :, None]
+    flipped = np.zeros_like(shift)
+    flipped[..., 1] = parameters[..., FLIP]
+    return np.stack([corner, size, target, flipped], axis=2)[:, :, :, None]
 
 
-def crop(images: DataNode, window: DataNode, *, height: int, width: int) -> DataNode:
-    """uint8 HWC of (height, width) -> the same size: the window of a view (a row of `windows`), black outside."""
+def crop(images: DataNode, window: DataNode, view: int, *, height: int, width: int) -> DataNode:
+    """uint8 HWC of (height, width) -> the same size: the window of a view (of `windows`), black outside."""
     return fn.multi_paste(
-        images, in_anchors=window[0], shapes=window[1], out_anchors=window[2], output_size=[height, width]
+        images,
+        in_anchors=window[view, 0],
+        shapes=window[view, 1],
+        out_anchors=window[view, 2],
+        output_size=[height, width],
     )
 
 
-def flip(images: DataNode, parameters: DataNode) -> DataNode:
-    """Mirrored left and right where a view's parameters ask for it."""
-    return fn.flip(images, horizontal=fn.cast(parameters[FLIP], dtype=types.INT32))
+def flip(images: DataNode, window: DataNode, view: int) -> DataNode:
+    """Mirrored left and right where the window of a view (of `windows`) says so."""
+    return fn.flip(images, horizontal=window[view, 3, 0, 1])

@@ -47,6 +47,7 @@ def training_pipeline(
     decoded (`check.DecodingCheck` finds it).
     """
     _check(views, height, width, pad)
+    drawn = erasing or any(view.is_random for view in views)  # else DALI warns of numbers that nobody looks at
     used = [family for family in FAMILIES if any(view.family == family for view in views)]
     pipeline = new_pipeline(
         batch_size=batch_size, device=device, device_id=device_id, decode=decode, threads=threads, prefetch=prefetch
@@ -54,13 +55,14 @@ def training_pipeline(
 
     def feed(iteration: int) -> tuple:
         *files, parameters = source(iteration)
-        return *files, parameters, *([windows(parameters, height, width, pad)] if pad else [])
+        return *files, windows(parameters, height, width, pad), *([parameters] if drawn else [])
 
     with pipeline:
-        kinds = [fed_kind(form)] * len(used) + [(types.FLOAT, 2, None)] + ([(types.INT32, 4, None)] if pad else [])
+        kinds = [*[fed_kind(form)] * len(used), (types.INT32, 4, None), *([(types.FLOAT, 2, None)] if drawn else [])]
         dtypes, dimensions, layouts = map(list, zip(*kinds, strict=True))
         fed = fn.external_source(feed, num_outputs=len(kinds), dtype=dtypes, ndim=dimensions, layout=layouts)
-        files, parameters, window = fed[: len(used)], fed[len(used)], fed[-1]
+        files, window = fed[: len(used)], fed[len(used)]
+        parameters = fed[-1]  # the window again where nothing is drawn: then nobody looks
         size = {"height": height, "width": width}
         recorded = {
             family: recorded_images(of_family, form=form, family=family, **size, device=device, decode_place=decode)
@@ -69,8 +71,8 @@ def training_pipeline(
         outputs = []
         for number, view in enumerate(views):
             image, channels = show(view, recorded[view.family], parameters[number], **size)
-            image = crop(image, window[number], **size) if pad else image
-            image = replicate_to(flip(image, parameters[number]), channels)
+            image = crop(image, window, number, **size) if pad else image
+            image = replicate_to(flip(image, window, number), channels)
             outputs.append(erase(image, parameters[number]) if erasing else image)
         pipeline.set_outputs(*outputs)
     build(pipeline)

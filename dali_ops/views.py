@@ -26,6 +26,11 @@ class View:
     mixing: str | None = None
     mixing_probability: float = 1.0
 
+    @property
+    def is_random(self) -> bool:
+        """Whether the graph looks at the view's `parameters`, apart from its crop and flip."""
+        return self.mixing is not None or any(stage.is_random for stage in self.stages)
+
 
 def show(view: View, recorded: DataNode, numbers: DataNode, *, height: int, width: int) -> tuple[DataNode, int]:
     """Recorded uint8 HWC images of (height, width) and the view's `parameters` -> what it shows, and its channels."""

@@ -10,6 +10,7 @@ from nvidia.dali.data_node import DataNode
 
 from dali_ops import parameters as layout
 from dali_ops.derive import Derivation
+from dali_ops.derive.drawing import draw_nothing
 from dali_ops.mixing import cover
 from dali_ops.normalize import replicate_to
 
@@ -20,6 +21,10 @@ class Stage:
 
     derivation: Derivation
     probability: float = 1.0
+
+    @property
+    def is_random(self) -> bool:
+        return self.probability < 1 or self.derivation.draw is not draw_nothing
 
 
 def channels_after(stage: Stage, channels: int) -> int:
