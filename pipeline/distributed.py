@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,7 +22,10 @@ from safetensors import SafetensorError
 
 from pipeline.settings import Settings
 
+DRIVER = Path("/proc/driver/nvidia/version")
 PRECISIONS = {"fp32": "no", "bf16": "bf16", "fp16": "fp16", None: None}
+
+log = logging.getLogger("pipeline")
 
 
 def create_accelerator(settings: Settings, run_folder: str) -> Accelerator:
@@ -30,6 +35,7 @@ def create_accelerator(settings: Settings, run_folder: str) -> Accelerator:
     tracker's package is missing (Accelerate would go on without it).
     """
     refuse_lone_process()
+    warn_of_unused_gpu()
     for tracker in settings.train.trackers:
         if importlib.util.find_spec(tracker) is None:
             raise ValueError(f"train.trackers: {tracker} is not installed; `pip install {tracker}` or leave it out")
@@ -54,6 +60,17 @@ def create_accelerator(settings: Settings, run_folder: str) -> Accelerator:
     if settings.train.norm == "synchronised" and accelerator.device.type != "cuda":
         raise ValueError("train.norm: synchronised statistics need GPUs (torch.nn.SyncBatchNorm); use local or frozen")
     return accelerator
+
+
+def warn_of_unused_gpu() -> None:
+    """PyTorch takes the CPU without a word where the GPU's driver is older than its CUDA."""
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
+    if DRIVER.exists() and not torch.cuda.is_available() and not hidden:
+        version = DRIVER.read_text().splitlines()[0]
+        log.warning(
+            f"a GPU's driver is there ({version}), but PyTorch for CUDA {torch.version.cuda} can't use it: all "
+            "runs on the CPU. Renew the driver, or install PyTorch and DALI for its CUDA version"
+        )
 
 
 def refuse_lone_process() -> None:

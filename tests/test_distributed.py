@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from pipeline.config import load_config
-from pipeline.distributed import create_accelerator
+from pipeline.distributed import create_accelerator, warn_of_unused_gpu
 
 
 def test_a_world_of_another_size_than_the_launchers_is_refused(monkeypatch, tmp_path):
@@ -40,3 +40,20 @@ def test_a_batch_with_too_few_identities_for_the_processes_is_refused(monkeypatc
     monkeypatch.setattr("pipeline.distributed.Accelerator", lambda **options: SimpleNamespace(num_processes=ranks))
     with pytest.raises(ValueError, match=message):
         create_accelerator(load_config(words), str(tmp_path))
+
+
+def test_a_gpu_that_pytorch_cannot_use_is_not_passed_over_in_silence(monkeypatch, tmp_path, caplog):
+    driver = tmp_path / "version"
+    monkeypatch.setattr("pipeline.distributed.DRIVER", driver)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr("pipeline.distributed.log.propagate", True)
+    warn_of_unused_gpu()
+    assert caplog.text == ""
+    driver.write_text("NVRM version: NVIDIA UNIX x86_64 Kernel Module  470.1\nGCC version: 12\n")
+    warn_of_unused_gpu()
+    assert "470.1), but PyTorch for CUDA" in caplog.text and "all runs on the CPU" in caplog.text
+    caplog.clear()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    warn_of_unused_gpu()
+    assert caplog.text == ""

@@ -104,7 +104,8 @@ def find_permutations(rule: str, root: Path) -> Permutations | None:
 
 def permutations_file(root: Path) -> Path | None:
     """`rand_perm_cam.mat` of a data set, where it is there."""
-    return next((root / place / PERMUTATIONS for place in PLACES if (root / place / PERMUTATIONS).is_file()), None)
+    files = [root.expanduser() / place / PERMUTATIONS for place in PLACES]
+    return next((file for file in files if file.is_file()), None)
 
 
 def read_permutations(file: Path) -> Permutations:
