@@ -1,6 +1,6 @@
 #!/bin/bash
 # Trains the members of a list as a job array, a task a member, then prints their tables in a dependent job. Run it on a
-# login node, from anywhere:
+# login node, from anywhere; or by sbatch, where only jobs may submit jobs:
 #
 #   slurm/sweep.sh configs/sweeps/regdb.list data.root=/data/RegDB
 #   slurm/sweep.sh --ntasks-per-node=4 --gpus-per-node=4 --cpus-per-task=8 configs/sweeps/ablation.list
@@ -11,7 +11,11 @@
 #   AT_ONCE   members trained at the same time (default: as many as the cluster lets)
 set -euo pipefail
 launched_from=$PWD
-cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
+script=$(readlink -f "${BASH_SOURCE[0]}")
+if [ ! -e "$(dirname "$script")/train.sh" ] && [ -n "${SLURM_JOB_ID:-}" ]; then  # sbatch runs a copy of this script
+  script=$(scontrol show job "$SLURM_JOB_ID" | sed -n 's/^ *Command=\(.*\/slurm\/sweep\.sh\).*/\1/p')
+fi
+cd "$(dirname "$script")/.."
 source slurm/environment.sh
 
 options=() shared=()
