@@ -17,6 +17,7 @@ def replace_atomically(path: Path, write: Callable[[Path], object]) -> None:
     unfinished = path.with_name(f"{UNFINISHED}{path.name}")
     try:
         write(unfinished)
+        unfinished.chmod(0o666 & ~current_umask())  # safetensors would keep it from all but its owner
         force_to_disc(unfinished)
     except BaseException:
         unfinished.unlink(missing_ok=True)
@@ -26,6 +27,12 @@ def replace_atomically(path: Path, write: Callable[[Path], object]) -> None:
 
 def write_atomically(path: Path, content: str) -> None:
     replace_atomically(path, lambda unfinished: unfinished.write_text(content))
+
+
+def current_umask() -> int:
+    umask = os.umask(0)  # there is no other way to ask
+    os.umask(umask)
+    return umask
 
 
 def force_to_disc(path: Path) -> None:
