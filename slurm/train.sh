@@ -53,6 +53,7 @@ fi
 folder=$("${python[@]}" -m pipeline.run_folder "${words[@]}")
 logs=$folder/slurm/$job
 mkdir -p "$logs"
+for ((rank = 0; rank < SLURM_NTASKS; rank++)); do touch "$logs/rank-$rank.txt"; done  # also of those that say nothing
 
 per_node=$((SLURM_NTASKS / SLURM_JOB_NUM_NODES))
 [ $((per_node * SLURM_JOB_NUM_NODES)) -eq "$SLURM_NTASKS" ] ||
