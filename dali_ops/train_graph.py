@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from nvidia.dali import Pipeline, fn, types
+from nvidia.dali.data_node import DataNode
 
 from dali_ops.decode import FAMILIES, check_family
 from dali_ops.erasing import erase
@@ -71,12 +72,19 @@ def training_pipeline(
         outputs = []
         for number, view in enumerate(views):
             image, channels = show(view, recorded[view.family], parameters[number], **size)
-            image = crop(image, window, number, **size) if pad else image
-            image = replicate_to(flip(image, window, number), channels)
+            image = augment(image, channels, window, number, pad=pad, **size)
             outputs.append(erase(image, parameters[number]) if erasing else image)
         pipeline.set_outputs(*outputs)
     build(pipeline)
     return pipeline
+
+
+def augment(
+    image: DataNode, channels: int, window: DataNode, view: int, *, pad: int, height: int, width: int
+) -> DataNode:
+    """uint8 HWC of 1 or 3 `channels` -> of 3, cropped and flipped as the window of a view (of `windows`) says."""
+    image = crop(image, window, view, height=height, width=width) if pad else image
+    return replicate_to(flip(image, window, view), channels)
 
 
 def _check(views: Sequence[View], height: int, width: int, pad: int) -> None:

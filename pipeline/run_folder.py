@@ -129,6 +129,13 @@ def start_log(folder: Path | None) -> logging.Logger:
     return log
 
 
+def read_metrics(path: Path) -> pd.DataFrame:
+    """The rows of a metrics.csv as numbers; NaN where a kill cut a row off. Without rows where there is no file yet."""
+    if not path.is_file() or not path.stat().st_size:
+        return pd.DataFrame(columns=["step", "epoch"], dtype=float)
+    return pd.read_csv(path, on_bad_lines="skip").apply(pd.to_numeric, errors="coerce")
+
+
 class MetricsFile:
     """metrics.csv: one row per interval of steps, appended as they come.
 
@@ -139,8 +146,8 @@ class MetricsFile:
         self.path = path
         if not path.exists():
             return
-        rows = pd.read_csv(path, on_bad_lines="skip")
-        kept = rows[pd.to_numeric(rows["step"], errors="coerce") <= resumed_step].dropna()
+        rows = read_metrics(path)
+        kept = rows[rows["step"] <= resumed_step].dropna()
         write_atomically(path, kept.to_csv(index=False) if len(kept) else "")
 
     def append(self, row: dict[str, float]) -> None:

@@ -19,7 +19,7 @@ import pandas as pd
 from pipeline.config import load_config
 from pipeline.entry import one_line_errors
 from pipeline.results import read_rows, summarise
-from pipeline.run_folder import is_finished, run_path
+from pipeline.run_folder import is_finished, read_metrics, run_path
 from pipeline.run_lock import current_holder
 
 
@@ -66,7 +66,8 @@ def progress(members: list[Member], failed: dict[Member, int] | None = None) -> 
 
 
 def row(member: Member, failed: int | None) -> dict[str, object]:
-    step = logged_step(member.folder / "metrics.csv")
+    steps = read_metrics(member.folder / "metrics.csv")["step"].dropna()
+    step = 0 if steps.empty else int(steps.max())
     found: dict[str, object] = {"member": member.number, "run": member.folder.name}
     if is_finished(member.folder):
         means = summarise(read_rows(member.folder / "results.csv")).iloc[0]
@@ -79,13 +80,6 @@ def row(member: Member, failed: int | None) -> dict[str, object]:
     else:
         state = "stopped" if step else "waiting"
     return found | {"state": state, "step": step, "rank_1": "", "mAP": ""}
-
-
-def logged_step(metrics: Path) -> int:
-    if not metrics.exists() or not metrics.stat().st_size:
-        return 0
-    steps = pd.to_numeric(pd.read_csv(metrics, on_bad_lines="skip")["step"], errors="coerce")
-    return 0 if steps.dropna().empty else int(steps.max())
 
 
 def train_member(member: Member, processes: int) -> int:

@@ -6,7 +6,7 @@ as possible, and float pictures are avoided: both are what costs time on the CPU
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from nvidia.dali.data_node import DataNode
@@ -58,45 +58,3 @@ DERIVATIONS = {
         Derivation("pseudo_colour", 1, 3, levels.draw_palette, levels.pseudo_colour),
     )
 }
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A derivation and the probability, above 0 and at most 1, with which an image goes through it."""
-
-    derivation: Derivation
-    probability: float = 1.0
-
-
-def parse_stages(texts: Sequence[str], channels: int) -> tuple[Stage, ...]:
-    """`["weighted_grey", "gamma:0.5"]` -> stages that can follow each other, from an image of so many channels.
-
-    ValueError for a derivation that there isn't or that can't be applied there, and for an impossible probability.
-    """
-    if not texts:
-        raise ValueError("expected one derivation or more (identity: none at all); found none")
-    stages = []
-    for text in texts:
-        name, _, probability = text.partition(":")
-        suitable = [known for known, it in DERIVATIONS.items() if it.takes in (None, channels)]
-        if name not in suitable:
-            raise ValueError(f"expected one of {', '.join(suitable)} for an image of {channels}; found {name!r}")
-        stages.append(Stage(DERIVATIONS[name], _parse_probability(text, probability)))
-        channels = channels_after(stages[-1], channels)
-    return tuple(stages)
-
-
-def channels_after(stage: Stage, channels: int) -> int:
-    """Channels of an image that had `channels` before the stage. Where it is left out for some, all get as many."""
-    given = stage.derivation.gives or channels
-    return given if stage.probability == 1 else max(given, channels)
-
-
-def _parse_probability(text: str, probability: str) -> float:
-    try:
-        value = float(probability or 1)
-    except ValueError:
-        value = 0.0
-    if not 0 < value <= 1:
-        raise ValueError(f"expected NAME or NAME:PROBABILITY with a probability above 0 and at most 1; found {text!r}")
-    return value

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 from PIL import Image, ImageDraw
 
 from dali_ops import parameters as layout
@@ -23,9 +24,10 @@ from pipeline.derivations import parse_stages
 from pipeline.figures.labels import pen_font
 from pipeline.figures.sheet import INK, MARGIN, PAPER, save_sheet
 from pipeline.files import write_atomically
+from pipeline.hardware import dali_place
 from pipeline.pictures import open_pictures, require_size
 from pipeline.sampling import draw_derivation
-from pipeline.settings import Settings
+from pipeline.settings import LoaderSettings, Settings
 
 PEOPLE, DRAWS = 2, 3
 LABEL_WIDTH, TITLE_HEIGHT = 150, 22  # pixels
@@ -72,11 +74,7 @@ def derived_images(settings: Settings, index: pd.DataFrame, rows: np.ndarray, vi
         width=augment.width,
         pad=0,
         erasing=False,
-        device="cpu",
-        device_id=None,
-        decode="cpu",
-        threads=1,
-        prefetch=1,
+        **dali_place(LoaderSettings(threads=1), torch.device("cpu")),
     )
     images = np.stack([np.array(output.as_tensor()) for output in pipeline.run()])
     return images.reshape(len(views), len(rows), DRAWS, *images.shape[2:])

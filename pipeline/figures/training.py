@@ -11,15 +11,16 @@ from pipeline.figures import style
 from pipeline.figures.cmc import DASHES
 from pipeline.figures.evaluated_run import LeftOut
 from pipeline.figures.labels import fit, run_label
+from pipeline.run_folder import read_metrics
 
 PANELS = {"loss": "loss", "identity": "ID", "intra": "MML", "cross": "MDL", "lr": "learning rate"}
 
 
-def read_metrics(path: Path) -> pd.DataFrame:
-    """The rows of a metrics.csv, numbers; one that a kill cut off is left out. LeftOut where there is none."""
+def training_curves(path: Path) -> pd.DataFrame:
+    """The rows of a metrics.csv; one that a kill cut off is left out. LeftOut where there is none."""
     if not path.is_file() or not path.stat().st_size:
         raise LeftOut(f"{path.name} isn't there or is empty, as for a network that wasn't trained")
-    rows = pd.read_csv(path, on_bad_lines="skip").apply(pd.to_numeric, errors="coerce")
+    rows = read_metrics(path)
     if "epoch" not in rows or rows["epoch"].notna().sum() == 0:
         raise LeftOut(f"{path.name} has no rows of a training")
     return rows.dropna(subset=["epoch"])

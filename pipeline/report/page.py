@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from pipeline.figures.cmc import cmc
 from pipeline.figures.evaluated_run import EvaluatedRun, LeftOut
-from pipeline.figures.training import draw_training, read_metrics
+from pipeline.figures.training import draw_training, training_curves
 from pipeline.report import evaluated, facts
 from pipeline.report.images import Picture, pictures
 from pipeline.results import read_rows, summarise
@@ -99,7 +99,7 @@ def curves(folders: list[Path], runs: list[EvaluatedRun]) -> list[Picture]:
     metrics, reasons = {}, []
     for folder in folders:
         try:
-            metrics[folder.name] = read_metrics(folder / "metrics.csv")
+            metrics[folder.name] = training_curves(folder / "metrics.csv")
         except (LeftOut, ValueError) as reason:
             reasons.append(Picture("training", f"The training curve of {folder.name} is left out: {reason}"))
     text = "The loss, its parts before they are weighted, and the learning rate of the neck."

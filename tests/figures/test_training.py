@@ -3,11 +3,11 @@ import pandas as pd
 import pytest
 
 from pipeline.figures.evaluated_run import LeftOut
-from pipeline.figures.training import draw_training, read_metrics
+from pipeline.figures.training import draw_training, training_curves
 
 
 def test_training_curves_are_the_rows_of_the_metrics(run, tmp_path):
-    metrics = read_metrics(run / "metrics.csv")
+    metrics = training_curves(run / "metrics.csv")
     written = pd.read_csv(run / "metrics.csv")
     figure = draw_training({"one": metrics, "_two": metrics})
     assert [axes.get_title() for axes in figure.axes] == ["loss", "ID", "MML", "MDL", "learning rate"]
@@ -18,13 +18,13 @@ def test_training_curves_are_the_rows_of_the_metrics(run, tmp_path):
     assert [text.get_text() for text in figure.legends[0].get_texts()] == [" one", " _two"]
     cut = tmp_path / "metrics.csv"
     cut.write_text((run / "metrics.csv").read_text() + "9")
-    assert len(read_metrics(cut)) == len(written), "a row that a kill cut off isn't drawn"
+    assert len(training_curves(cut)) == len(written), "a row that a kill cut off isn't drawn"
     cut.write_text("")
     with pytest.raises(LeftOut, match=r"metrics.csv isn't there or is empty"):
-        read_metrics(cut)
+        training_curves(cut)
 
 
 def test_a_part_that_only_one_run_has_is_drawn_of_that_run(run):
-    metrics = read_metrics(run / "metrics.csv")
+    metrics = training_curves(run / "metrics.csv")
     figure = draw_training({"all": metrics, "identity alone": metrics.drop(columns=["intra", "cross"])})
     assert [len(axes.get_lines()) for axes in figure.axes] == [2, 2, 1, 1, 2]
