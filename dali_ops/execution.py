@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import nvidia.dali
 from nvidia.dali import Pipeline
 
 DEVICES = ("cpu", "gpu")
 DECODE_PLACES = ("cpu", "mixed")
+
+Source = Callable[[int], Any]  # number of a batch, 0, 1, ... -> what the graph is fed
 
 
 def new_pipeline(
@@ -47,6 +52,18 @@ def build(pipeline: Pipeline) -> None:
             f"GPU {pipeline.device_id}: DALI {nvidia.dali.__version__} can't use it: {reason}; install the DALI of its "
             "driver (nvidia-dali-cuda120 for CUDA 12), or let the CPU do it (loader.device=cpu)"
         ) from error
+
+
+def in_turn(make: Callable[[Source], Pipeline], source: Source, count: int) -> list[Pipeline]:
+    """`count` pipelines that share the batches of a source: pipeline k makes k, k + count, k + 2 * count, ...
+
+    On the CPU every operator waits for the last of its pipeline's threads; pipelines of one thread wait for nobody.
+    """
+    return [make(_every(source, first, count)) for first in range(count)]
+
+
+def _every(source: Source, first: int, step: int) -> Source:
+    return lambda i: source(first + i * step)
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

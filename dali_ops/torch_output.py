@@ -1,8 +1,10 @@
-"""What a pipeline gives -> one normalised torch tensor."""
+"""What pipelines give -> normalised torch tensors."""
 
 from __future__ import annotations
 
+import itertools
 import weakref
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -14,25 +16,30 @@ from dali_ops.normalize import normalize_into
 
 
 class TorchOutput:
-    """Takes the batches of a pipeline, whose outputs are uint8 HWC images of one size and three channels."""
+    """Takes the batches of pipelines, whose outputs are uint8 HWC images of one size and three channels."""
 
-    def __init__(self, pipeline: Pipeline, device: torch.device, dtype: torch.dtype = torch.float32) -> None:
-        """`device` is where the tensors are wanted: the pipeline's, or a GPU that a pipeline on the CPU feeds."""
-        self.pipeline, self.device, self.dtype = pipeline, device, dtype
+    def __init__(self, pipelines: Sequence[Pipeline], device: torch.device, dtype: torch.dtype = torch.float32) -> None:
+        """The pipelines give a batch each in turn (`execution.in_turn`); all are on the CPU, or on one GPU.
+
+        `device` is where the tensors are wanted: the pipelines', or a GPU that pipelines on the CPU feed.
+        """
+        self.device, self.dtype = device, dtype
+        self._turns = itertools.cycle(pipelines)
         self._free: list[np.ndarray] = []
 
     def next(self) -> torch.Tensor:
-        """Runs the pipeline once: (outputs * n, 3, height, width) normalised, on the device, output after output.
+        """Runs the next pipeline once: (outputs * n, 3, height, width) normalised, on the device, output after output.
 
         In channels_last memory. The tensor is torch's own: it can be kept, and freed while kernels that read it are
         still queued, which is not promised of memory that DALI lends by DLPack. On a GPU all is queued on torch's
         current stream; nothing waits on the host. Raises StopIteration when the source has ended.
         """
-        if self.pipeline.device_id is None:
-            return self._gather(self.pipeline.run(), None)
+        pipeline = next(self._turns)
+        if pipeline.device_id is None:
+            return self._gather(pipeline.run(), None)
         with torch.cuda.device(self.device):
             stream = torch.cuda.current_stream(self.device)
-            return self._gather(self.pipeline.run(cuda_stream=stream), stream)
+            return self._gather(pipeline.run(cuda_stream=stream), stream)
 
     def _gather(self, outputs: tuple, stream: torch.cuda.Stream | None) -> torch.Tensor:
         views = [output.as_tensor() for output in outputs]

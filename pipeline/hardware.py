@@ -9,6 +9,8 @@ from joblib import cpu_count
 
 from pipeline.settings import LoaderSettings
 
+MOST_PIPELINES = 8  # side by side; each holds the pictures of its batches in memory
+
 
 def usable_cores() -> int:
     """Cores of this process: what Slurm gave each task, else those of the job divided among the ranks of its node.
@@ -21,18 +23,22 @@ def usable_cores() -> int:
     return max(1, allowed // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
 
 
-def dali_place(loader: LoaderSettings, device: torch.device) -> dict:
-    """Where and with how many threads a DALI pipeline runs that feeds a network on `device`.
+def dali_pipelines(loader: LoaderSettings, device: torch.device) -> tuple[int, dict]:
+    """How many DALI pipelines feed a network on `device`, and where and with how many threads each of them runs.
+
+    On the CPU one for each core: they needn't wait for each other (`execution.in_turn`).
 
     ValueError where `loader.decode` wants a GPU and there is none.
     """
     on_gpu = device.type == "cuda" and loader.device == "auto"
     if loader.decode == "mixed" and not on_gpu:
         raise ValueError("loader.decode: mixed decodes on a GPU, and this loader runs on the CPU; use auto or cpu")
-    return {
+    threads = loader.threads or usable_cores()
+    pipelines = 1 if on_gpu else min(threads, MOST_PIPELINES)
+    return pipelines, {
         "device": "gpu" if on_gpu else "cpu",
         "device_id": (device.index or 0) if on_gpu else None,
         "decode": "mixed" if on_gpu and loader.decode != "cpu" else "cpu",
-        "threads": loader.threads or usable_cores() + (not on_gpu),  # one more: Python waits most of the time
+        "threads": -(-threads // pipelines),
         "prefetch": loader.prefetch,
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -12,12 +13,13 @@ import torch
 
 from dali_ops.derive.stages import Stage
 from dali_ops.eval_graph import evaluation_pipeline
+from dali_ops.execution import in_turn
 from dali_ops.torch_output import TorchOutput
 from dali_ops.train_graph import training_pipeline
 from dali_ops.views import View
 from pipeline.batch import Batch, Modality
 from pipeline.derivations import views_in_use
-from pipeline.hardware import dali_place
+from pipeline.hardware import dali_pipelines
 from pipeline.pictures import Pictures, open_pictures, require_size, undecodable
 from pipeline.replacement import Replacements
 from pipeline.sampling import Plan, TrainingTable, identities_of_ranks, plan_batch
@@ -87,8 +89,9 @@ def planned_images(
         plan = plans[first + iteration] = plan_of(first + iteration)
         return (*(pictures.feed(rows) for rows in plan.rows.values()), plan.parameters)
 
-    pipeline = training_pipeline(
-        source,
+    pipelines, place = dali_pipelines(settings.loader, device)
+    make = partial(
+        training_pipeline,
         batch_size=count,
         form=pictures.form,
         views=views,
@@ -96,9 +99,9 @@ def planned_images(
         width=settings.augment.width,
         pad=settings.augment.pad,
         erasing=settings.augment.erasing > 0,
-        **dali_place(settings.loader, device),
+        **place,
     )
-    output = TorchOutput(pipeline, device, getattr(torch, settings.loader.image_type))
+    output = TorchOutput(in_turn(make, source, pipelines), device, getattr(torch, settings.loader.image_type))
     for number in itertools.count(first):
         try:
             images = output.next()
@@ -173,17 +176,18 @@ def evaluation_batches(
             raise StopIteration
         return pictures.feed(rows[iteration * step : (iteration + 1) * step])
 
-    pipeline = evaluation_pipeline(
-        source,
+    pipelines, place = dali_pipelines(settings.loader, device)
+    make = partial(
+        evaluation_pipeline,
         batch_size=step,
         form=pictures.form,
         family=modality.key,
         stages=stages,
         height=settings.augment.height,
         width=settings.augment.width,
-        **dali_place(settings.loader, device),
+        **place,
     )
-    output = TorchOutput(pipeline, device, getattr(torch, settings.loader.image_type))
+    output = TorchOutput(in_turn(make, source, pipelines), device, getattr(torch, settings.loader.image_type))
     for begin in range(0, len(rows), step):
         try:
             images = output.next()

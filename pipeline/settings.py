@@ -97,10 +97,8 @@ class LoaderSettings:
     image_type: Literal["float32", "float16", "bfloat16"] = key(
         "float32", "of the images handed out; the shorter ones halve their memory and are for GPUs"
     )
-    threads: int | None = key(
-        None, "CPU threads of a rank's loader; null: the cores it may use, and one more on the CPU", least=1
-    )
-    prefetch: int = key(2, "batches prepared ahead", least=1)
+    threads: int | None = key(None, "CPU threads of a rank's loader; null: the cores it may use", least=1)
+    prefetch: int = key(3, "batches prepared ahead, by each core that augments images", least=1)
     on_bad_image: Literal["error", "replace"] = key(
         "error",
         "a training image that can't be decoded stops the run (error), or another of the same identity and modality "

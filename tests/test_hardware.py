@@ -4,7 +4,7 @@ import joblib
 import pytest
 import torch
 
-from pipeline.hardware import dali_place, usable_cores
+from pipeline.hardware import dali_pipelines, usable_cores
 from pipeline.settings import LoaderSettings
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 1)
@@ -47,24 +47,27 @@ def test_slurm_says_what_each_task_has(cores):
     assert usable_cores() == 16
 
 
+ON_CPU = {"device": "cpu", "device_id": None, "decode": "cpu", "prefetch": 3}
+ON_GPU = {"device": "gpu", "device_id": 1, "prefetch": 3}
+
+
 @pytest.mark.parametrize(
-    ("loader", "device", "expected"),
+    ("loader", "device", "pipelines", "place"),
     [
-        ({}, CPU, {"device": "cpu", "device_id": None, "decode": "cpu", "threads": 17, "prefetch": 2}),
-        ({}, GPU, {"device": "gpu", "device_id": 1, "decode": "mixed", "threads": 16, "prefetch": 2}),
-        ({"decode": "cpu"}, GPU, {"device": "gpu", "device_id": 1, "decode": "cpu", "threads": 16, "prefetch": 2}),
-        (
-            {"device": "cpu", "threads": 5},
-            GPU,
-            {"device": "cpu", "device_id": None, "decode": "cpu", "threads": 5, "prefetch": 2},
-        ),
+        ({}, CPU, 8, ON_CPU | {"threads": 2}),
+        ({"threads": 1}, CPU, 1, ON_CPU | {"threads": 1}),
+        ({"threads": 2}, CPU, 2, ON_CPU | {"threads": 1}),
+        ({"threads": 9}, CPU, 8, ON_CPU | {"threads": 2}),
+        ({}, GPU, 1, ON_GPU | {"decode": "mixed", "threads": 16}),
+        ({"decode": "cpu", "prefetch": 5}, GPU, 1, ON_GPU | {"decode": "cpu", "threads": 16, "prefetch": 5}),
+        ({"device": "cpu", "threads": 5}, GPU, 5, ON_CPU | {"threads": 1}),
     ],
 )
-def test_place(cores, loader, device, expected):
-    assert dali_place(LoaderSettings(**loader), device) == expected
+def test_pipelines_follow_the_cores_and_the_place(cores, loader, device, pipelines, place):
+    assert dali_pipelines(LoaderSettings(**loader), device) == (pipelines, place)
 
 
 @pytest.mark.parametrize(("loader", "device"), [({}, CPU), ({"device": "cpu"}, GPU)])
 def test_decoding_on_a_gpu_needs_a_loader_on_the_gpu(loader, device):
     with pytest.raises(ValueError, match="loader.decode: mixed decodes on a GPU, and this loader runs on the CPU"):
-        dali_place(LoaderSettings(decode="mixed", **loader), device)
+        dali_pipelines(LoaderSettings(decode="mixed", **loader), device)

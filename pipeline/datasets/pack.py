@@ -212,6 +212,7 @@ class Packs:
         self.splits = np.repeat(list(tables), [len(table) for table in tables.values()]).tolist()
         self._images = pa.chunked_array([chunk for table in tables.values() for chunk in table["image"].chunks])
         self._rows = list(self.fields.drop(columns=NOT_INDEX).itertuples(index=False, name=None))
+        self._checksums, self._modalities = self.fields["checksum"].tolist(), self.fields["modality"].tolist()
 
     @property
     def index(self) -> pd.DataFrame:
@@ -231,10 +232,10 @@ class Packs:
         """
         picture = np.frombuffer(self._images[int(row)].as_buffer(), np.uint8)
         picture.flags.writeable = False  # pyarrow lets NumPy believe that it may write into the mapping
-        if row_checksum(self.splits[row], self._rows[row], picture) != self.fields["checksum"][row]:
+        if row_checksum(self.splits[row], self._rows[row], picture) != self._checksums[row]:
             raise ValueError("the pack is damaged there (checksum); pack the data set again")
         size = self.description.size
-        return picture if size is None else picture.reshape(picture_shape(self.fields["modality"][row], size))
+        return picture if size is None else picture.reshape(picture_shape(self._modalities[row], size))
 
     def refuse_other(self, dataset: str, splitting: dict[str, Any]) -> None:
         """ValueError where another data set, or the same divided in another way, is asked for."""

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 from PIL import Image, ImageDraw
 
 from dali_ops import parameters as layout
@@ -24,10 +23,9 @@ from pipeline.derivations import parse_stages
 from pipeline.figures.labels import pen_font
 from pipeline.figures.sheet import INK, MARGIN, PAPER, save_sheet
 from pipeline.files import write_atomically
-from pipeline.hardware import dali_place
 from pipeline.pictures import open_pictures, require_size
 from pipeline.sampling import draw_derivation
-from pipeline.settings import LoaderSettings, Settings
+from pipeline.settings import Settings
 
 PEOPLE, DRAWS = 2, 3
 LABEL_WIDTH, TITLE_HEIGHT = 150, 22  # pixels
@@ -74,7 +72,11 @@ def derived_images(settings: Settings, index: pd.DataFrame, rows: np.ndarray, vi
         width=augment.width,
         pad=0,
         erasing=False,
-        **dali_place(LoaderSettings(threads=1), torch.device("cpu")),
+        device="cpu",
+        device_id=None,
+        decode="cpu",
+        threads=1,
+        prefetch=1,
     )
     images = np.stack([np.array(output.as_tensor()) for output in pipeline.run()])
     return images.reshape(len(views), len(rows), DRAWS, *images.shape[2:])

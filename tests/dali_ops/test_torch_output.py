@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from nvidia.dali import fn, types
+from nvidia.dali import Pipeline, fn, types
 
 from dali_ops import reference
-from dali_ops.execution import new_pipeline
+from dali_ops.execution import Source, in_turn, new_pipeline
 from dali_ops.torch_output import TorchOutput
 
 COUNT, STEPS, SIZE = 4, 8, (16, 8)
@@ -17,7 +17,7 @@ def levels(step: int) -> np.ndarray:
     return np.random.default_rng(step).integers(0, 256, (COUNT - (step == STEPS - 1), *SIZE, 3), dtype=np.uint8)
 
 
-def pipeline_of_steps(place: dict):
+def pipelines_of_steps(place: dict, count: int = 1) -> list[Pipeline]:
     """Two outputs: the levels of the step, and those inverted."""
 
     def source(i: int) -> np.ndarray:
@@ -25,13 +25,16 @@ def pipeline_of_steps(place: dict):
             raise StopIteration
         return levels(i)
 
-    pipeline = new_pipeline(batch_size=COUNT, threads=1, prefetch=2, **place)
-    with pipeline:
-        images = fn.external_source(source, dtype=types.UINT8, ndim=3, layout="HWC")
-        images = images.gpu() if place["device"] == "gpu" else images
-        pipeline.set_outputs(images, types.Constant(255, dtype=types.UINT8) - images)
-    pipeline.build()
-    return pipeline
+    def make(source: Source) -> Pipeline:
+        pipeline = new_pipeline(batch_size=COUNT, threads=1, prefetch=2, **place)
+        with pipeline:
+            images = fn.external_source(source, dtype=types.UINT8, ndim=3, layout="HWC")
+            images = images.gpu() if place["device"] == "gpu" else images
+            pipeline.set_outputs(images, types.Constant(255, dtype=types.UINT8) - images)
+        pipeline.build()
+        return pipeline
+
+    return in_turn(make, source, count)
 
 
 def device_of(place: dict) -> torch.device:
@@ -45,8 +48,9 @@ def expected(step: int) -> np.ndarray:
 @pytest.mark.parametrize(
     ("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.float16, 2e-3), (torch.bfloat16, 1.6e-2)], ids=str
 )
-def test_batches_are_normalised_follow_each_other_and_stay_as_they_are(place, dtype, tolerance):
-    output = TorchOutput(pipeline_of_steps(place), device_of(place), dtype)
+@pytest.mark.parametrize("count", [1, 3, STEPS + 1])
+def test_batches_are_normalised_follow_each_other_and_stay_as_they_are(place, dtype, tolerance, count):
+    output = TorchOutput(pipelines_of_steps(place, count), device_of(place), dtype)
     held = [output.next() for _ in range(STEPS)]
     with pytest.raises(StopIteration):
         output.next()
@@ -60,7 +64,7 @@ def test_batches_are_normalised_follow_each_other_and_stay_as_they_are(place, dt
 def test_memory_of_batches_that_nobody_holds_is_used_again(place):
     if place["device"] == "gpu":
         pytest.skip("on a GPU torch itself keeps the memory")
-    output = TorchOutput(pipeline_of_steps(place), device_of(place))
+    output = TorchOutput(pipelines_of_steps(place), device_of(place))
     first = output.next()
     part = first[1:2]  # a part holds the whole
     place_of_first = first.data_ptr()
@@ -76,7 +80,7 @@ def test_memory_of_batches_that_nobody_holds_is_used_again(place):
 
 
 def test_memory_may_outlive_the_output_and_the_pipeline(place):
-    output = TorchOutput(pipeline_of_steps(place), device_of(place))
+    output = TorchOutput(pipelines_of_steps(place), device_of(place))
     images = output.next()
     del output
     np.testing.assert_allclose(images.cpu(), expected(0), atol=1e-6)
@@ -84,7 +88,8 @@ def test_memory_may_outlive_the_output_and_the_pipeline(place):
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_side_stream_sees_complete_images_and_frees_them_early():
-    output = TorchOutput(pipeline_of_steps({"device": "gpu", "device_id": 0, "decode": "cpu"}), torch.device("cuda", 0))
+    place = {"device": "gpu", "device_id": 0, "decode": "cpu"}
+    output = TorchOutput(pipelines_of_steps(place), device_of(place))
     sums = []
     with torch.cuda.stream(torch.cuda.Stream()):
         for _ in range(STEPS - 1):
@@ -97,9 +102,9 @@ def test_side_stream_sees_complete_images_and_frees_them_early():
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_a_pipeline_on_the_cpu_feeds_a_gpu():
+def test_pipelines_on_the_cpu_feed_a_gpu():
     output = TorchOutput(
-        pipeline_of_steps({"device": "cpu", "device_id": None, "decode": "cpu"}), torch.device("cuda", 0)
+        pipelines_of_steps({"device": "cpu", "device_id": None, "decode": "cpu"}, 2), torch.device("cuda", 0)
     )
     for step in range(STEPS):
         images = output.next()
