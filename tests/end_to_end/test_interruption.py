@@ -28,6 +28,8 @@ def start(words, folder):
             stderr=output,
             env=environment,
             start_new_session=True,
+            # shells start background jobs, such as these tests may be, with the signal of Ctrl-C ignored
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
 
