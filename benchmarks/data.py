@@ -37,7 +37,7 @@ def measure_loader(words: list[str]) -> None:
 
     from pipeline.build import build_index, build_table
     from pipeline.config import load_config
-    from pipeline.loader import training_batches
+    from pipeline.loading.batches import training_batches
 
     before = megabytes("RssAnon"), megabytes("RssFile")
     begin = time.time()

@@ -28,8 +28,8 @@ from pipeline import prepare
 from pipeline.batch import MODALITY_NAMES
 from pipeline.build import build_index, build_table
 from pipeline.datasets.synthetic import generate
-from pipeline.hardware import usable_cores
-from pipeline.loader import training_batches
+from pipeline.loading.batches import training_batches
+from pipeline.loading.hardware import usable_cores
 from pipeline.settings import BatchSettings, DataSettings, DeriveSettings, Settings
 
 ROUNDS = 3  # timed in turn, so that a change of the machine's speed meets all

@@ -14,7 +14,7 @@ import torch
 from benchmarks.data import megabytes
 from pipeline.build import build_index, build_table
 from pipeline.config import load_config
-from pipeline.loader import training_batches
+from pipeline.loading.batches import training_batches
 
 LINES = 10
 

@@ -24,10 +24,10 @@ from pipeline.batch import Batch
 from pipeline.build import build_index, build_network, build_table
 from pipeline.config import load_config
 from pipeline.distributed import create_accelerator
-from pipeline.run_folder import open_run
+from pipeline.run.folder import open_run
 from pipeline.settings import Settings
-from pipeline.step import Training, set_training_mode, train_step
 from pipeline.train import prepare_training
+from pipeline.training.step import Training, set_training_mode, train_step
 
 WARM_UP, STEPS = 5, 25
 PEAK_SIZE = {"cuda": 8192, "cpu": 2048}  # of the matrices whose product shows the peak

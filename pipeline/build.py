@@ -8,13 +8,13 @@ import torch
 from pipeline import protocols
 from pipeline.batch import Modality
 from pipeline.datasets import read_index
-from pipeline.derivations import derivations
+from pipeline.loading.derivations import derivations
+from pipeline.loading.sampling import TrainingTable, identities_of_ranks, training_table
 from pipeline.losses.total import TotalLoss
 from pipeline.models.backbone import create_backbone
 from pipeline.models.reid import ReIDNetwork
-from pipeline.objective import Objective
-from pipeline.sampling import TrainingTable, identities_of_ranks, training_table
 from pipeline.settings import DataSettings, Settings
+from pipeline.training.objective import Objective
 
 
 def build_index(data: DataSettings) -> pd.DataFrame:

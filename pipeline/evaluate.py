@@ -21,25 +21,25 @@ from accelerate.utils import set_seed
 from safetensors import SafetensorError, safe_open
 
 from pipeline.build import build_index, build_network, build_table, build_trials
-from pipeline.checkpoint import load_weights
 from pipeline.config import config_hash, load_config
 from pipeline.distributed import create_accelerator
 from pipeline.entry import one_line_errors
-from pipeline.feature_files import prepare_saving, read_features, read_index_file, save_features
-from pipeline.features import (
+from pipeline.evaluation.feature_files import prepare_saving, read_features, read_index_file, save_features
+from pipeline.evaluation.features import (
     Extractor,
     extract_features,
     fused_derivatives,
     network_extractor,
     pixels_extractor,
 )
-from pipeline.judging import ORIGIN_COLUMNS, Judged, Tested, describe_run, judge, recipe_hash, tested_rows
+from pipeline.evaluation.judging import ORIGIN_COLUMNS, Judged, Tested, describe_run, judge, recipe_hash, tested_rows
+from pipeline.evaluation.queries import write_queries
+from pipeline.evaluation.results import append_rows, format_summary, summarise
 from pipeline.models.reid import ReIDNetwork
-from pipeline.queries import write_queries
-from pipeline.results import append_rows, format_summary, summarise
-from pipeline.run_folder import is_finished, run_path, settings_of, weights_path
+from pipeline.run.checkpoint import load_weights
+from pipeline.run.folder import is_finished, run_path, settings_of, weights_path
+from pipeline.run.trained_identities import refuse_leak, refuse_trained_split
 from pipeline.settings import Settings
-from pipeline.trained_identities import refuse_leak, refuse_trained_split
 
 CHANGEABLE = ("evaluation.", "loader.", "data.", "train.precision")
 OF_A_NETWORK = ("evaluation.extractor", "evaluation.feature", "evaluation.flip", "evaluation.fusion")

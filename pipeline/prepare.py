@@ -34,8 +34,8 @@ from pipeline.datasets.pack import ROWS, Description, Resize, describe, is_packe
 from pipeline.datasets.synthetic import MARKER, has_published_shape
 from pipeline.entry import one_line_errors
 from pipeline.files import write_atomically
-from pipeline.hardware import usable_cores
-from pipeline.pictures import open_pictures
+from pipeline.loading.hardware import usable_cores
+from pipeline.loading.pictures import open_pictures
 from pipeline.protocols.sysu import permutations_file
 from pipeline.settings import DataSettings, Settings
 

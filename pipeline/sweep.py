@@ -18,9 +18,9 @@ import pandas as pd
 
 from pipeline.config import load_config
 from pipeline.entry import one_line_errors
-from pipeline.results import read_rows, summarise
-from pipeline.run_folder import is_finished, read_metrics, run_path
-from pipeline.run_lock import current_holder
+from pipeline.evaluation.results import read_rows, summarise
+from pipeline.run.folder import is_finished, read_metrics, run_path
+from pipeline.run.lock import current_holder
 
 
 @dataclass(frozen=True)

@@ -16,24 +16,24 @@ from accelerate.utils import set_seed
 from timm.utils import ModelEmaV3
 
 from pipeline.build import build_index, build_network, build_objective, build_table, training_rows
-from pipeline.checkpoint import load_newest
 from pipeline.config import config_hash, describe, load_config
 from pipeline.distributed import create_accelerator, on_first_rank
 from pipeline.entry import one_line_errors
 from pipeline.evaluate import Tested, choose_extractor, evaluate, finish
-from pipeline.features import fused_derivatives
-from pipeline.loader import training_batches
-from pipeline.optimization import create_optimizer
-from pipeline.replacement import ReplacedCount
-from pipeline.results import format_summary, read_rows, summarise
-from pipeline.run_folder import is_finished, open_run, run_path, start_log, weights_path
-from pipeline.run_lock import RunLock, refuse_unshared
-from pipeline.sampling import TrainingTable, steps_in_epoch
+from pipeline.evaluation.features import fused_derivatives
+from pipeline.evaluation.results import format_summary, read_rows, summarise
+from pipeline.loading.batches import training_batches
+from pipeline.loading.replacement import ReplacedCount
+from pipeline.loading.sampling import TrainingTable, steps_in_epoch
+from pipeline.run.checkpoint import load_newest
+from pipeline.run.folder import is_finished, open_run, run_path, start_log, weights_path
+from pipeline.run.lock import RunLock, refuse_unshared
+from pipeline.run.trained_identities import named_splits, refuse_trained_split
 from pipeline.settings import Settings
-from pipeline.step import Training
-from pipeline.stopping import StopRequest
-from pipeline.trained_identities import named_splits, refuse_trained_split
-from pipeline.trainer import train
+from pipeline.training.optimization import create_optimizer
+from pipeline.training.step import Training
+from pipeline.training.stopping import StopRequest
+from pipeline.training.trainer import train
 
 
 def prepare_training(

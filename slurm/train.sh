@@ -50,7 +50,7 @@ if [ "${1:-}" = --sweep ]; then
   member=$("${python[@]}" -m pipeline.sweep "$list" --member "$SLURM_ARRAY_TASK_ID" "$@")
   mapfile -t words <<<"$member"
 fi
-folder=$("${python[@]}" -m pipeline.run_folder "${words[@]}")
+folder=$("${python[@]}" -m pipeline.run.folder "${words[@]}")
 logs=$folder/slurm/$job
 mkdir -p "$logs"
 for ((rank = 0; rank < SLURM_NTASKS; rank++)); do touch "$logs/rank-$rank.txt"; done  # also of those that say nothing

@@ -8,17 +8,18 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from pipeline import evaluate, judging, prepare, train
+from pipeline import evaluate, prepare, train
 from pipeline.batch import Modality
 from pipeline.build import build_index, build_network
 from pipeline.config import load_config
 from pipeline.datasets.synthetic import generate
-from pipeline.derivations import parse_stages
-from pipeline.feature_files import relative_paths
-from pipeline.features import extract_features, network_extractor
-from pipeline.loader import evaluation_batches
-from pipeline.pictures import FolderPictures
-from pipeline.results import METRICS, read_rows
+from pipeline.evaluation import judging
+from pipeline.evaluation.feature_files import relative_paths
+from pipeline.evaluation.features import extract_features, network_extractor
+from pipeline.evaluation.results import METRICS, read_rows
+from pipeline.loading.batches import evaluation_batches
+from pipeline.loading.derivations import parse_stages
+from pipeline.loading.pictures import FolderPictures
 
 LEARNED = ["derive.visible=learned", "derive.infrared=learned", "model.stems=modality"]
 

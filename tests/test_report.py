@@ -16,12 +16,12 @@ from accelerate.state import AcceleratorState
 from PIL import Image
 
 from pipeline import train
-from pipeline.distances import DISTANCES
+from pipeline.evaluation.distances import DISTANCES
+from pipeline.evaluation.results import read_rows
 from pipeline.figures.evaluated_run import evaluate_run
 from pipeline.report.__main__ import main
 from pipeline.report.evaluated import confusion_table, confusions
 from pipeline.report.facts import environment_rows, hardest_queries, settings_rows
-from pipeline.results import read_rows
 
 STRANGE = "<script>alert(1) & 'it's"
 WAYS = ("visible to infrared", "infrared to visible")

@@ -9,7 +9,7 @@ import pandas as pd
 
 from pipeline.checks.problem import ERROR, NOTE, WARNING, Problem, some
 from pipeline.datasets.listing import IMAGE_SUFFIXES
-from pipeline.sampling import count_images
+from pipeline.loading.sampling import count_images
 from pipeline.settings import Settings
 
 OTHER_SUFFIXES = (".tif", ".tiff", ".webp", ".gif", ".jp2", ".heic")

@@ -17,7 +17,7 @@ from dali_ops.check import DecodingCheck
 from dali_ops.decode import RESIZED
 from pipeline.batch import Modality
 from pipeline.checks.problem import ERROR, WARNING, Problem, some
-from pipeline.pictures import Pictures
+from pipeline.loading.pictures import Pictures
 
 BATCH = 128
 MOST_PIXELS = 50_000_000  # of a picture that is decoded at all: three bytes each

@@ -17,9 +17,9 @@ from pipeline.figures.labels import fit, modality_label, person_labels
 from pipeline.figures.ranked_lists import PIXELS, shrink
 from pipeline.figures.sheet import decode_picture
 from pipeline.figures.t_sne import choose_identities
-from pipeline.loader import evaluation_batches
+from pipeline.loading.batches import evaluation_batches
+from pipeline.loading.pictures import Pictures, open_pictures
 from pipeline.models.reid import ReIDNetwork
-from pipeline.pictures import Pictures, open_pictures
 
 SHOWN = (Modality.VISIBLE, Modality.INFRARED)
 PEOPLE = 4  # in a row

@@ -15,7 +15,7 @@ from pipeline.build import build_index, build_table
 from pipeline.config import load_config
 from pipeline.figures.labels import modality_label, pen_font
 from pipeline.figures.sheet import INK, MARGIN, PAPER, require_at_least_one, save_sheet
-from pipeline.loader import training_batches
+from pipeline.loading.batches import training_batches
 from pipeline.settings import Settings
 
 LABEL_WIDTH, TITLE_HEIGHT = 130, 20  # pixels

@@ -6,10 +6,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from pipeline.evaluation.ranking import Scores
 from pipeline.figures import style
 from pipeline.figures.evaluated_run import LARGEST_RANK, EvaluatedRun, group_names, trial_groups
 from pipeline.figures.labels import fit, run_label, width_of
-from pipeline.ranking import Scores
 
 DASHES = ("solid", (0, (4, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)))
 MARKERS = "osD^vPX*"

@@ -14,7 +14,7 @@ from pipeline.build import build_index
 from pipeline.config import load_config
 from pipeline.figures.labels import camera_label, fit, modality_label, pen_font, person_labels
 from pipeline.figures.sheet import FAINT, INK, MARGIN, PAPER, decode_picture, require_at_least_one, save_sheet
-from pipeline.pictures import Pictures, open_pictures
+from pipeline.loading.pictures import Pictures, open_pictures
 
 HEIGHT, WIDTH = 96, 48  # pixels of a picture's place
 CAPTION, TITLE, LABEL_WIDTH, GAP = 15, 36, 96, 12

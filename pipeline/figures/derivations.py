@@ -19,12 +19,12 @@ from dali_ops.views import View
 from pipeline.batch import Modality
 from pipeline.build import build_index
 from pipeline.config import load_config
-from pipeline.derivations import parse_stages
 from pipeline.figures.labels import pen_font
 from pipeline.figures.sheet import INK, MARGIN, PAPER, save_sheet
 from pipeline.files import write_atomically
-from pipeline.pictures import open_pictures, require_size
-from pipeline.sampling import draw_derivation
+from pipeline.loading.derivations import parse_stages
+from pipeline.loading.pictures import open_pictures, require_size
+from pipeline.loading.sampling import draw_derivation
 from pipeline.settings import Settings
 
 PEOPLE, DRAWS = 2, 3

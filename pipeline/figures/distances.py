@@ -10,7 +10,7 @@ import torch
 from matplotlib.figure import Figure
 
 from pipeline.batch import Modality
-from pipeline.distances import DISTANCES
+from pipeline.evaluation.distances import DISTANCES
 from pipeline.figures import style
 from pipeline.figures.evaluated_run import EvaluatedRun
 from pipeline.figures.labels import modality_label

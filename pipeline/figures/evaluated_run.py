@@ -13,17 +13,17 @@ from accelerate.utils import set_seed
 
 from pipeline import protocols
 from pipeline.build import build_index, build_trials
-from pipeline.distances import DISTANCES
 from pipeline.distributed import create_accelerator
 from pipeline.evaluate import choose_extractor, prepare_evaluation, restore_network
-from pipeline.features import extract_features
-from pipeline.judging import choose_re_ranking, tested_rows
+from pipeline.evaluation.distances import DISTANCES
+from pipeline.evaluation.features import extract_features
+from pipeline.evaluation.judging import choose_re_ranking, tested_rows
+from pipeline.evaluation.ranking import Scores
+from pipeline.evaluation.scoring import score_trials
 from pipeline.models.reid import ReIDNetwork
-from pipeline.ranking import Scores
-from pipeline.run_folder import run_path
-from pipeline.scoring import score_trials
+from pipeline.run.folder import run_path
+from pipeline.run.trained_identities import refuse_leak
 from pipeline.settings import Settings
-from pipeline.trained_identities import refuse_leak
 
 LARGEST_RANK = 20
 GROUPING = ("mode", "shots", "direction")  # trials that agree in these are averaged

@@ -9,12 +9,12 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
+from pipeline.evaluation.scoring import excluded_pairs
 from pipeline.figures import style
 from pipeline.figures.evaluated_run import EvaluatedRun, group_names, trial_distances, trial_groups
 from pipeline.figures.labels import person_labels
 from pipeline.figures.sheet import decode_picture
-from pipeline.pictures import Pictures, open_pictures
-from pipeline.scoring import excluded_pairs
+from pipeline.loading.pictures import Pictures, open_pictures
 
 FIRST = 10  # of the gallery
 PIXELS = (96, 192)  # width and height that a picture is drawn with

@@ -17,7 +17,7 @@ from pipeline.figures.evaluated_run import EvaluatedRun, LeftOut, evaluate_runs
 from pipeline.figures.ranked_lists import ranked_lists
 from pipeline.figures.sheet import require_at_least_one
 from pipeline.figures.t_sne import MOST_PEOPLE, t_sne
-from pipeline.run_folder import run_path
+from pipeline.run.folder import run_path
 from pipeline.text import nearest
 
 # name -> function of the runs and the command's options, which gives figures by the name of their files

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from pipeline.files import replace_atomically
-from pipeline.pictures import Pictures
+from pipeline.loading.pictures import Pictures
 
 MARGIN = 4  # pixels
 INK, PAPER, FAINT = (40, 40, 40), (255, 255, 255), (235, 235, 235)

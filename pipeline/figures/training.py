@@ -11,7 +11,7 @@ from pipeline.figures import style
 from pipeline.figures.cmc import DASHES
 from pipeline.figures.evaluated_run import LeftOut
 from pipeline.figures.labels import fit, run_label
-from pipeline.run_folder import read_metrics
+from pipeline.run.folder import read_metrics
 
 PANELS = {"loss": "loss", "identity": "ID", "intra": "MML", "cross": "MDL", "lr": "learning rate"}
 

@@ -63,7 +63,7 @@ class TotalLoss:
         logits (B, C) and labels (B,): this process's rows. pooled (N, D), pooled_labels (N,) on the device and
         pooled_modality (N,) on the host: the rows of all processes, so that the hardest pairs do not depend on how
         many share the batch. A modality without rows counts 0. The shares are factors of ID, and of MML and MDL, where
-        their rows are a part of the batch only (`pipeline.objective`).
+        their rows are a part of the batch only (`pipeline.training.objective`).
         """
         rows = _by_modality(pooled, pooled_labels, pooled_modality)
         terms: list[tuple[float, str, Parts]] = []

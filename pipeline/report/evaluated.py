@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from pipeline.evaluation.scoring import excluded_pairs
 from pipeline.figures.attention import attention
 from pipeline.figures.batch import draw_batch, first_batch
 from pipeline.figures.distances import distances
@@ -17,8 +18,7 @@ from pipeline.figures.labels import person_labels
 from pipeline.figures.ranked_lists import nearest, ranked_lists
 from pipeline.figures.t_sne import t_sne
 from pipeline.report.images import Picture, pictures
-from pipeline.run_folder import settings_of
-from pipeline.scoring import excluded_pairs
+from pipeline.run.folder import settings_of
 
 QUERIES, PEOPLE, COLUMNS, CONFUSIONS = 4, 8, 8, 10
 TEXTS = {

@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline.config import describe, load_config
-from pipeline.queries import queries_file
-from pipeline.results import groups_of
+from pipeline.evaluation.queries import queries_file
+from pipeline.evaluation.results import groups_of
 from pipeline.settings import Settings
 
 HARDEST = 10

@@ -9,12 +9,12 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from pipeline.evaluation.results import read_rows, summarise
 from pipeline.figures.cmc import cmc
 from pipeline.figures.evaluated_run import EvaluatedRun, LeftOut
 from pipeline.figures.training import draw_training, training_curves
 from pipeline.report import evaluated, facts
 from pipeline.report.images import Picture, pictures
-from pipeline.results import read_rows, summarise
 from pipeline.tables.build import table_beside_literature, table_of_runs
 from pipeline.tables.compare import table_of_differences
 from pipeline.tables.formats import to_html

@@ -14,8 +14,8 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline.entry import one_line_errors
+from pipeline.evaluation.results import format_summary, summarise
 from pipeline.files import write_atomically
-from pipeline.results import format_summary, summarise
 from pipeline.tables.build import table_beside_literature, table_of_runs
 from pipeline.tables.compare import table_of_differences
 from pipeline.tables.formats import FORMATS

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from pipeline.evaluation.results import METRICS, TRIALS, differing, remarks
 from pipeline.literature import read_literature
-from pipeline.results import METRICS, TRIALS, differing, remarks
 from pipeline.tables.layouts import LAYOUTS, Column, figures_of, select
 from pipeline.tables.lines import Line, lines_of
 from pipeline.tables.table import Table

@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import bootstrap
 
-from pipeline.queries import queries_file
-from pipeline.results import METRICS, groups_of, summarise
+from pipeline.evaluation.queries import queries_file
+from pipeline.evaluation.results import METRICS, groups_of, summarise
 from pipeline.tables.table import Table
 
 LEVEL, DRAWS, BATCH = 0.95, 9999, 100

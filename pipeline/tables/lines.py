@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from pipeline.results import COUNTED, METRICS
+from pipeline.evaluation.results import COUNTED, METRICS
 
 # The values that go without saying, as in the paper's recipe; others stand behind the name.
 USUAL = {"split": "test", "extractor": "network", "flip": "False", "fusion": "none", "re_ranking": "none"}

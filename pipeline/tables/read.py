@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline.results import VARYING, read_rows
+from pipeline.evaluation.results import VARYING, read_rows
 
 
 def read_results(folders: list[Path]) -> tuple[pd.DataFrame, dict[str, Path]]:

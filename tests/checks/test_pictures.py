@@ -8,7 +8,7 @@ from PIL import Image
 
 from pipeline.checks.pictures import check_pictures
 from pipeline.datasets import read_index
-from pipeline.pictures import FolderPictures
+from pipeline.loading.pictures import FolderPictures
 
 UNKNOWN = "not a picture in a format that DALI decodes, or its header is damaged"
 

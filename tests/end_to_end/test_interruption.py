@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from pipeline.checkpoint import checkpoints
+from pipeline.run.checkpoint import checkpoints
 
 SECONDS = 30  # an end takes a second or two; a hang takes for ever
 

@@ -13,9 +13,9 @@ import torch
 from safetensors.torch import load_file
 
 from pipeline import evaluate, train
-from pipeline.checkpoint import checkpoints, load_weights, save_weights
 from pipeline.datasets.synthetic import generate
 from pipeline.protocols import DIRECTIONS
+from pipeline.run.checkpoint import checkpoints, load_weights, save_weights
 
 SHORT = ["train.epochs=2", "train.steps_per_epoch=6", "train.checkpoint_steps=2"]
 
@@ -111,7 +111,7 @@ def test_a_kill_while_a_checkpoint_is_written_loses_only_the_steps_since_the_las
 
     with monkeypatch.context() as patch, pytest.raises(SystemExit):
         patch.setattr(
-            "pipeline.checkpoint.os.replace",
+            "pipeline.run.checkpoint.os.replace",
             lambda *paths: killed() if "00000006" in str(paths[0]) else os.rename(*paths),
         )
         run(words, "cut")

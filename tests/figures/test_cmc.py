@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
+from pipeline.evaluation.ranking import Scores
 from pipeline.figures import style
 from pipeline.figures.cmc import curve_label, draw_cmc, mean_cmc, mean_curves
 from pipeline.figures.evaluated_run import group_names, trial_groups
 from pipeline.protocols import Trial
-from pipeline.ranking import Scores
 
 DIRECTIONS = ("visible to infrared", "infrared to visible")
 

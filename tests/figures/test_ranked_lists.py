@@ -4,12 +4,12 @@ import pytest
 import torch
 from PIL import Image
 
+from pipeline.evaluation.scoring import score_trials
 from pipeline.figures import ranked_lists, style
 from pipeline.figures.evaluated_run import EvaluatedRun, evaluate_run
 from pipeline.figures.ranked_lists import RankedList, draw_ranked_lists, hardest_queries, random_queries, rank_queries
-from pipeline.pictures import open_pictures
+from pipeline.loading.pictures import open_pictures
 from pipeline.protocols import Trial
-from pipeline.scoring import score_trials
 from pipeline.settings import Settings
 
 

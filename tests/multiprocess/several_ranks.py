@@ -10,9 +10,9 @@ from pipeline.build import build_index, build_table
 from pipeline.config import load_config
 from pipeline.distributed import create_accelerator
 from pipeline.evaluate import Tested, choose_extractor, evaluate
-from pipeline.run_folder import run_path
-from pipeline.step import loss_of, read_step, set_training_mode, train_step
+from pipeline.run.folder import run_path
 from pipeline.train import prepare_training
+from pipeline.training.step import loss_of, read_step, set_training_mode, train_step
 
 STEPS = 10
 WAYS = {

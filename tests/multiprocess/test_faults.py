@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import train
-from pipeline.checkpoint import checkpoints, damage
+from pipeline.run.checkpoint import checkpoints, damage
 
 PROJECT = Path(__file__).parents[2]
 TWO_RANKS = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]

@@ -1,4 +1,4 @@
-% SYSU-MM01's protocol once more, in Octave: a second opinion on pipeline/protocols/sysu.py and pipeline/ranking.py,
+% SYSU-MM01's protocol once more, in Octave: a second opinion on pipeline/protocols/sysu.py and pipeline/evaluation/ranking.py,
 % written from the description of the protocol only.
 %
 %   octave-cli evaluate_sysu.m PREFIX TEST_ID PERMUTATIONS METRIC OUTPUT

@@ -32,7 +32,7 @@ def test_two_nodes_train_and_evaluate_what_one_process_does(undisturbed, words, 
 HOLD = """
 import sys, time
 from pathlib import Path
-from pipeline.run_lock import RunLock
+from pipeline.run.lock import RunLock
 
 lock = RunLock(Path(sys.argv[1]))
 lock.acquire()

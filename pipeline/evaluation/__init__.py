@@ -1,0 +1,1 @@
+"""Features -> figures: distances, ranking, re-ranking, rows of results."""

@@ -1,0 +1,206 @@
+"""Features in files: what a run extracted, to be judged again, and features made by anybody's code.
+
+An `.npz` (NumPy) holds `features`, (N, D) real numbers, and which image each row is of: `path`, N texts (relative to
+the data set's folder, or as the index has them), or else `index`, N whole numbers, rows of the index. SYSU-MM01's
+MATLAB files are those of `matlab_features`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from pipeline.datasets.listing import SPLITS
+from pipeline.datasets.manifest import MODALITIES, read_csv
+from pipeline.datasets.pack import is_packed, pack_files
+from pipeline.evaluation.matlab_features import read_matlab_features, save_matlab_features
+from pipeline.files import replace_atomically
+
+COLUMNS = ("path", "identity", "camera", "modality", "split")
+ORIGIN = "pipeline_run"  # entry of our own files, JSON: the columns of a results row that say where features come from
+ENTRIES = ("features", "path", "index", ORIGIN)
+PATH_LIKE = "N texts `path`, or N whole numbers `index`"
+
+
+# ---------------------------------------------------------------- reading
+
+
+def read_features(file: Path, index: pd.DataFrame, rows: np.ndarray, root: str | Path) -> tuple[torch.Tensor, dict]:
+    """Features (len(index), D), float64 where the file's are and else float32, and what the file says of their origin.
+
+    `file`: an .npz; a folder of MATLAB files or DIR/NAME.mat. The features of `rows` of the index are filled, others
+    may be; the rest are 0. The origin is empty but for files of `save_features`. ValueError or FileNotFoundError, one
+    line, for a file of something else, values that aren't finite, and images missing, there twice or unknown.
+    """
+    if file.suffix == ".npz":
+        features, found, origin = read_numpy(file, index, root)
+    else:
+        features, found, origin = *read_matlab_features(file, index, rows), {}
+    refuse_wrong_values(features, file)
+    refuse_wrong_images(found, rows, index, file)
+    table = np.zeros((len(index), features.shape[1]), np.float64 if features.dtype.itemsize > 4 else np.float32)
+    table[found] = features
+    return torch.from_numpy(table), origin
+
+
+def read_numpy(file: Path, index: pd.DataFrame, root: str | Path) -> tuple[np.ndarray, np.ndarray, dict]:
+    """`features` as they are, the row of the index each is of (-1: none), and the origin."""
+    arrays = read_arrays(file)
+    if "features" not in arrays:
+        raise ValueError(f"{file}: expected an entry `features`, (N, D) numbers; found {', '.join(arrays) or 'none'}")
+    count = len(arrays["features"]) if arrays["features"].ndim else 0
+    if "path" in arrays:
+        found = rows_of_paths(require_shape(arrays["path"], "U", count, file), index, root, file)
+    elif "index" in arrays:
+        found = require_shape(arrays["index"], "iu", count, file)
+        unknown = found[(found < 0) | (found >= len(index))]
+        if len(unknown):
+            raise ValueError(f"{file}: index: expected rows of the index, 0 to {len(index) - 1}; found {unknown[0]}")
+    else:
+        raise ValueError(f"{file}: expected {PATH_LIKE} beside the features; found neither")
+    return arrays["features"], found.astype(np.int64), read_origin(arrays, file)
+
+
+def read_arrays(file: Path) -> dict[str, np.ndarray]:
+    """The entries we know of an .npz. Nothing is ever unpickled: that would run a stranger's code."""
+    if not file.is_file():
+        raise FileNotFoundError(f"{file}: no such file; expected an .npz with features")
+    try:
+        with open(file, "rb") as opened, np.load(opened, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in ENTRIES if name in arrays}
+    except Exception as error:  # NumPy, zipfile and zlib have a dozen kinds
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"{file}: expected an .npz of arrays of numbers and texts; found none ({reason})") from None
+
+
+def require_shape(names: np.ndarray, kinds: str, count: int, file: Path) -> np.ndarray:
+    if names.dtype.kind not in kinds or names.shape != (count,):
+        raise ValueError(
+            f"{file}: expected {PATH_LIKE}, one for each of the {count} rows of features; found {names.dtype} of shape "
+            f"{names.shape}"
+        )
+    return names
+
+
+def rows_of_paths(paths: np.ndarray, index: pd.DataFrame, root: str | Path, file: Path) -> np.ndarray:
+    """(N,) int64; ValueError with the number of paths that aren't in the index, and the first."""
+    row_of = {path: row for row, path in enumerate(relative_paths(index, root))}
+    row_of |= {path: row for row, path in enumerate(index["path"])}
+    found = np.array([row_of.get(path, row_of.get(os.path.normpath(path), -1)) for path in paths.tolist()], np.int64)
+    unknown = np.flatnonzero(found < 0)
+    if len(unknown):
+        raise ValueError(
+            f"{file}: {len(unknown)} of {len(paths)} paths are no image of the data set in {root}; the first is "
+            f"{str(paths[unknown[0]])!r}; expected paths such as {relative_paths(index[:1], root)[0]!r}"
+        )
+    return found
+
+
+def read_origin(arrays: dict[str, np.ndarray], file: Path) -> dict:
+    if ORIGIN not in arrays:
+        return {}
+    try:
+        origin = dict(json.loads(str(arrays[ORIGIN])))
+        return {name: value for name, value in origin.items() if isinstance(value, (str, int, float))}
+    except (ValueError, TypeError):
+        raise ValueError(f"{file}: {ORIGIN}: expected what `--save-features` writes; found something else") from None
+
+
+def refuse_wrong_values(features: np.ndarray, file: Path) -> None:
+    if features.ndim != 2 or not features.size or features.dtype.kind not in "fiu":
+        raise ValueError(
+            f"{file}: features: expected (N, D) real numbers; found {features.dtype} of shape {features.shape}"
+        )
+    broken = int((~np.isfinite(features).all(axis=1)).sum())
+    if broken:
+        raise ValueError(f"{file}: features: {broken} of {len(features)} rows hold values that aren't finite")
+
+
+def refuse_wrong_images(found: np.ndarray, rows: np.ndarray, index: pd.DataFrame, file: Path) -> None:
+    """ValueError where an image is there twice, or one of `rows` isn't."""
+    images, counts = np.unique(found, return_counts=True)
+    twice, missing = images[counts > 1], np.setdiff1d(rows, images)
+    for wrong, words in ((twice, "images have features more than once"), (missing, "images tested have no features")):
+        if len(wrong):
+            raise ValueError(f"{file}: {len(wrong)} {words}; the first is {index['path'].iloc[wrong[0]]}")
+
+
+def relative_paths(index: pd.DataFrame, root: str | Path) -> list[str]:
+    """Paths relative to the data set's folder, the same for its packs; those outside of it stay as they are."""
+    root = Path(os.path.abspath(os.path.expanduser(root)))
+    files = pack_files(root)
+    within = {split: f"{files[split] if is_packed(root) else root}/" for split in SPLITS}
+    return [path.removeprefix(within[split]) for path, split in zip(index["path"], index["split"], strict=True)]
+
+
+def read_index_file(file: Path) -> pd.DataFrame:
+    """An index (columns as `datasets.listing.build_index` gives them) from a CSV, in the file's order.
+
+    Columns path, identity, camera (whole numbers), modality (visible or infrared, or 0 or 1) and split (train, val or
+    test). ValueError, one line with the line's number, for anything else and for a path that is there twice.
+    """
+    lines = read_csv(file, COLUMNS)
+    if not lines:
+        raise ValueError(f"{file}: expected a line for each image; found none")
+    index = pd.DataFrame([read_line(row, f"{file}:{line}") for line, row in lines])
+    twice = index["path"].duplicated().to_numpy()
+    if twice.any():
+        place = int(np.flatnonzero(twice)[0])
+        raise ValueError(f"{file}:{lines[place][0]}: expected each image once; found {index['path'][place]} again")
+    return index
+
+
+def read_line(row: dict[str, str], place: str) -> dict[str, str | int]:
+    modalities = {name: int(modality) for name, modality in MODALITIES.items()}
+    modalities |= {str(number): number for number in modalities.values()}
+    if not row["path"]:
+        raise ValueError(f"{place}: path: expected text; found none")
+    for column in ("identity", "camera"):
+        if not (row[column].isdecimal() and len(row[column]) < 19):
+            raise ValueError(f"{place}: {column}: expected a whole number of 0 or more; found {row[column]!r}")
+    for column, known in (("modality", modalities), ("split", SPLITS)):
+        if row[column] not in known:
+            raise ValueError(f"{place}: {column}: expected one of {', '.join(known)}; found {row[column]!r}")
+    numbers = {column: int(row[column]) for column in ("identity", "camera")}
+    return {"path": row["path"], **numbers, "modality": modalities[row["modality"]], "split": row["split"]}
+
+
+# ---------------------------------------------------------------- writing
+
+
+def prepare_saving(path: Path, dataset: str) -> None:
+    """Makes the folder; ValueError, before anything is extracted, where `save_features` can't write this."""
+    if path.suffix not in (".npz", ".mat"):
+        raise ValueError(f"{path}: expected NAME.npz to save features, or NAME.mat for NAME_cam1.mat ... NAME_cam6.mat")
+    if path.suffix == ".mat" and dataset != "sysu":
+        raise ValueError(f"{path}: MATLAB files of features are those of SYSU-MM01; found data.dataset={dataset}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+
+
+def save_features(
+    path: Path, features: torch.Tensor, index: pd.DataFrame, rows: np.ndarray, root: str | Path, origin: dict
+) -> list[Path]:
+    """Writes the features (len(index), D) of `rows` and returns the files: each is there whole or not at all.
+
+    path: NAME.npz with `features`, `path`, `index` and `origin`; or NAME.mat for `save_matlab_features`.
+    """
+    if path.suffix == ".mat":
+        return save_matlab_features(path, features[rows].cpu().numpy(), index, rows)
+    arrays = {
+        "features": features[rows].cpu().numpy(),
+        "path": np.array(relative_paths(index.iloc[rows], root), dtype=str),
+        "index": rows,
+        ORIGIN: np.array(json.dumps(origin)),
+    }
+
+    def write(unfinished: Path) -> None:
+        with open(unfinished, "wb") as opened:
+            np.savez(opened, **arrays)
+
+    replace_atomically(path, write)
+    return [path]

@@ -1,0 +1,199 @@
+"""From an index and a plan to batches on the device: what stands between the data set and the network."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import torch
+
+from dali_ops.derive.stages import Stage
+from dali_ops.eval_graph import evaluation_pipeline
+from dali_ops.execution import in_turn
+from dali_ops.torch_output import TorchOutput
+from dali_ops.train_graph import training_pipeline
+from dali_ops.views import View
+from pipeline.batch import Batch, Modality
+from pipeline.loading.derivations import views_in_use
+from pipeline.loading.hardware import dali_pipelines
+from pipeline.loading.pictures import Pictures, open_pictures, require_size, undecodable
+from pipeline.loading.replacement import Replacements
+from pipeline.loading.sampling import Plan, TrainingTable, identities_of_ranks, plan_batch
+from pipeline.settings import LoaderSettings, Settings
+
+log = logging.getLogger("pipeline")
+
+
+def training_batches(
+    index: pd.DataFrame,
+    table: TrainingTable,
+    settings: Settings,
+    device: torch.device,
+    start: int = 0,
+    rank: int = 0,
+    ranks: int = 1,
+) -> Iterator[Batch]:
+    """This rank's share of the global batches number `start`, `start` + 1, ... without end.
+
+    `index` is that of `settings.data.root`. A picture that can't be read or decoded raises ValueError with its path,
+    or another takes its place, as `loader.on_bad_image` says.
+    """
+    views = views_in_use(settings)
+    pictures, replacements = open_pictures(settings.data.root, index), Replacements(table)
+    require_size(pictures, settings.augment)
+    columns = {name: index[name].to_numpy(np.int64) for name in ("identity", "camera")}
+
+    def plan_of(number: int) -> Plan:
+        drawn = plan_batch(table, views, settings.batch, settings.augment, settings.seed, number, rank, ranks)
+        return replacements.apply(drawn)
+
+    count = identities_of_ranks(settings.batch.ids_per_batch, ranks)[rank] * settings.batch.images_per_modality
+    number = start
+    while True:
+        try:
+            for plan, images in planned_images(plan_of, number, pictures, [*views.values()], settings, device, count):
+                yield assemble(plan, list(views), images, columns, device)
+                del images  # its memory is free for the next batch, unless somebody else holds it
+                number += 1
+        except DecodingFailed as failure:
+            meet_bad_images(failure, pictures, replacements, settings.loader)
+
+
+class DecodingFailed(Exception):
+    """DALI could not decode a picture of a batch; its own error is the cause."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+
+
+def planned_images(
+    plan_of: Callable[[int], Plan],
+    first: int,
+    pictures: Pictures,
+    views: Sequence[View],
+    settings: Settings,
+    device: torch.device,
+    count: int,
+) -> Iterator[tuple[Plan, torch.Tensor]]:
+    """Plan and images of batch `first` and all after it, with `count` recorded images of each modality.
+
+    DecodingFailed ends it: DALI promises nothing afterwards.
+    """
+    plans: dict[int, Plan] = {}  # made ahead by the pipeline, used when the batch comes out
+
+    def source(iteration: int) -> tuple:
+        plan = plans[first + iteration] = plan_of(first + iteration)
+        return (*(pictures.feed(rows) for rows in plan.rows.values()), plan.parameters)
+
+    pipelines, place = dali_pipelines(settings.loader, device)
+    make = partial(
+        training_pipeline,
+        batch_size=count,
+        form=pictures.form,
+        views=views,
+        height=settings.augment.height,
+        width=settings.augment.width,
+        pad=settings.augment.pad,
+        erasing=settings.augment.erasing > 0,
+        **place,
+    )
+    output = TorchOutput(in_turn(make, source, pipelines), device, getattr(torch, settings.loader.image_type))
+    for number in itertools.count(first):
+        try:
+            images = output.next()
+        except RuntimeError as error:
+            raise DecodingFailed(plans[number]) from error
+        yield plans.pop(number), images
+        del images
+
+
+def meet_bad_images(
+    failure: DecodingFailed, pictures: Pictures, replacements: Replacements, loader: LoaderSettings
+) -> None:
+    """Finds the bad pictures of a batch and has them replaced.
+
+    ValueError naming the first where they aren't to be replaced; DALI's own error where all can be decoded.
+    """
+    rows = failure.plan.rows
+    found = [bad for base in rows for bad in undecodable(pictures, rows[base], base.key)]
+    if not found:
+        raise failure.__cause__
+    for row, reason in found:
+        message = f"{pictures.path(row)}: cannot be read as a picture: {reason}"
+        if loader.on_bad_image == "error":
+            raise ValueError(f"{message} (loader.on_bad_image=replace goes on without it)") from failure.__cause__
+        replacements.bad.add(row)
+        log.error(f"{message}; others of its identity take its place")
+
+
+def assemble(
+    plan: Plan,
+    modalities: Sequence[Modality],
+    images: torch.Tensor,
+    columns: dict[str, np.ndarray],
+    device: torch.device,
+) -> Batch:
+    """A batch from its images, which stand view after view, in the order of `modalities`."""
+    rows = np.concatenate([plan.rows[modality.base] for modality in modalities])
+    modality = np.repeat([int(modality) for modality in modalities], len(plan.labels))
+
+    def on_device(values: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(values).to(device, non_blocking=True)
+
+    return Batch(
+        images=images,
+        label=on_device(np.tile(plan.labels, len(modalities))),
+        identity=on_device(columns["identity"][rows]),
+        camera=on_device(columns["camera"][rows]),
+        modality=tuple(modality.tolist()),
+        index=on_device(rows),
+        replaced=plan.replaced,
+    )
+
+
+def evaluation_batches(
+    pictures: Pictures,
+    rows: np.ndarray,
+    modality: Modality,
+    settings: Settings,
+    device: torch.device,
+    stages: Sequence[Stage] = (),
+) -> Iterator[torch.Tensor]:
+    """Images (b, 3, H, W) of rows of the index, recorded in one modality, in their order, `evaluation.batch` at a time.
+
+    With `stages` of derivation (2b, 3, H, W): their derivatives, made without chance, stand behind them.
+    A picture that can't be read or decoded raises ValueError with its path: no other may stand in for it in a test.
+    """
+    require_size(pictures, settings.augment)
+    step = settings.evaluation.batch
+
+    def source(iteration: int) -> list[np.ndarray]:
+        if iteration * step >= len(rows):
+            raise StopIteration
+        return pictures.feed(rows[iteration * step : (iteration + 1) * step])
+
+    pipelines, place = dali_pipelines(settings.loader, device)
+    make = partial(
+        evaluation_pipeline,
+        batch_size=step,
+        form=pictures.form,
+        family=modality.key,
+        stages=stages,
+        height=settings.augment.height,
+        width=settings.augment.width,
+        **place,
+    )
+    output = TorchOutput(in_turn(make, source, pipelines), device, getattr(torch, settings.loader.image_type))
+    for begin in range(0, len(rows), step):
+        try:
+            images = output.next()
+        except RuntimeError as error:
+            for row, reason in undecodable(pictures, rows[begin : begin + step], modality.key):
+                raise ValueError(f"{pictures.path(row)}: cannot be read as a picture: {reason}") from error
+            raise
+        yield images
+        del images

@@ -1,0 +1,60 @@
+"""Images that can't be decoded, and what is trained on in their place."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.batch import Modality
+from pipeline.loading.sampling import Plan, TrainingTable
+
+
+@dataclass
+class ReplacedCount:
+    """How many images of all ranks were replaced since the training began; part of its checkpoints."""
+
+    count: int = 0
+
+    def state_dict(self) -> dict[str, int]:
+        return dataclasses.asdict(self)
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self.count = state["count"]
+
+
+class Replacements:
+    """The images found to be bad so far. The next good one of the same identity and modality takes a bad one's place.
+
+    Which one that is depends on the files alone, not on when they were met: a resumed run has the same batches.
+    """
+
+    def __init__(self, table: TrainingTable) -> None:
+        self.table = table
+        self.bad: set[int] = set()
+
+    def good_row(self, row: int, label: int, modality: Modality) -> int:
+        """`row`, or where it is bad the next that isn't (round to the first). ValueError where none is."""
+        if row not in self.bad:
+            return row
+        rows = self.table.rows[modality][label]
+        place = int(np.searchsorted(rows, row))
+        good = next((int(other) for other in np.roll(rows, -place) if int(other) not in self.bad), None)
+        if good is None:
+            identity = self.table.identities[label]
+            raise ValueError(f"identity {identity}: none of its {len(rows)} {modality.key} images can be decoded")
+        return good
+
+    def apply(self, plan: Plan) -> Plan:
+        """The plan with good images in the place of bad ones."""
+        if not self.bad:
+            return plan
+        rows = {
+            modality: np.array(
+                [self.good_row(row, label, modality) for row, label in zip(planned, plan.labels, strict=True)], np.int64
+            )
+            for modality, planned in plan.rows.items()
+        }
+        replaced = sum(int((rows[modality] != plan.rows[modality]).sum()) for modality in rows)
+        return dataclasses.replace(plan, rows=rows, replaced=replaced)

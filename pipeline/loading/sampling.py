@@ -1,0 +1,212 @@
+"""The plan of a global batch: which rows of the index, and how each of their views is augmented.
+
+A plan is a pure function of (seed, number of the batch). So resuming needs no loader state, every rank can compute
+its own share, and a batch is the same on 1, 2 or 64 ranks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+import pandas as pd
+
+from dali_ops import parameters as layout
+from dali_ops.mixing import MIXINGS
+from dali_ops.views import View
+from pipeline.batch import Modality
+from pipeline.settings import AugmentSettings, BatchSettings
+
+# modalities in use, in the order of `Modality` -> what their images show
+Views = dict[Modality, View]
+
+ERASING_ATTEMPTS = 10  # boxes drawn until one fits; as in torchvision's RandomErasing
+
+
+class Purpose(IntEnum):
+    """What a random stream is for. Separate streams: switching one thing off leaves all else as it was."""
+
+    IDENTITIES = 0
+    IMAGES = 1
+    GEOMETRY = 2
+    ERASING = 3
+    DERIVATION = 4
+    STAGES = 5
+    MIXING = 6
+
+
+@dataclass(frozen=True)
+class TrainingTable:
+    """The images to train on, by label.
+
+    identities (C,) int64, sorted: the identity of each label
+    rows       recorded modality -> for each label, the rows of the index (int64)
+    """
+
+    identities: np.ndarray
+    rows: dict[Modality, list[np.ndarray]]
+
+    def images(self, modality: Modality) -> int:
+        return sum(len(rows) for rows in self.rows[modality])
+
+
+@dataclass(frozen=True)
+class Plan:
+    """n = identities x images_per_modality pictures of each recorded modality; pictures of an identity stand together.
+
+    rows       recorded modality -> (n,) int64 rows of the index
+    labels     (n,) int64
+    parameters (n, views, columns) float32, columns as in dali_ops.parameters
+    replaced   number of rows that stand in for one that can't be decoded (`pipeline.loading.replacement`)
+    """
+
+    rows: dict[Modality, np.ndarray]
+    labels: np.ndarray
+    parameters: np.ndarray
+    replaced: int = 0
+
+
+def training_table(index: pd.DataFrame, batch: BatchSettings) -> TrainingTable:
+    """Rows by identity and recorded modality, of the identities that have images in every recorded modality in use.
+
+    Raises ValueError for fewer identities than a batch needs, and for an identity with too few images where
+    `repeat_images` is off.
+    """
+    counts = count_images(index, batch)
+    usable = counts.index[(counts > 0).all(axis=1)]
+    names = " and ".join(base.key for base in counts)
+    if len(usable) < batch.ids_per_batch:
+        raise ValueError(
+            f"batch.ids_per_batch: expected at most the number of training identities with {names} images, "
+            f"{len(usable)}; found {batch.ids_per_batch}"
+        )
+    rows = {}
+    for base in counts:
+        of_modality = index[index["modality"] == int(base)]
+        groups = of_modality.index.groupby(of_modality["identity"])
+        rows[base] = [groups[identity].to_numpy(np.int64) for identity in usable]
+        for identity, images in zip(usable, rows[base], strict=True):
+            if not batch.repeat_images and len(images) < batch.images_per_modality:
+                raise ValueError(
+                    f"identity {identity}: expected at least batch.images_per_modality = {batch.images_per_modality} "
+                    f"{base.key} images for training; found {len(images)} (batch.repeat_images=true draws them twice)"
+                )
+    return TrainingTable(usable.to_numpy(np.int64), rows)
+
+
+def count_images(index: pd.DataFrame, batch: BatchSettings) -> pd.DataFrame:
+    """Number of images: a row for each identity, a column for each recorded modality that must be read."""
+    bases = recorded_modalities(batch)
+    counts = pd.crosstab(index["identity"], index["modality"]).reindex(columns=[int(base) for base in bases])
+    return counts.fillna(0).astype(int).set_axis(pd.Index(bases, dtype=object), axis=1)
+
+
+def recorded_modalities(batch: BatchSettings) -> list[Modality]:
+    """The recorded modalities that must be read for those in use, in the order of `Modality`."""
+    return sorted({Modality.from_name(name).base for name in batch.modalities})
+
+
+def steps_in_epoch(table: TrainingTable, batch: BatchSettings) -> int:
+    """Batches until the modality with more images has been drawn once on average (as in AGW's public recipe)."""
+    images = max(table.images(modality) for modality in table.rows)
+    return -(-images // (batch.ids_per_batch * batch.images_per_modality))
+
+
+def identities_of_ranks(identities: int, ranks: int) -> list[int]:
+    """How many of a global batch's identities each rank has: as evenly as they can be shared, the first ranks more."""
+    each, more = divmod(identities, ranks)
+    return [each + (rank < more) for rank in range(ranks)]
+
+
+def plan_batch(
+    table: TrainingTable,
+    views: Views,
+    batch: BatchSettings,
+    augment: AugmentSettings,
+    seed: int,
+    number: int,
+    rank: int = 0,
+    ranks: int = 1,
+) -> Plan:
+    """Batch `number` (0, 1, ...) of the training; of its identities, the share of `rank`."""
+    labels = stream(seed, number, Purpose.IDENTITIES).choice(len(table.identities), batch.ids_per_batch, replace=False)
+    rows = {}
+    for base in table.rows:
+        generator = stream(seed, number, Purpose.IMAGES, base)
+        rows[base] = np.concatenate(
+            [draw_images(table.rows[base][label], batch.images_per_modality, generator) for label in labels]
+        )
+    labels = np.repeat(labels, batch.images_per_modality)
+    columns = layout.width(max(len(view.stages) for view in views.values()))
+    parameters = np.zeros((len(labels), len(views), columns), np.float32)
+    for place, (modality, view) in enumerate(views.items()):
+        draw_augmentation(parameters[:, place], modality, augment, seed, number)
+        draw_derivation(parameters[:, place], modality, view, augment, seed, number)
+    shares = identities_of_ranks(batch.ids_per_batch, ranks)
+    begin = sum(shares[:rank])
+    mine = slice(begin * batch.images_per_modality, (begin + shares[rank]) * batch.images_per_modality)
+    return Plan({base: rows[base][mine] for base in rows}, labels[mine], parameters[mine])
+
+
+def stream(seed: int, number: int, purpose: Purpose, modality: int = 0) -> np.random.Generator:
+    """A counter-based generator of its own for every batch, purpose and modality."""
+    return np.random.Generator(np.random.Philox(key=[seed, number], counter=[0, 0, modality, purpose]))
+
+
+def draw_images(rows: np.ndarray, count: int, generator: np.random.Generator) -> np.ndarray:
+    """`count` of the rows without repetition; where there are too few, all of them as often as needed."""
+    rounds = [generator.permutation(rows) for _ in range(-(-count // len(rows)))]
+    return np.concatenate(rounds)[:count]
+
+
+def draw_augmentation(
+    parameters: np.ndarray, modality: Modality, augment: AugmentSettings, seed: int, number: int
+) -> None:
+    """Fills in crop, flip and erased box of a modality's images: (n, columns) float32."""
+    source = modality.base if augment.derivative_geometry == "shared" else modality
+    count = len(parameters)
+    parameters[:, layout.GEOMETRY] = draw_geometry(stream(seed, number, Purpose.GEOMETRY, source), count, augment)
+    if augment.erasing > 0:
+        parameters[:, layout.ERASING] = draw_erasing(stream(seed, number, Purpose.ERASING, source), count, augment)
+
+
+def draw_derivation(
+    parameters: np.ndarray, modality: Modality, view: View, augment: AugmentSettings, seed: int, number: int
+) -> None:
+    """Fills in how a modality's images are derived, and mixed with the recorded ones: (n, columns) float32."""
+    count = len(parameters)
+    numbers, applied = (stream(seed, number, purpose, modality) for purpose in (Purpose.DERIVATION, Purpose.STAGES))
+    for place, stage in enumerate(view.stages):
+        parameters[:, layout.derivation(place)] = stage.derivation.draw(numbers, count)
+        parameters[:, layout.applied(place)] = applied.random(count) < stage.probability
+    if view.mixing is not None:
+        generator = stream(seed, number, Purpose.MIXING, modality)
+        drawn = MIXINGS[view.mixing].draw(generator, count, augment.height, augment.width)
+        parameters[:, layout.MIXING] = drawn * (generator.random((count, 1)) < view.mixing_probability)
+
+
+def draw_geometry(generator: np.random.Generator, count: int, augment: AugmentSettings) -> np.ndarray:
+    """(count, 3): top and left of the crop in the padded picture, and whether it is flipped."""
+    corner = generator.integers(0, 2 * augment.pad, size=(count, 2), endpoint=True)
+    flip = generator.random((count, 1)) < augment.flip
+    return np.concatenate([corner, flip], axis=1)
+
+
+def draw_erasing(generator: np.random.Generator, count: int, augment: AugmentSettings) -> np.ndarray:
+    """(count, 4): top, left, height, width of the erased box; zeros where nothing is erased.
+
+    Area uniform, log of the aspect uniform, the first of ERASING_ATTEMPTS boxes that fits the picture.
+    """
+    size = (count, ERASING_ATTEMPTS)
+    area = generator.uniform(*augment.erasing_area, size) * augment.height * augment.width
+    limit = -np.log(augment.erasing_aspect)
+    aspect = np.exp(generator.uniform(-limit, limit, size))
+    heights, widths = np.rint(np.sqrt(area * aspect)), np.rint(np.sqrt(area / aspect))
+    fits = (heights < augment.height) & (widths < augment.width)
+    first = (np.arange(count), fits.argmax(axis=1))
+    height, width = heights[first], widths[first]
+    corner = generator.random((2, count))
+    top, left = np.floor(corner[0] * (augment.height - height + 1)), np.floor(corner[1] * (augment.width - width + 1))
+    erased = fits.any(axis=1) & (generator.random(count) < augment.erasing)
+    return np.stack([top, left, height, width], axis=1) * erased[:, None]

@@ -1,0 +1,158 @@
+"""What a training works on, and one optimiser step of it, which is queued on the device and read later."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from timm.utils import ModelEmaV3
+
+from pipeline.batch import Batch
+from pipeline.loading.replacement import ReplacedCount
+from pipeline.settings import Settings
+from pipeline.training.gathering import mean_over_ranks
+from pipeline.training.objective import Objective
+from pipeline.training.optimization import learning_rate_factor, set_learning_rate
+from pipeline.training.stopping import StopRequest
+
+
+@dataclass
+class Training:
+    """What the loop works on. `network` and `optimizer` are prepared by Accelerate, `batches` start at `step`."""
+
+    settings: Settings
+    accelerator: Accelerator
+    network: torch.nn.Module
+    optimizer: torch.optim.Optimizer
+    loss: Objective
+    batches: Iterator[Batch]
+    steps_per_epoch: int
+    folder: Path
+    step: int = 0
+    average: ModelEmaV3 | None = None
+    replaced: ReplacedCount = field(default_factory=ReplacedCount)
+    stop: StopRequest = field(default_factory=StopRequest)
+
+    @property
+    def steps(self) -> int:
+        return self.settings.train.epochs * self.steps_per_epoch
+
+    @property
+    def tested_network(self) -> torch.nn.Module:
+        return self.average.module if self.average else self.accelerator.unwrap_model(self.network)
+
+
+@dataclass
+class QueuedStep:
+    """An optimiser step that the device may still be at: its number, the names of its parts of the loss, what reads
+    them and the counts once they are there, rows seen, seconds this rank waited for data."""
+
+    number: int
+    names: list[str]
+    values: Callable[[], list[float]]
+    images: int
+    waiting: float
+
+
+@dataclass
+class Step:
+    """What happened in one optimiser step: mean parts of the loss; rows seen and recorded images replaced, of all
+    ranks; seconds this rank waited for data; whether the training was asked to stop."""
+
+    parts: dict[str, float]
+    images: int
+    replaced: int
+    waiting: float
+    stop: bool
+
+
+def set_training_mode(training: Training) -> None:
+    """Training mode; norm layers stay in evaluation mode where their statistics are frozen."""
+    training.network.train()
+    if training.settings.train.norm == "frozen":
+        for module in training.network.modules():
+            if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+                module.eval()
+
+
+def train_step(training: Training) -> QueuedStep:
+    """Queues a step; nothing waits for the device."""
+    settings, accelerator = training.settings, training.accelerator
+    factor = learning_rate_factor(training.step / training.steps_per_epoch, settings.train.epochs, settings.optimizer)
+    set_learning_rate(training.optimizer, factor)
+    sums: dict[str, torch.Tensor] = {}
+    images, replaced, waiting = 0, 0, 0.0
+    accumulate = settings.train.accumulate
+    for number in range(accumulate):
+        begin = time.perf_counter()
+        batch = next(training.batches)
+        waiting += time.perf_counter() - begin
+        images += settings.batch.rows
+        replaced += batch.replaced
+        last = number == accumulate - 1
+        with contextlib.nullcontext() if last else accelerator.no_sync(training.network):
+            parts = loss_of(training, batch)
+            accelerator.backward(parts["loss"] / accumulate)
+        del batch  # its memory is free for the next one
+        for name, value in parts.items():
+            sums[name] = sums.get(name, 0) + value.detach() / accumulate
+    values = exchange(training, sums, replaced)
+    if settings.optimizer.clip is not None:
+        accelerator.clip_grad_norm_(training.network.parameters(), settings.optimizer.clip)
+    training.optimizer.step()
+    training.optimizer.zero_grad(set_to_none=True)
+    if training.average is not None:
+        training.average.update(accelerator.unwrap_model(training.network), training.step)
+    return QueuedStep(training.step, [*sums], values, images, waiting)
+
+
+def loss_of(training: Training, batch: Batch) -> dict[str, torch.Tensor]:
+    images = batch.images
+    if training.settings.train.channels_last:
+        images = images.contiguous(memory_format=torch.channels_last)
+    with training.accelerator.autocast():
+        output = training.network(images, batch.modality)
+    return training.loss(output, batch)
+
+
+def exchange(training: Training, parts: dict[str, torch.Tensor], replaced: int) -> Callable[[], list[float]]:
+    """Queues the one exchange of a step; what it returns reads the means over all ranks: the parts of the loss, the
+    images replaced, and how many ranks were asked to stop."""
+    # one rank looks for the file, every rank may have got a signal
+    asked = training.stop.asked() if training.accelerator.is_main_process else training.stop.signalled
+    counts = [torch.full_like(parts["loss"], float(count)) for count in (replaced, asked)]
+    return read_later(mean_over_ranks(torch.stack([*parts.values(), *counts]).float()))
+
+
+def read_later(values: torch.Tensor) -> Callable[[], list[float]]:
+    """Starts the way of `values` to the host; the call then waits for them, and not for what was queued after."""
+    if values.device.type == "cpu":
+        return values.tolist
+    host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True).copy_(values, non_blocking=True)
+    arrived = torch.cuda.Event()
+    arrived.record()
+
+    def read() -> list[float]:
+        arrived.synchronize()
+        return host.tolist()
+
+    return read
+
+
+def read_step(training: Training, queued: QueuedStep) -> Step:
+    """Waits for a step. FloatingPointError, on all ranks, where its loss isn't finite."""
+    *values, replaced, stop = queued.values()
+    parts = dict(zip(queued.names, values, strict=True))
+    if not all(math.isfinite(value) for value in values):
+        shown = ", ".join(f"{name} {value:g}" for name, value in parts.items())
+        raise FloatingPointError(
+            f"the loss of step {queued.number} is not finite ({shown}); the newest checkpoint in "
+            f"{training.folder / 'checkpoints'} is intact. Lower optimizer.lr, set optimizer.clip or use fp32"
+        )
+    return Step(parts, queued.images, round(replaced * training.accelerator.num_processes), queued.waiting, stop > 0)

@@ -1,0 +1,137 @@
+"""The training loop: steps, rows of metrics, checkpoints."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from tqdm import tqdm
+
+from pipeline.run.checkpoint import save_checkpoint
+from pipeline.run.folder import MetricsFile
+from pipeline.training.step import QueuedStep, Step, Training, read_step, set_training_mode, train_step
+
+log = logging.getLogger("pipeline")
+
+
+@dataclass
+class Interval:
+    """Sums over some steps, for a row of metrics.csv or the line of an epoch."""
+
+    parts: dict[str, float] = field(default_factory=dict)
+    steps: int = 0
+    images: int = 0
+    replaced: int = 0
+    waiting: float = 0.0
+    begin: float = field(default_factory=time.perf_counter)
+
+    def add(self, step: Step) -> None:
+        for name, value in step.parts.items():
+            self.parts[name] = self.parts.get(name, 0.0) + value
+        self.steps += 1
+        self.images += step.images
+        self.replaced += step.replaced
+        self.waiting += step.waiting
+
+    def means(self) -> dict[str, float]:
+        """Mean of every part of the loss; rows a second of all ranks; share of the time spent waiting for data."""
+        seconds = time.perf_counter() - self.begin
+        means = {name: total / self.steps for name, total in self.parts.items()}
+        return means | {"images_per_second": self.images / seconds, "waiting_for_data": self.waiting / seconds}
+
+
+def train(training: Training) -> bool:
+    """Trains to the last step. False where it was asked to stop before (a checkpoint is then written).
+
+    Raises FloatingPointError on all ranks together, before a checkpoint is written, when the loss isn't finite.
+    """
+    settings, accelerator = training.settings, training.accelerator
+    main = accelerator.is_main_process
+    metrics = MetricsFile(training.folder / "metrics.csv", training.step) if main else None
+    every = settings.train.checkpoint_steps or training.steps_per_epoch
+    bar = tqdm(
+        total=training.steps,
+        initial=training.step,
+        unit="step",
+        disable=not (main and sys.stderr.isatty()),
+        leave=False,
+    )
+    interval, epoch_interval = Interval(), Interval()
+    queued: list[QueuedStep] = []
+    set_training_mode(training)
+    with bar, contextlib.closing(training.batches):
+        while training.step < training.steps:
+            queued.append(train_step(training))
+            training.step += 1
+            bar.update()
+            pauses = (settings.train.log_steps, training.steps_per_epoch, every)
+            pause = training.step == training.steps or any(training.step % steps == 0 for steps in pauses)
+            stop = read_steps(training, queued, (interval, epoch_interval), newest_too=pause)
+            stop = (stop and read_steps(training, queued, (interval, epoch_interval), newest_too=True)) or stop
+            if main and (training.step % settings.train.log_steps == 0 or training.step == training.steps):
+                record(training, metrics, interval)
+                interval = Interval()
+            if main and training.step % training.steps_per_epoch == 0:
+                log.info(epoch_line(training, epoch_interval))
+                epoch_interval = Interval()
+            if training.step % every == 0 or training.step == training.steps or stop:
+                checkpoint(training)
+            if stop and training.step < training.steps:
+                log.info(f"asked to stop: checkpoint written after step {training.step}")
+                if main:
+                    training.stop.confirm()
+                return False
+    return True
+
+
+def read_steps(training: Training, queued: list[QueuedStep], sums: Sequence[Interval], *, newest_too: bool) -> bool:
+    """Takes the steps out of the queue, but for the newest, which may still be running, and adds them up.
+
+    Whether a rank was asked to stop.
+    """
+    stop = False
+    while len(queued) > (0 if newest_too else 1):
+        done = read_step(training, queued.pop(0))
+        training.replaced.count += done.replaced
+        for interval in sums:
+            interval.add(done)
+        stop = stop or done.stop
+    return stop
+
+
+def checkpoint(training: Training) -> None:
+    save_checkpoint(
+        training.accelerator,
+        training.folder / "checkpoints",
+        training.step,
+        training.settings.train.keep_checkpoints,
+    )
+
+
+def record(training: Training, metrics: MetricsFile, interval: Interval) -> None:
+    """A row of metrics.csv, and the trackers'."""
+    position = {
+        "step": training.step,
+        "epoch": training.step / training.steps_per_epoch,
+        "lr": training.optimizer.param_groups[-1]["lr"],
+    }
+    row = position | interval.means() | {"replaced_images": interval.replaced}
+    metrics.append(row)
+    training.accelerator.log(row, step=training.step)
+
+
+def epoch_line(training: Training, interval: Interval) -> str:
+    means = interval.means()
+    speed, waiting = means.pop("images_per_second"), means.pop("waiting_for_data")
+    groups = " ".join(f"{name} {means[name]:.3f}" for name in ("loss", "identity", "intra", "cross") if name in means)
+    epoch = training.step // training.steps_per_epoch
+    lr = training.optimizer.param_groups[-1]["lr"]
+    return (
+        f"epoch {epoch}/{training.settings.train.epochs} step {training.step}: {groups} lr {lr:.2e} "
+        f"{speed:.0f} images/s, {waiting:.1%} waiting for data"
+        + (f", {interval.replaced} images replaced" if interval.replaced else "")
+    )

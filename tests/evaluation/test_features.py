@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+
+from pipeline.batch import Modality
+from pipeline.build import build_index, build_network
+from pipeline.config import load_config
+from pipeline.evaluation.features import extract_features, network_extractor, pixels_extractor
+from pipeline.loading.batches import evaluation_batches
+from pipeline.loading.pictures import FolderPictures
+
+
+@pytest.fixture(scope="module")
+def settings(people, tiny):
+    return load_config([*tiny, f"data.root={people}", "evaluation.batch=5"])
+
+
+@pytest.fixture(scope="module")
+def index(settings):
+    return build_index(settings.data)
+
+
+@pytest.fixture(scope="module")
+def network(settings):
+    torch.manual_seed(0)
+    return build_network(settings, identities=6)
+
+
+@pytest.mark.parametrize("feature", ["embedding", "pooled"])
+@pytest.mark.parametrize("flip", [False, True])
+def test_a_row_of_the_table_is_the_feature_of_that_image_alone(index, settings, network, feature, flip):
+    settings.evaluation.feature, settings.evaluation.flip = feature, flip
+    rows = np.random.default_rng(0).permutation(len(index))[:17]
+    accelerator = Accelerator(cpu=True)
+    table = extract_features(network_extractor(network, settings, accelerator), index, rows, settings, accelerator)
+    assert table.shape[0] == len(index)
+    network.eval()
+    pictures = FolderPictures(index)
+    for row in rows[:5]:
+        modality = Modality(index["modality"][row])
+        image = next(evaluation_batches(pictures, np.array([row]), modality, settings, torch.device("cpu")))
+        with torch.inference_mode():
+            expected = getattr(network(image, [modality]), feature)[0]
+            if flip:
+                expected = (expected + getattr(network(image.flip(-1), [modality]), feature)[0]) / 2
+        torch.testing.assert_close(table[row], expected, rtol=1e-4, atol=1e-4)
+    others = np.setdiff1d(np.arange(len(index)), rows)
+    assert (table[others] == 0).all() and (table[rows].abs().sum(1) > 0).all()
+
+
+def test_pixels_see_the_picture_but_neither_brightness_nor_contrast():
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn((3, 3, 64, 32), generator=generator)
+    features = pixels_extractor(images, Modality.VISIBLE)
+    torch.testing.assert_close(pixels_extractor(images * 2 + 1, Modality.VISIBLE), features, rtol=1e-3, atol=1e-3)
+    assert (features[0] - features[1]).abs().mean() > 0.1

@@ -1,0 +1,70 @@
+import pytest
+
+from pipeline.batch import Modality
+from pipeline.config import load_config
+from pipeline.loading.derivations import derivations, parse_stages, views_in_use
+
+V, IR, DV, DI = Modality
+
+
+def names(stages):
+    return [(stage.derivation.name, stage.probability) for stage in stages]
+
+
+def test_words_become_stages():
+    assert names(parse_stages(["weighted_grey", "gamma:0.5"], 3)) == [("weighted_grey", 1), ("gamma", 0.5)]
+    assert names(parse_stages(["grey", "spectrum"], 3)) == [("grey", 1), ("spectrum", 1)]
+
+
+@pytest.mark.parametrize(
+    ("texts", "channels", "message"),
+    [
+        ([], 3, "expected one derivation or more .*; found none"),
+        (
+            ["gray"],
+            3,
+            r"expected one of identity, grey, .* \(of an image of 3 channels\); found 'gray'; the nearest is grey",
+        ),
+        (["spectrum"], 3, "found 'spectrum'"),
+        (["grey"], 1, r"\(of an image of 1 channel\); found 'grey'"),
+        (["spectrum", "clahe"], 1, r"3 channels\); found 'clahe'"),
+        (["grey:0.5", "clahe"], 3, r"3 channels\); found 'clahe'"),
+        (["grey", "learned"], 3, "found 'learned'; learned stands alone"),
+        (["grey:0"], 3, "expected NAME or NAME:PROBABILITY with a probability above 0 and at most 1; found 'grey:0'"),
+        (["grey:1.5"], 3, "found 'grey:1.5'"),
+        (["grey:often"], 3, "found 'grey:often'"),
+        (["grey:"], 3, "found 'grey:'"),
+        (["grey:nan"], 3, "found 'grey:nan'"),
+    ],
+)
+def test_impossible_words_are_refused(texts, channels, message):
+    with pytest.raises(ValueError, match=message):
+        parse_stages(texts, channels)
+
+
+def test_the_key_is_named(tiny):
+    with pytest.raises(ValueError, match="derive.infrared: expected one of .*; found 'grey'"):
+        derivations(load_config([*tiny, "derive.infrared=grey"]))
+
+
+def test_settings_become_views(tiny):
+    settings = load_config([*tiny, "derive.visible=learned", "derive.infrared=[clahe,spectrum:0.5]"])
+    assert derivations(settings)[DV] is None
+    views = views_in_use(settings)
+    assert list(views) == [V, IR, DV, DI]
+    assert [view.family for view in views.values()] == ["visible", "infrared", "visible", "infrared"]
+    assert [names(view.stages) for view in views.values()] == [[], [], [], [("clahe", 1), ("spectrum", 0.5)]]
+
+
+def test_only_derived_images_are_mixed(tiny):
+    settings = load_config([*tiny, "derive.mixing=cutmix", "derive.mixing_probability=0.3"])
+    views = views_in_use(settings)
+    assert [view.mixing for view in views.values()] == [None, None, "cutmix", "cutmix"]
+    assert views[DV].mixing_probability == 0.3
+
+
+def test_a_modality_that_is_not_in_use_has_no_view_but_its_words_are_read(tiny):
+    settings = load_config([*tiny, "batch.modalities=[visible,infrared]", "loss.cross_pairs=[[visible,infrared]]"])
+    assert list(views_in_use(settings)) == [V, IR]
+    with pytest.raises(ValueError, match="derive.visible"):
+        derivations(load_config([*tiny, "batch.modalities=[visible,infrared]", "derive.visible=gray"]))

@@ -1,0 +1,113 @@
+import json
+import os
+
+import pandas as pd
+import pytest
+
+from pipeline.config import load_config
+from pipeline.run.folder import MetricsFile, code_version, open_run, settings_of
+from pipeline.run.trained_identities import named_splits
+
+
+@pytest.fixture()
+def words(tmp_path):
+    return [f"output={tmp_path}", "name=run", "optimizer.lr=0.05"]
+
+
+def test_a_run_folder_says_how_and_where_it_was_trained(words, tmp_path):
+    folder = open_run(load_config(words))
+    assert folder == tmp_path / "run"
+    assert settings_of(folder).optimizer.lr == 0.05
+    found = json.loads((folder / "env.json").read_text())
+    assert found["packages"]["torch"] and found["cores"] == len(os.sched_getaffinity(0))
+    assert found["code_version"] == code_version()
+
+
+def test_a_run_is_not_mixed_with_one_of_other_settings(words):
+    open_run(load_config(words))
+    open_run(load_config([*words, "loader.threads=3", "evaluation.flip=true", "train.checkpoint_steps=5"]))
+    with pytest.raises(ValueError, match=r"optimizer\.lr=0\.05; found 0\.06") as error:
+        open_run(load_config([*words, "optimizer.lr=0.06"]))
+    assert "\n" not in str(error.value)
+
+
+def test_never_resuming_refuses_a_folder_with_checkpoints(words):
+    folder = open_run(load_config([*words, "train.resume=never"]))
+    open_run(load_config([*words, "train.resume=never"]))
+    (folder / "checkpoints" / "step-00000001").mkdir(parents=True)
+    with pytest.raises(ValueError, match=r"train\.resume is never"):
+        open_run(load_config([*words, "train.resume=never"]))
+
+
+def test_the_split_of_a_users_people_is_kept_by_name(words, tmp_path):
+    index = pd.DataFrame(
+        {"identity": [10, 2, 2, 30], "split": ["train", "test", "test", "val"], "name": ["k10", "k2", "k2", "k30"]}
+    )
+    folder = open_run(load_config(words), named_splits(index))
+    assert (folder / "split.csv").read_text() == "identity,split\nk2,test\nk10,train\nk30,val\n"
+    assert named_splits(index.drop(columns="name")) == {}
+    assert not (open_run(load_config([*words, "name=unnamed"]), {}) / "split.csv").exists()
+
+
+KEPT = {"anna": "train", "bert": "test", "carl": "val"}
+
+
+@pytest.mark.parametrize(
+    ("now", "message"),
+    [
+        (KEPT | {"dora": "train"}, r"'dora' is not among them but in the training data now \(1 differ\)"),
+        (KEPT | {"carl": "test"}, r"'carl' is among them and not in the training data now \(1 differ\)"),
+        ({"bert": "train", "carl": "val"}, r"'anna' is among them and not in the training data now \(2 differ\)"),
+        ({"carl": "val", "bert": "test", "anna": "train"}, "found them numbered in another order"),
+        ({}, r"\(2 differ\)"),
+    ],
+)
+def test_a_run_is_not_continued_on_other_people(words, now, message):
+    folder = open_run(load_config(words), KEPT)
+    before = (folder / "split.csv").read_text()
+    with pytest.raises(ValueError, match=message) as error:
+        open_run(load_config(words), now)
+    assert f"Add data.split_file={folder / 'split.csv'} or choose another name=" in str(error.value)
+    assert (folder / "split.csv").read_text() == before
+
+
+def test_a_run_is_continued_where_the_same_people_are_trained_on(words):
+    folder = open_run(load_config(words), KEPT)
+    open_run(load_config([*words, f"data.split_file={folder / 'split.csv'}", "data.split_seed=3"]), KEPT)
+    assert settings_of(folder).data.split_seed == 3
+    open_run(load_config(words), KEPT | {"dora": "test"})
+    assert "dora,test" in (folder / "split.csv").read_text()
+    (folder / "checkpoints" / "step-00000001").mkdir(parents=True)
+    open_run(load_config(words), KEPT)
+    assert "dora,test" in (folder / "split.csv").read_text()
+    with pytest.raises(ValueError, match=r"data\.train_splits="):
+        open_run(load_config([*words, "data.train_splits=[train]"]), KEPT)
+
+
+def test_a_split_is_not_written_once_a_training_without_one_has_begun(words):
+    folder = open_run(load_config(words))
+    (folder / "checkpoints" / "step-00000001").mkdir(parents=True)
+    open_run(load_config(words), KEPT)
+    assert not (folder / "split.csv").exists()
+    with pytest.raises(ValueError, match=r"data\.split_seed=0; found 3"):
+        open_run(load_config([*words, "data.split_seed=3"]), KEPT)
+
+
+def test_metrics_after_the_resumed_step_and_a_cut_row_are_dropped(tmp_path):
+    file = tmp_path / "metrics.csv"
+    metrics = MetricsFile(file, 0)
+    for step in (10, 20, 30):
+        metrics.append({"step": step, "loss": step / 3})
+    with open(file, "a") as stream:
+        stream.write("40,1")  # a kill while the row was being written
+    MetricsFile(file, 20).append({"step": 25, "loss": 1.0})
+    kept = pd.read_csv(file)
+    assert kept["step"].tolist() == [10, 20, 25]
+    assert kept["loss"][1] == 20 / 3
+
+
+def test_metrics_start_anew_where_nothing_counts(tmp_path):
+    file = tmp_path / "metrics.csv"
+    MetricsFile(file, 0).append({"step": 5, "loss": 1.0})
+    MetricsFile(file, 0).append({"step": 7, "loss": 2.0, "intra": 3.0})
+    assert pd.read_csv(file).to_dict("list") == {"step": [7], "loss": [2.0], "intra": [3.0]}

@@ -1,0 +1,102 @@
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from pipeline.run import lock as run_lock
+from pipeline.run.lock import RunLock, current_holder, refuse_unshared
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from pipeline.run.lock import RunLock
+
+lock = RunLock(Path(sys.argv[1]))
+print(lock.acquire(), flush=True)
+time.sleep(300)
+"""
+
+
+@pytest.fixture()
+def holder(tmp_path):
+    """Another process that holds the lock of tmp_path."""
+    process = subprocess.Popen([sys.executable, "-c", HOLD, tmp_path], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline()
+    yield process
+    process.kill()
+    process.wait()
+
+
+@pytest.fixture()
+def impatient(monkeypatch):
+    monkeypatch.setattr(run_lock, "PATIENCE", 0.3)
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+
+
+def test_a_second_training_is_refused_until_the_first_is_killed(holder, impatient, tmp_path):
+    with pytest.raises(ValueError) as error:
+        RunLock(tmp_path).acquire()
+    host = os.uname().nodename
+    assert str(error.value).startswith(f"{tmp_path}: is being trained by process {holder.pid} on {host} since ")
+    assert "\n" not in str(error.value)
+    assert current_holder(tmp_path).startswith(f"process {holder.pid} on {host}")
+    os.kill(holder.pid, signal.SIGKILL)
+    holder.wait()
+    assert current_holder(tmp_path) is None
+    lock = RunLock(tmp_path)
+    assert f'"process": {os.getpid()}' in lock.acquire()
+    lock.close()
+
+
+def test_a_requeued_job_waits_for_what_is_left_of_itself(tmp_path, monkeypatch):
+    monkeypatch.setenv("SLURM_JOB_ID", "77")
+    process = subprocess.Popen([sys.executable, "-c", HOLD, tmp_path], stdout=subprocess.PIPE, text=True)
+    assert '"job": "77"' in process.stdout.readline()
+    monkeypatch.setattr(run_lock, "PATIENCE", 0.1)
+    monkeypatch.setattr(run_lock.time, "sleep", lambda seconds: (process.kill(), process.wait()))
+    lock = RunLock(tmp_path)
+    lock.acquire()
+    lock.close()
+
+
+def test_children_do_not_keep_the_lock(tmp_path):
+    """A loader's process that outlives its training must not keep the next one out."""
+    lock = RunLock(tmp_path)
+    lock.acquire()
+    child = os.fork()
+    if child == 0:
+        signal.pause()
+    lock.close()
+    assert current_holder_elsewhere(tmp_path) == "None"
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+
+
+def current_holder_elsewhere(folder):
+    code = "import sys; from pathlib import Path; from pipeline.run.lock import current_holder as holder"
+    code += "; print(holder(Path(sys.argv[1])))"
+    return subprocess.run([sys.executable, "-c", code, folder], capture_output=True, text=True).stdout.strip()
+
+
+def test_a_file_system_without_locks_is_warned_of(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr(run_lock.log, "warning", said.append)
+
+    def refuse(*arguments):
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "lockf", refuse)
+    RunLock(tmp_path).acquire()
+    assert said == [f"{tmp_path}: keeps no locks (Function not implemented): see to it that no other job trains in it"]
+
+
+def test_a_node_that_sees_another_folder_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(run_lock, "UNSEEN", 0.2)
+    lock = RunLock(tmp_path / "shared")
+    text = lock.acquire()
+    refuse_unshared(tmp_path / "shared", text)
+    with pytest.raises(ValueError, match=f"doesn't see the run folder of .*process {os.getpid()} on .*all nodes share"):
+        refuse_unshared(tmp_path / "own", text)

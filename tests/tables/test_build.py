@@ -1,0 +1,148 @@
+"""What stands in which line and column, and what is marked."""
+
+import re
+import statistics
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.config import load_config
+from pipeline.literature import FOLDER, read_literature, source_of
+from pipeline.tables.table import BEST, SECOND, Table
+from pipeline.tables.ticks import TICKS, ticks_by_row, ticks_of
+from tests.tables.rows import PUBLISHED, keep, line, other_rows, sysu_rows, table_of
+
+
+def test_the_literatures_figures_have_a_source_and_the_rows_of_the_paper():
+    rows = {"sysu_mm01": 12, "regdb_visible2thermal": 11, "same_backbone": 3, "ablation": 6}
+    assert {file.stem for file in FOLDER.glob("*.csv")} == set(rows)
+    for name, count in rows.items():
+        table = read_literature(name)
+        assert len(table) == count and "table" in source_of(name) and "#" not in table.to_string()
+        figures = table[[column for column in table if re.search("_?(r[0-9]+|map)$", column)]]
+        values = figures.replace("", np.nan).astype(float)
+        assert ((values > 10) & (values < 100) | values.isna()).all().all()
+    ours = {"all_r1": "51.05", "all_map": "49.63", "indoor_r1": "55.93", "indoor_map": "63.38"}
+    for name, method in (("sysu_mm01", "Base-Derivative"), ("same_backbone", "Base-Derivative")):
+        table = read_literature(name)
+        assert table[table["method"] == method][list(ours)].iloc[0].to_dict() == ours
+    assert read_literature("ablation").iloc[-1][list(ours)].to_dict() == ours
+
+
+def test_sysu_has_the_papers_columns_and_our_means_below_the_literature(tmp_path):
+    table = table_of("sysu", keep(tmp_path / "ours", sysu_rows("ours")))
+    assert table.shown.columns.tolist() == [
+        (f"{mode}-search", name) for mode in PUBLISHED for name in ("r=1", "r=10", "r=20", "mAP")
+    ]
+    assert line(table, "D-HSME")[1] == ["20.68", "62.74", "77.95", "23.12", "", "", "", ""]
+    labels, shown, beside = line(table, "ours")
+    means = [
+        statistics.mean(40 + t + 8 * place + five for t in range(1, 11)) for five in (0, 5) for place in (0, 2, 3, 4)
+    ]
+    assert shown == [f"{mean:.2f}" for mean in means] and labels == ["ours", "ours"]
+    assert beside == [f"±{statistics.stdev(range(1, 11)):.2f}"] * 8
+    assert table.rules == [12] and table.block == ["published"] * 13
+    assert any("between 10 trials" in note for note in table.notes)
+
+
+def test_another_gallery_than_the_published_is_marked_and_never_best_of_the_literature(tmp_path):
+    small = keep(tmp_path / "small", sysu_rows("small", 45, sizes={"all": 60, "indoor": 20}))
+    table = table_of("sysu", small)
+    marks, _ = table.marks(), line(table, "small†")
+    assert table.block[-1] != "published" and (marks.iloc[-1] == "").all(), "the best of one is no best"
+    assert marks[("all-search", "r=1")][11] == BEST and marks[("all-search", "r=1")][8] == SECOND
+    assert any("gallery (60 or 20 images)" in note for note in table.notes)
+
+
+def test_an_option_stands_behind_the_name_and_rows_of_others_protocols_are_lines_of_their_own(tmp_path):
+    rows = sysu_rows("a") + sysu_rows("a", flip=True) + sysu_rows("a", re_ranking="k_reciprocal(20,6,0.3)", value=1.0)
+    rows += sysu_rows("a", metric="euclidean") + sysu_rows("b", gallery_rule="random_seed")
+    names = table_of("sysu", keep(tmp_path / "a", rows)).labels.iloc[12:, 0].tolist()
+    assert len(set(names)) == len(names) == 5
+    assert "a (flip=True)" in names and "b (gallery_rule=random_seed)" in names
+    assert "a (re_ranking=k_reciprocal(20,6,0.3))" in names and "a (metric=euclidean)" in "".join(names)
+
+
+def test_regdb_is_the_mean_of_its_runs_in_the_papers_direction(tmp_path):
+    runs = [
+        keep(
+            tmp_path / f"r-trial{trial}",
+            other_rows("regdb", f"r-trial{trial}", "visible_to_infrared", 50.0 + 2 * trial, trial, recipe="12345678")
+            + other_rows("regdb", f"r-trial{trial}", "infrared_to_visible", 5.0, trial, recipe="12345678"),
+        )
+        for trial in (1, 2, 4)
+    ]
+    table = table_of("regdb", *runs)
+    labels, shown, beside = line(table, "r")
+    assert shown[0] == f"{statistics.mean((52, 54, 58)):.2f}" and beside[0] == f"±{statistics.stdev((52, 54, 58)):.2f}"
+    assert line(table, "AlignGAN")[1] == ["57.9", "", "", "53.6"]
+    assert any("without the trials 3, 5, 6, 7, 8, 9, 10" in note for note in table.notes)
+
+
+def test_llcm_shows_both_directions_and_says_that_there_is_no_literature(tmp_path):
+    rows = other_rows("llcm", "l", "visible_to_infrared", 30.0, mode="paper", shots="single")
+    rows += other_rows("llcm", "l", "infrared_to_visible", 35.0, mode="paper", shots="single")
+    rows += other_rows("llcm", "l", "visible_to_infrared", 60.0, mode="repository", shots="single")
+    table = table_of("llcm", keep(tmp_path / "l", rows))
+    assert line(table, "l")[1][::4] == ["30.00", "35.00"] and line(table, "l (mode=repository)")[1][::4] == [
+        "60.00",
+        "",
+    ]
+    assert any("no figures of the literature" in note for note in table.notes)
+
+
+ABLATION = {"b1": "B1", "b2": "B2"} | {f"mdl{n}": f"B2+MML+MDL{n}" for n in (1, 2, 3, 4)}
+
+
+@pytest.mark.parametrize("name", ABLATION)
+def test_the_ticks_of_a_configuration_are_those_of_its_row_in_the_paper(name):
+    assert (
+        ticks_of(load_config(["configs/sysu.yaml", f"configs/ablation/{name}.yaml"])) == ticks_by_row()[ABLATION[name]]
+    )
+
+
+def test_the_ablation_has_our_runs_below_the_rows_of_the_same_losses(tmp_path):
+    folders = [
+        keep(tmp_path / name, sysu_rows(name), "configs/sysu.yaml", f"configs/ablation/{name}.yaml")
+        for name in ("mdl4", "b1")
+    ]
+    regdb = other_rows("regdb", "x-b1", "visible_to_infrared", 33.0)
+    folders.append(keep(tmp_path / "x-b1", regdb, "configs/regdb.yaml", "configs/ablation/b1.yaml"))
+    folders.append(keep(tmp_path / "pixels", sysu_rows("pixels", extractor="pixels")))
+    pairs = "loss.cross_pairs=[[visible,visible_derived]]"
+    folders.append(keep(tmp_path / "odd", sysu_rows("odd"), "configs/sysu.yaml", pairs))
+    table = table_of("ablation", *folders)
+    names = table.labels.iloc[:, 0].tolist()
+    assert names[:2] == ["B1", "ours: b1, x-b1"] and names[-2:] == ["B2+MML+MDL4", "ours: mdl4"] and len(names) == 8
+    ticks = table.labels.iloc[:, 1:]
+    assert ticks.iloc[1].tolist() == ticks.iloc[0].tolist() == ["✓", "✓", "", "", "✓", "", "", "", "", ""]
+    assert ticks.columns.tolist() == list(TICKS.values())
+    assert line(table, "ours: b1, x-b1")[1][:3] == ["33.00", "65.00", "45.50"]
+    left_out = [note for note in table.notes if "left out" in note]
+    assert "pixels" in left_out[0] and "no column for visible, visible_derived" in left_out[1] and len(left_out) == 2
+
+
+def test_the_same_backbone_has_our_baseline_below_the_papers(tmp_path):
+    b2 = keep(tmp_path / "b2", sysu_rows("b2"), "configs/sysu.yaml", "configs/ablation/b2.yaml")
+    names = table_of("same-backbone", b2).labels.iloc[:, 0].tolist()
+    assert names == ["Baseline", "ours: b2", "AGW", "Base-Derivative"]
+
+
+def test_the_best_and_the_second_of_each_block_are_marked_as_a_loop_finds_them():
+    generator = np.random.default_rng(0)
+    values = generator.integers(0, 6, (30, 4))
+    blocks = [str(block) for block in generator.integers(0, 4, 30)] + ["alone"]
+    shown = pd.DataFrame([*values.astype(str).tolist(), ["99", "", "1", "2"]]).replace("3", "")
+    shown.columns = pd.MultiIndex.from_product([[""], list("abcd")])
+    labels = pd.DataFrame({("", "run"): blocks})
+    marks = Table("t", "", labels, shown, shown.map(lambda _: ""), blocks).marks()
+    for row, column in np.ndindex(shown.shape):
+        rivals = [
+            float(shown.iloc[other, column])
+            for other in range(len(blocks))
+            if blocks[other] == blocks[row] and shown.iloc[other, column]
+        ]
+        better = {rival for rival in rivals if shown.iloc[row, column] and rival > float(shown.iloc[row, column])}
+        expected = "" if not shown.iloc[row, column] or len(rivals) < 2 else [BEST, SECOND, *[""] * 9][len(better)]
+        assert marks.iloc[row, column] == expected

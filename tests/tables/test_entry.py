@@ -1,0 +1,68 @@
+"""The command: which tables are written, and what is refused."""
+
+import pytest
+
+from pipeline.evaluation.results import summarise
+from pipeline.tables.__main__ import main
+from pipeline.tables.read import read_results
+from tests.tables.rows import keep, sysu_rows
+
+
+def test_all_layouts_are_written_and_those_without_rows_named(tmp_path, capsys):
+    folder = keep(tmp_path / "b2", sysu_rows("b2"), "configs/sysu.yaml", "configs/ablation/b2.yaml")
+    main([str(folder), "--layout", "all", "--format", "markdown", "--out", str(tmp_path / "out")])
+    printed = capsys.readouterr().out
+    names = ("runs", "sysu", "same-backbone", "ablation")
+    assert {file.name for file in (tmp_path / "out").iterdir()} == {f"{name}.md" for name in names}
+    assert "regdb is left out: expected rows of regdb" in printed and "llcm is left out" in printed
+    assert all(str(tmp_path / "out" / f"{name}.md") in printed for name in names)
+
+
+def test_the_plain_table_keeps_the_order_of_the_runs(tmp_path, capsys):
+    folders = [keep(tmp_path / name, sysu_rows(name)) for name in ("z", "b")]
+    main([str(folder) for folder in [*folders, folders[0]]])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["run", "z", "z", "b", "b", "±"]
+
+
+def test_what_cannot_be_tabulated_is_one_line(tmp_path, capsys):
+    folder = keep(tmp_path / "a", sysu_rows("a"))
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "results.csv").touch()
+    for words, message in (
+        ([tmp_path / "none"], "none: no results.csv"),
+        ([tmp_path / "empty"], "results.csv: is empty"),
+        (
+            [folder, "--layout", "regdb"],
+            "--layout regdb: expected rows of regdb visible_to_infrared; the runs have none",
+        ),
+        ([folder, "--compare", folder], f"--compare {folder}: nothing to compare: give another run as well"),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            main([str(word) for word in words])
+        error = capsys.readouterr().err
+        assert ended.value.code == 2 and message in error and error.count("\n") == 1
+
+
+def test_two_runs_of_one_name_are_called_by_their_folders_and_never_mixed(tmp_path):
+    first, copy = (keep(tmp_path / place / "a", sysu_rows("a", recipe="1")) for place in "xy")
+    rows, places = read_results([first, copy, first])
+    assert places == {str(first): first, str(copy): copy} and len(rows) == 40
+    means = summarise(rows)
+    assert means["run"].tolist() == [str(first)] * 2 + [str(copy)] * 2 and (means["trials"] == 10).all()
+
+
+def test_versions_of_the_code_are_averaged_only_where_it_is_asked_for(tmp_path, capsys):
+    folders = [
+        str(
+            keep(
+                tmp_path / f"a-seed{seed}",
+                sysu_rows(f"a-seed{seed}", 40 + seed, seed, recipe="1", code_version=version),
+            )
+        )
+        for seed, version in enumerate(("0.1+a", "0.1+b"))
+    ]
+    main(folders)
+    assert "code_version differs: 0.1+a (a-seed0), 0.1+b (a-seed1)" in capsys.readouterr().out
+    main([*folders, "--across-versions"])
+    assert "between 2 seeds" in (printed := capsys.readouterr().out) and "46.00 ±0.71" in printed
