@@ -83,7 +83,7 @@ def planned_images(
 
     DecodingFailed ends it: DALI promises nothing afterwards.
     """
-    plans: dict[int, Plan] = {}  # made ahead by the pipeline, used when the batch comes out
+    plans: dict[int, Plan] = {}  # made ahead by the pipelines, used when the batch comes out
 
     def source(iteration: int) -> tuple:
         plan = plans[first + iteration] = plan_of(first + iteration)
