@@ -1,4 +1,4 @@
-"""Published figures, per cent, as they were printed: tables 1 to 4 of Liu et al., ICPR 2020."""
+"""Figures as they were published: tables 1 to 4 of Liu et al., ICPR 2020. The first line of each file says its source."""
 
 from __future__ import annotations
 
@@ -12,9 +12,3 @@ FOLDER = Path(__file__).parent
 def read_literature(name: str) -> pd.DataFrame:
     """`sysu_mm01`, `regdb_visible2thermal`, `same_backbone` or `ablation` -> its rows, text; nothing: not reported."""
     return pd.read_csv(FOLDER / f"{name}.csv", comment="#", dtype=str, keep_default_na=False)
-
-
-def source_of(name: str) -> str:
-    """What the file says of itself, in its first lines."""
-    lines = (FOLDER / f"{name}.csv").read_text().splitlines()
-    return " ".join(line.lstrip("# ") for line in lines if line.startswith("#"))
