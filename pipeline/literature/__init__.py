@@ -1,4 +1,4 @@
-"""Figures as they were published: tables 1 to 4 of Liu et al., ICPR 2020. The first line of each file says its source."""
+"""Published figures, per cent: tables 1 to 4 of Liu et al., ICPR 2020. The first line of each file says its source."""
 
 from __future__ import annotations
 
