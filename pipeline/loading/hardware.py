@@ -26,7 +26,8 @@ def usable_cores() -> int:
 def dali_pipelines(loader: LoaderSettings, device: torch.device) -> tuple[int, dict]:
     """How many DALI pipelines feed a network on `device`, and where and with how many threads each of them runs.
 
-    On the CPU one for each core: they needn't wait for each other (`execution.in_turn`).
+    On the CPU one for each core, as they needn't wait for each other (`execution.in_turn`); of several threads each
+    where there are more than MOST_PIPELINES cores.
 
     ValueError where `loader.decode` wants a GPU and there is none.
     """
@@ -34,11 +35,11 @@ def dali_pipelines(loader: LoaderSettings, device: torch.device) -> tuple[int, d
     if loader.decode == "mixed" and not on_gpu:
         raise ValueError("loader.decode: mixed decodes on a GPU, and this loader runs on the CPU; use auto or cpu")
     threads = loader.threads or usable_cores()
-    pipelines = 1 if on_gpu else min(threads, MOST_PIPELINES)
-    return pipelines, {
+    threads_of_each = threads if on_gpu else -(-threads // MOST_PIPELINES)
+    return threads // threads_of_each, {
         "device": "gpu" if on_gpu else "cpu",
         "device_id": (device.index or 0) if on_gpu else None,
         "decode": "mixed" if on_gpu and loader.decode != "cpu" else "cpu",
-        "threads": -(-threads // pipelines),
+        "threads": threads_of_each,
         "prefetch": loader.prefetch,
     }
