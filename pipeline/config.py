@@ -11,6 +11,7 @@ import dataclasses
 import difflib
 import hashlib
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -29,11 +30,12 @@ FREE += ("train.resume", "train.checkpoint_steps", "train.keep_checkpoints", "tr
 def load_config(arguments: list[str], name_required: bool = False) -> Settings:
     """Command-line words -> settings.
 
-    Words with a `=` are overrides (`optimizer.lr=0.05`), the others are YAML files. ValueError or FileNotFoundError,
-    one line, for a file that is missing or is not YAML, an unknown key (with the nearest right one) or a wrong type.
+    Words with a `=` are overrides (`optimizer.lr=0.05`), unless a file has that name; the others are YAML files.
+    ValueError or FileNotFoundError, one line, for a file that is missing or is not YAML, an unknown key (with the
+    nearest right one) or a wrong type.
     """
-    files = [Path(word) for word in arguments if "=" not in word]
-    overrides = [word for word in arguments if "=" in word]
+    files = [Path(word) for word in arguments if "=" not in word or os.path.isfile(word)]
+    overrides = [word for word in arguments if Path(word) not in files]
     if name_required and not files:
         raise ValueError("expected a configuration file, e.g. configs/demo.yaml; found none")
     config = OmegaConf.structured(Settings)

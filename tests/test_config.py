@@ -37,6 +37,14 @@ def test_a_base_is_overridden_by_its_file_and_a_file_by_the_next_one_and_all_by_
     assert settings.name == "b-c-seed1"
 
 
+def test_a_file_whose_path_has_an_equals_sign_is_a_file(tmp_path, monkeypatch):
+    (tmp_path / "lr=0.1").mkdir()
+    (tmp_path / "lr=0.1" / "a.yaml").write_text("seed: 1\n")
+    assert load_config([str(tmp_path / "lr=0.1" / "a.yaml"), "train.epochs=6"]).seed == 1
+    monkeypatch.chdir(tmp_path)
+    assert load_config(["lr=0.1/a.yaml", "seed=2"]).seed == 2
+
+
 def test_lists_are_replaced_whole():
     settings = load_config(["configs/ablation/mdl1.yaml"])
     assert settings.batch.modalities == ["visible", "infrared", "infrared_derived"]
