@@ -30,12 +30,11 @@ FREE += ("train.resume", "train.checkpoint_steps", "train.keep_checkpoints", "tr
 def load_config(arguments: list[str], name_required: bool = False) -> Settings:
     """Command-line words -> settings.
 
-    Words with a `=` are overrides (`optimizer.lr=0.05`), unless a file has that name; the others are YAML files.
-    ValueError or FileNotFoundError, one line, for a file that is missing or is not YAML, an unknown key (with the
-    nearest right one) or a wrong type.
+    Words are overrides (`is_override`) or YAML files. ValueError or FileNotFoundError, one line, for a file that is
+    missing or is not YAML, an unknown key (with the nearest right one) or a wrong type.
     """
-    files = [Path(word) for word in arguments if "=" not in word or os.path.isfile(word)]
-    overrides = [word for word in arguments if Path(word) not in files]
+    files = [Path(word) for word in arguments if not is_override(word)]
+    overrides = [word for word in arguments if is_override(word)]
     if name_required and not files:
         raise ValueError("expected a configuration file, e.g. configs/demo.yaml; found none")
     config = OmegaConf.structured(Settings)
@@ -50,6 +49,11 @@ def load_config(arguments: list[str], name_required: bool = False) -> Settings:
     if settings.name is None:
         settings.name = default_name(files, settings)
     return settings
+
+
+def is_override(word: str) -> bool:
+    """Whether a command-line word is a `key=value`: it has a `=`, and no file has that name."""
+    return "=" in word and not os.path.isfile(word)
 
 
 def read_layers(file: Path, seen: tuple[Path, ...] = ()) -> list[tuple[Path, DictConfig]]:

@@ -21,7 +21,7 @@ from accelerate.utils import set_seed
 from safetensors import SafetensorError, safe_open
 
 from pipeline.build import build_index, build_network, build_table, build_trials
-from pipeline.config import config_hash, load_config
+from pipeline.config import config_hash, is_override, load_config
 from pipeline.distributed import create_accelerator
 from pipeline.entry import one_line_errors
 from pipeline.evaluation.feature_files import prepare_saving, read_features, read_index_file, save_features
@@ -170,7 +170,7 @@ def settings_for_features(words: list[str], file: Path, index_file: Path | None)
         if Path(word).is_dir():
             raise ValueError(f"{word}: expected no run beside --features, which are judged without a network")
     keys = {word.partition("=")[0] for word in words}
-    if "data.dataset" not in keys and all("=" in word for word in words):
+    if "data.dataset" not in keys and all(is_override(word) for word in words):
         raise ValueError("--features: expected --dataset NAME with --root DIR or --index CSV, or a configuration file")
     settings = load_config(words)
     if file.suffix != ".npz" and settings.data.dataset != "sysu":

@@ -132,6 +132,13 @@ def test_impossible_words_are_one_line(words, message, capsys):
     assert message in refusal(evaluate.main, words, capsys)
 
 
+def test_a_configuration_with_an_equals_sign_says_of_which_data_set_features_are(tmp_path):
+    file = tmp_path / "lr=0.1" / "a.yaml"
+    file.parent.mkdir()
+    file.write_text("data: {dataset: regdb}\n")
+    assert evaluate.settings_for_features([str(file)], Path("f.npz"), None).data.dataset == "regdb"
+
+
 def test_where_features_are_saved_is_checked_before_they_are_extracted(words, capsys, tmp_path):
     message = refusal(evaluate.main, [*words, "name=x", "--save-features", tmp_path / "f.mat"], capsys)
     assert "MATLAB files of features are those of SYSU-MM01" in message

@@ -9,6 +9,7 @@ from pathlib import Path
 import matplotlib
 from matplotlib.figure import Figure
 
+from pipeline.config import is_override
 from pipeline.figures import style
 from pipeline.figures.attention import attention
 from pipeline.figures.cmc import cmc
@@ -51,7 +52,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     for name in options.only:
         if name not in FIGURES:
             raise ValueError(f"--only: expected some of {', '.join(FIGURES)}; found {name!r}{nearest(name, FIGURES)}")
-    options.runs = [word for word in options.words if Path(word).is_dir() or "=" not in word]
+    options.runs = [word for word in options.words if Path(word).is_dir() or not is_override(word)]
     options.overrides = [word for word in options.words if word not in options.runs]
     if not options.runs:
         raise ValueError("expected the folder of a finished run, e.g. runs/demo; found none")
