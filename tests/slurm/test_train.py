@@ -1,5 +1,6 @@
 """Jobs that go well, and jobs that must not begin."""
 
+import shlex
 import sys
 
 import pandas as pd
@@ -42,9 +43,8 @@ time.sleep(300)
 
 def test_a_second_job_in_a_run_folder_is_refused_while_the_first_lives(cluster, words, output, tmp_path):
     script = tmp_path / "hold.sh"
-    script.write_text(
-        f"#!/bin/bash\nexport PYTHONPATH={cluster.project}\nexec {sys.executable} -c '{HOLD}' {output / 'held'}\n"
-    )
+    hold = shlex.join(["env", f"PYTHONPATH={cluster.project}", sys.executable, "-c", HOLD, str(output / "held")])
+    script.write_text(f"#!/bin/bash\nexec {hold}\n")
     holder = cluster.run("sbatch", "--parsable", script).stdout.strip()
     second = cluster.submit("--nodes=1", words=[*words, "name=held"])
     log = cluster.wait(second, "FAILED")
