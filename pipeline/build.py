@@ -89,9 +89,13 @@ def build_network(settings: Settings, identities: int, weights: bool = True) -> 
     if settings.loss.identity == 0:
         for parameter in network.head_parameters():
             parameter.requires_grad_(False)  # without the identity loss nothing reaches neck and classifier
-    if settings.train.norm == "synchronised":
-        network = torch.nn.SyncBatchNorm.convert_sync_batchnorm(network)
     return network
+
+
+def place_network(network: ReIDNetwork, settings: Settings, device: torch.device) -> ReIDNetwork:
+    """On the device and in the memory layout in which it is trained, so that it is tested by the same kernels."""
+    layout = torch.channels_last if settings.train.channels_last else torch.contiguous_format
+    return network.to(device).to(memory_format=layout)
 
 
 def build_loss(settings: Settings) -> TotalLoss:

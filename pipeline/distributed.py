@@ -6,60 +6,133 @@ import importlib.util
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.commands.config.config_args import default_yaml_config_file
 from accelerate.utils import (
     DistributedDataParallelKwargs,
+    GradientAccumulationPlugin,
+    InitProcessGroupKwargs,
     ProjectConfiguration,
     broadcast_object_list,
     gather_object,
 )
 from safetensors import SafetensorError
 
+from pipeline.models.norm import choose_norm
 from pipeline.settings import Settings
 
 DRIVER = Path("/proc/driver/nvidia/version")
 PRECISIONS = {"fp32": "no", "bf16": "bf16", "fp16": "fp16", None: None}
+# The others wait for a rank that reads the data set, hashes a checkpoint or re-ranks alone. A rank that died is noticed
+# by its launcher long before.
+LONGEST_WAIT = timedelta(hours=3)
+FEW_IDENTITIES = 4  # on a rank, for statistics of its own
+FOREIGN = {
+    "ACCELERATE_USE_DEEPSPEED": "DeepSpeed",
+    "ACCELERATE_USE_FSDP": "FSDP",
+    "ACCELERATE_USE_MEGATRON_LM": "Megatron-LM",
+    "ACCELERATE_USE_PARALLELISM_CONFIG": "another parallelism than that of data",
+}
 
 log = logging.getLogger("pipeline")
 
 
-def create_accelerator(settings: Settings, run_folder: str) -> Accelerator:
-    """Accelerate as `accelerate launch` or the cluster's environment describes it.
+def create_accelerator(settings: Settings, run_folder: str, trackers: Sequence[str] = ()) -> Accelerator:
+    """Accelerate as `accelerate launch` or the cluster's environment describes it, but for what would change results.
 
-    Raises ValueError where several processes were meant and one was started, the ranks can't share the batch, or a
-    tracker's package is missing (Accelerate would go on without it).
+    Raises ValueError where several processes were meant and one was started, for more processes than GPUs, and where
+    the launcher's configuration asks for another way of training than plain data parallelism.
     """
     refuse_lone_process()
+    refuse_foreign_settings(settings.train.precision)
+    refuse_more_processes_than_gpus()
     warn_of_unused_gpu()
-    for tracker in settings.train.trackers:
-        if importlib.util.find_spec(tracker) is None:
-            raise ValueError(f"train.trackers: {tracker} is not installed; `pip install {tracker}` or leave it out")
     accelerator = Accelerator(
         cpu=not torch.cuda.is_available(),  # unless told so, Accelerate leaves several CPU processes on their own
         mixed_precision=PRECISIONS[settings.train.precision],
-        log_with=[*settings.train.trackers] or None,
+        # Not what a configuration of Accelerate or its environment says: both are settings of the run.
+        dynamo_backend="no",
+        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
+        log_with=[*trackers] or None,
         project_config=ProjectConfiguration(project_dir=run_folder, logging_dir=run_folder),
-        kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True)],
+        kwargs_handlers=[
+            # all ranks have the same buffers after each step (`pipeline.models.norm`): none need be sent before it
+            DistributedDataParallelKwargs(gradient_as_bucket_view=True, broadcast_buffers=False),
+            InitProcessGroupKwargs(timeout=LONGEST_WAIT),
+        ],
         step_scheduler_with_optimizer=False,
     )
     ranks = accelerator.num_processes
     announced = int(os.environ.get("WORLD_SIZE", ranks))
     if announced != ranks:
         raise ValueError(f"WORLD_SIZE: the launcher announced {announced} processes; found {ranks} joined")
-    fewest = settings.batch.ids_per_batch // ranks
-    if fewest < (least := 2 if settings.loss.mining == "local" else 1):
-        raise ValueError(
-            f"batch.ids_per_batch: expected at least {least * ranks}, {least} for each of the {ranks} processes "
-            f"(loss.mining={settings.loss.mining}); found {settings.batch.ids_per_batch}"
-        )
-    if settings.train.norm == "synchronised" and accelerator.device.type != "cuda":
-        raise ValueError("train.norm: synchronised statistics need GPUs (torch.nn.SyncBatchNorm); use local or frozen")
     return accelerator
+
+
+def create_training_accelerator(settings: Settings, run_folder: str) -> Accelerator:
+    """The same for training.
+
+    Raises ValueError also where the ranks can't share the batch, and where a tracker's package is missing (Accelerate
+    would go on without it).
+    """
+    for tracker in settings.train.trackers:
+        if importlib.util.find_spec(tracker) is None:
+            raise ValueError(f"train.trackers: {tracker} is not installed; `pip install {tracker}` or leave it out")
+    accelerator = create_accelerator(settings, run_folder, settings.train.trackers)
+    refuse_small_shares(settings, accelerator.num_processes)
+    return accelerator
+
+
+def refuse_small_shares(settings: Settings, ranks: int) -> None:
+    """ValueError where a rank's share of a batch has too few identities to learn from; a warning where it has few."""
+    found = settings.batch.ids_per_batch
+    local = choose_norm(settings.train.norm, ranks) == "local"
+    alone = {"loss.mining=local": settings.loss.mining == "local", "train.norm=local": local}
+    why = " and ".join(name for name, applies in alone.items() if applies)
+    if found // ranks < (least := 2 if why else 1):
+        raise ValueError(
+            f"batch.ids_per_batch: expected at least {least * ranks}, {least} for each of the {ranks} processes"
+            + (f" ({why})" if why else "")
+            + f"; found {found}"
+        )
+    if local and found // ranks < FEW_IDENTITIES:
+        log.warning(
+            f"train.norm=local: statistics of {found // ranks} identities on a rank; below {FEW_IDENTITIES} they tell "
+            "who is in the batch, and accuracy is lost. train.norm=auto takes those of all ranks"
+        )
+
+
+def refuse_foreign_settings(precision: str | None) -> None:
+    """ValueError naming the variable, which `accelerate launch` sets by its configuration, that asks for something else
+    than data parallelism in fp32, bf16 or fp16."""
+    origin = f"the environment or Accelerate's configuration ({default_yaml_config_file}) sets it; leave it out"
+    for name, means in FOREIGN.items():
+        if os.environ.get(name, "false").lower() not in ("", "0", "false", "no"):
+            raise ValueError(f"{name}: {means} is not supported; {origin}")
+    asked = os.environ.get("ACCELERATE_MIXED_PRECISION", "no").lower()
+    if precision is None and asked not in PRECISIONS.values():
+        raise ValueError(f"ACCELERATE_MIXED_PRECISION: expected no, bf16 or fp16; found {asked}; {origin}")
+
+
+def refuse_more_processes_than_gpus() -> None:
+    """ValueError where this process would need a GPU that it doesn't see."""
+    rank, gpus = int(os.environ.get("LOCAL_RANK", 0)), torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if gpus and rank >= gpus:
+        raise ValueError(
+            f"LOCAL_RANK: process {rank} of this node sees {gpus} GPUs; start at most one process a GPU, or give each "
+            f"process that sees a GPU of its own LOCAL_RANK=0 as slurm/rank.sh does"
+        )
+
+
+def precision_of(accelerator: Accelerator) -> str:
+    """That of the network's products: fp32, bf16 or fp16."""
+    return "fp32" if accelerator.mixed_precision == "no" else accelerator.mixed_precision
 
 
 def warn_of_unused_gpu() -> None:

@@ -16,13 +16,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 from safetensors import SafetensorError, safe_open
 
-from pipeline.build import build_index, build_network, build_table, build_trials
+from pipeline.build import build_index, build_network, build_table, build_trials, place_network
 from pipeline.config import config_hash, is_override, load_config
-from pipeline.distributed import create_accelerator
+from pipeline.distributed import create_accelerator, on_first_rank, precision_of
 from pipeline.entry import one_line_errors
 from pipeline.evaluation.feature_files import prepare_saving, read_features, read_index_file, save_features
 from pipeline.evaluation.features import (
@@ -37,7 +38,7 @@ from pipeline.evaluation.queries import write_queries
 from pipeline.evaluation.results import append_rows, format_summary, summarise
 from pipeline.models.reid import ReIDNetwork
 from pipeline.run.checkpoint import load_weights
-from pipeline.run.folder import is_finished, run_path, settings_of, weights_path
+from pipeline.run.folder import is_trained, run_path, settings_of, weights_path
 from pipeline.run.trained_identities import refuse_leak, refuse_trained_split
 from pipeline.settings import Settings
 
@@ -60,13 +61,23 @@ def evaluate(
     trials = build_trials(settings, index)
     rows = np.flatnonzero(index["split"] == settings.data.test_split) if saved else tested_rows(trials)
     features = extract_features(extract, index, rows, settings, accelerator)
-    precision = accelerator.mixed_precision if accelerator.mixed_precision != "no" else "fp32"
-    described = describe_run(settings, tested, index, precision)
+    described = describe_run(settings, tested, index, precision_of(accelerator))
     if saved and accelerator.is_main_process:
         origin = {name: described[name] for name in ORIGIN_COLUMNS}
         files = save_features(saved, features, index, rows, settings.data.root, origin)
         print(f"{saved}: features of {len(rows)} images in {len(files)} files")
-    return judge(trials, index, features, settings, described)
+    trials = [trial.within(rows) for trial in trials]
+    share = (accelerator.process_index, accelerator.num_processes)
+    return judge(trials, index.iloc[rows].reset_index(drop=True), features, settings, described, share)
+
+
+def evaluate_trained(
+    settings: Settings, kept: Settings, index: pd.DataFrame, accelerator: Accelerator, saved: Path | None = None
+) -> Judged:
+    """Results of the weights that the run `kept` was saved with, judged as `settings` say."""
+    extract = choose_extractor(settings, restore_network(settings, index, kept, accelerator.device), accelerator)
+    tested = replace(Tested.load(weights_path(run_path(kept))), recipe=recipe_hash(kept))
+    return evaluate(settings, index, extract, accelerator, tested, saved)
 
 
 def choose_extractor(settings: Settings, network: ReIDNetwork | None, accelerator: Accelerator) -> Extractor:
@@ -77,17 +88,23 @@ def choose_extractor(settings: Settings, network: ReIDNetwork | None, accelerato
     return network_extractor(network, settings, accelerator)
 
 
-def restore_network(settings: Settings, index: pd.DataFrame, kept: Settings | None) -> ReIDNetwork:
-    """The network of the run `kept`, or without one that which training would start with.
+def restore_network(
+    settings: Settings, index: pd.DataFrame, kept: Settings | None, device: torch.device
+) -> ReIDNetwork | None:
+    """The network of the run `kept`, or without one that which training would start with; None where pixels are asked
+    for.
 
     Either has a class for each training identity. ValueError where the stored weights aren't those of such a network.
     """
+    if settings.evaluation.extractor == "pixels":
+        return None
     if kept is None:
-        return build_network(settings, len(build_table(settings, index).identities))
-    file = weights_path(run_path(kept))
-    network = build_network(settings, stored_identities(file), weights=False)
-    load_weights(network, file)
-    return network
+        network = build_network(settings, len(build_table(settings, index).identities))
+    else:
+        file = weights_path(run_path(kept))
+        network = build_network(settings, stored_identities(file), weights=False)
+        load_weights(network, file)
+    return place_network(network, settings, device)
 
 
 def stored_identities(file: Path) -> int:
@@ -104,8 +121,8 @@ def prepare_evaluation(words: list[str]) -> tuple[Settings, Settings | None]:
     if not words or not Path(words[0]).is_dir():
         return load_config(words, name_required=True), None
     folder = Path(words[0])
-    if not (folder / "config.yaml").exists() or not is_finished(folder):
-        raise ValueError(f"{folder}: expected a finished run with config.yaml and model.safetensors")
+    if not (folder / "config.yaml").exists() or not is_trained(folder):
+        raise ValueError(f"{folder}: expected a trained run with config.yaml and model.safetensors")
     for word in words[1:]:
         if not word.startswith(CHANGEABLE):
             raise ValueError(f"{word}: a trained run is evaluated with {', '.join(CHANGEABLE)} changed only")
@@ -133,19 +150,17 @@ def evaluate_network(words: list[str], saved: Path | None) -> None:
     settings, kept = prepare_evaluation(words)
     accelerator = create_accelerator(settings, settings.output)
     set_seed(settings.seed)
-    index = build_index(settings.data)
+    index = on_first_rank(accelerator, lambda: build_index(settings.data))
     if kept:
         refuse_leak(settings, kept, run_path(kept), index)
     if saved:
         prepare_saving(saved, settings.data.dataset)
-    network = None
-    if settings.evaluation.extractor == "network":
-        network = restore_network(settings, index, kept).to(accelerator.device)
-    extract = choose_extractor(settings, network, accelerator)
-    tested = Tested(config_hash(settings))
     if kept:
-        tested = replace(Tested.load(weights_path(run_path(kept))), recipe=recipe_hash(kept))
-    finish(settings, evaluate(settings, index, extract, accelerator, tested, saved), accelerator)
+        judged = evaluate_trained(settings, kept, index, accelerator, saved)
+    else:
+        extract = choose_extractor(settings, restore_network(settings, index, None, accelerator.device), accelerator)
+        judged = evaluate(settings, index, extract, accelerator, Tested(config_hash(settings)), saved)
+    finish(settings, judged, accelerator)
     accelerator.end_training()
 
 

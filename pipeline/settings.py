@@ -161,9 +161,12 @@ class TrainSettings:
     steps_per_epoch: int | None = key(None, "optimiser steps; null: until the larger modality was drawn once", least=1)
     accumulate: int = key(1, "global batches per optimiser step", least=1)
     precision: Literal["fp32", "bf16", "fp16"] | None = key(None, "null: what `accelerate launch` says, else fp32")
-    norm: Literal["local", "synchronised", "frozen"] = key(
-        "local", "batch norm statistics: each rank's, those of all ranks (GPU), or the initial ones kept"
+    norm: Literal["auto", "local", "frozen"] = key(
+        "auto",
+        "batch norm statistics: of the rows of all ranks (auto), of each rank's own (local: another method on every "
+        "number of ranks), or the backbone keeps its initial ones (frozen)",
     )
+    tf32: bool = key(True, "fp32 on GPUs: convolutions round to TF32's 10 bits, as PyTorch's do (tests never round)")
     ema: float = key(
         0.0, "decay of a moving average of the weights, which is then the tested model; 0: off", least=0, most=1
     )

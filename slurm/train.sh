@@ -128,7 +128,7 @@ if [ -n "$watchdog" ]; then kill "$watchdog" 2>/dev/null || true; fi
 
 if [ "$status" -ne 0 ]; then
   echo "error: the training failed with status $status; the lines above and $logs say why" >&2
-elif [ -e "$STOP_FILE" ] && [ ! -e "$folder/model.safetensors" ]; then
+elif [ -e "$STOP_FILE" ] && [ ! -e "$folder/finished" ]; then
   rm -f "$STOP_FILE"
   requeue "checkpoint written"
 fi

@@ -5,7 +5,13 @@ import pytest
 import torch
 
 from pipeline.config import load_config
-from pipeline.distributed import create_accelerator, warn_of_unused_gpu
+from pipeline.distributed import (
+    create_accelerator,
+    create_training_accelerator,
+    refuse_more_processes_than_gpus,
+    refuse_small_shares,
+    warn_of_unused_gpu,
+)
 
 
 def test_a_world_of_another_size_than_the_launchers_is_refused(monkeypatch, tmp_path):
@@ -15,31 +21,81 @@ def test_a_world_of_another_size_than_the_launchers_is_refused(monkeypatch, tmp_
         create_accelerator(load_config([]), str(tmp_path))
 
 
-def test_synchronised_statistics_without_a_gpu_are_refused(tmp_path):
-    if torch.cuda.is_available():
-        pytest.skip("this machine has a GPU")
-    with pytest.raises(ValueError, match=r"train\.norm: synchronised statistics need GPUs"):
-        create_accelerator(load_config(["train.norm=synchronised"]), str(tmp_path))
-
-
-def test_a_tracker_that_is_not_installed_is_refused(monkeypatch, tmp_path):
+def test_a_tracker_that_is_not_installed_is_refused_for_a_training_only(monkeypatch, tmp_path):
+    settings = load_config(["train.trackers=[wandb]"])
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match="train.trackers: wandb is not installed; `pip install wandb`"):
-        create_accelerator(load_config(["train.trackers=[wandb]"]), str(tmp_path))
+        create_training_accelerator(settings, str(tmp_path))
+    monkeypatch.undo()
+    assert create_accelerator(settings, str(tmp_path)).trackers == []
 
 
 @pytest.mark.parametrize(
     ("ranks", "words", "message"),
     [
-        (9, [], "expected at least 9, 1 for each of the 9 processes .loss.mining=global.; found 8"),
-        (5, ["loss.mining=local"], "expected at least 10, 2 for each of the 5 processes .loss.mining=local.; found 8"),
+        (9, [], "expected at least 9, 1 for each of the 9 processes; found 8"),
+        (
+            5,
+            ["loss.mining=local"],
+            r"expected at least 10, 2 for each of the 5 processes \(loss.mining=local\); found 8",
+        ),
+        (5, ["train.norm=local"], r"expected at least 10, 2 for each of the 5 processes \(train.norm=local\); found 8"),
     ],
 )
-def test_a_batch_with_too_few_identities_for_the_processes_is_refused(monkeypatch, tmp_path, ranks, words, message):
-    monkeypatch.delenv("WORLD_SIZE", raising=False)
-    monkeypatch.setattr("pipeline.distributed.Accelerator", lambda **options: SimpleNamespace(num_processes=ranks))
+def test_a_batch_with_too_few_identities_for_the_processes_is_refused_for_a_training(ranks, words, message):
     with pytest.raises(ValueError, match=message):
-        create_accelerator(load_config(words), str(tmp_path))
+        refuse_small_shares(load_config(words), ranks)
+
+
+@pytest.mark.parametrize(("ranks", "warned"), [(1, False), (2, False), (3, True), (4, True)])
+def test_statistics_of_few_identities_are_warned_of(ranks, warned, caplog, monkeypatch):
+    monkeypatch.setattr("pipeline.distributed.log.propagate", True)
+    refuse_small_shares(load_config(["train.norm=local"]), ranks)
+    assert ("train.norm=local: statistics of 2 identities on a rank" in caplog.text) == warned
+    caplog.clear()
+    refuse_small_shares(load_config([]), ranks)
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("ACCELERATE_USE_DEEPSPEED", "true", "ACCELERATE_USE_DEEPSPEED: DeepSpeed is not supported"),
+        ("ACCELERATE_USE_FSDP", "true", "ACCELERATE_USE_FSDP: FSDP is not supported"),
+        ("ACCELERATE_USE_MEGATRON_LM", "1", "ACCELERATE_USE_MEGATRON_LM: Megatron-LM is not supported"),
+        ("ACCELERATE_USE_PARALLELISM_CONFIG", "true", "ACCELERATE_USE_PARALLELISM_CONFIG: another parallelism"),
+        ("ACCELERATE_MIXED_PRECISION", "fp8", "ACCELERATE_MIXED_PRECISION: expected no, bf16 or fp16; found fp8"),
+    ],
+)
+def test_what_a_configuration_of_accelerate_may_not_change_is_refused_by_name(
+    monkeypatch, tmp_path, name, value, message
+):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match=message):
+        create_accelerator(load_config([]), str(tmp_path))
+    monkeypatch.setenv(name, "false" if "USE" in name else "no")
+    create_accelerator(load_config([]), str(tmp_path))
+
+
+def test_what_a_configuration_of_accelerate_says_of_dynamo_and_accumulation_has_no_effect(monkeypatch, tmp_path):
+    monkeypatch.setenv("ACCELERATE_DYNAMO_BACKEND", "INDUCTOR")
+    monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4")
+    accelerator = create_accelerator(load_config([]), str(tmp_path))
+    assert accelerator.gradient_accumulation_steps == 1
+    network = accelerator.prepare(torch.nn.Linear(2, 2))
+    assert [*accelerator.unwrap_model(network).state_dict()] == ["weight", "bias"]
+    accelerator.backward(network(torch.ones(1, 2, device=accelerator.device)).sum())
+    assert network.bias.grad.tolist() == [1, 1]
+
+
+def test_a_process_without_a_gpu_of_its_own_is_refused(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    refuse_more_processes_than_gpus()
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    with pytest.raises(ValueError, match="LOCAL_RANK: process 2 of this node sees 2 GPUs"):
+        refuse_more_processes_than_gpus()
 
 
 def test_a_gpu_that_pytorch_cannot_use_is_not_passed_over_in_silence(monkeypatch, tmp_path, caplog):

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import torch
 
+from pipeline.evaluation.precision import full_float32
+
 
 def require_metric(metric: str) -> None:
     if metric not in DISTANCES:
@@ -58,7 +60,7 @@ def square_length(features: torch.Tensor) -> torch.Tensor:
 
 def multiply(query: torch.Tensor, gallery: torch.Tensor) -> torch.Tensor:
     # Autocast would multiply in half precision, in which near distances become equal.
-    with torch.autocast(query.device.type, enabled=False):
+    with full_float32(), torch.autocast(query.device.type, enabled=False):
         return query @ gallery.T
 
 

@@ -185,14 +185,14 @@ def prepare_saving(path: Path, dataset: str) -> None:
 def save_features(
     path: Path, features: torch.Tensor, index: pd.DataFrame, rows: np.ndarray, root: str | Path, origin: dict
 ) -> list[Path]:
-    """Writes the features (len(index), D) of `rows` and returns the files: each is there whole or not at all.
+    """Writes the features (n, D) of n rows of the index and returns the files: each is there whole or not at all.
 
     path: NAME.npz with `features`, `path`, `index` and `origin`; or NAME.mat for `save_matlab_features`.
     """
     if path.suffix == ".mat":
-        return save_matlab_features(path, features[rows].cpu().numpy(), index, rows)
+        return save_matlab_features(path, features.cpu().numpy(), index, rows)
     arrays = {
-        "features": features[rows].cpu().numpy(),
+        "features": features.cpu().numpy(),
         "path": np.array(relative_paths(index.iloc[rows], root), dtype=str),
         "index": rows,
         ORIGIN: np.array(json.dumps(origin)),

@@ -11,6 +11,7 @@ from accelerate import Accelerator
 
 from dali_ops.derive.stages import Stage
 from pipeline.batch import Modality
+from pipeline.evaluation.precision import full_float32
 from pipeline.loading.batches import evaluation_batches
 from pipeline.loading.derivations import derivations
 from pipeline.loading.pictures import open_pictures
@@ -81,29 +82,33 @@ def pixels_extractor(images: torch.Tensor, modality: Modality) -> torch.Tensor:
 def extract_features(
     extract: Extractor, index: pd.DataFrame, rows: np.ndarray, settings: Settings, accelerator: Accelerator
 ) -> torch.Tensor:
-    """Features (len(index), D) float32 on the device; those of `rows` (int64, each once) are filled, on every rank.
+    """Features (n, D) float32 on the device of n `rows` of the index (int64, each once), in their order, on every rank.
 
     Every rank fills its own rows and the sum over the ranks joins them, so no padding or duplicate can change a row.
+    Nothing is compiled for a test: its batches are few, and of other sizes than those of the training.
     """
     pictures = open_pictures(settings.data.root, index)
-    mine = rows[accelerator.process_index :: accelerator.num_processes]
+    places = np.arange(len(rows))[accelerator.process_index :: accelerator.num_processes]
     derivative_of, table = fused_derivatives(settings), None
-    for modality in (Modality.VISIBLE, Modality.INFRARED):
-        own = mine[(index["modality"].to_numpy()[mine] == int(modality))]
-        _, stages = derivative_of.get(modality, (None, ()))
-        done = 0
-        for images in evaluation_batches(pictures, own, modality, settings, accelerator.device, stages):
-            features = extract(images, modality)
-            if table is None:
-                table = features.new_zeros((len(index), features.shape[1]))
-            table[torch.from_numpy(own[done : done + len(features)]).to(table.device)] = features
-            done += len(features)
-    return accelerator.reduce(agree_on_width(table, len(index), accelerator), "sum")
+    with full_float32(), torch.compiler.set_stance("force_eager"):
+        for modality in (Modality.VISIBLE, Modality.INFRARED):
+            own = places[index["modality"].to_numpy()[rows[places]] == int(modality)]
+            _, stages = derivative_of.get(modality, (None, ()))
+            done = 0
+            for images in evaluation_batches(pictures, rows[own], modality, settings, accelerator.device, stages):
+                features = extract(images, modality)
+                if table is None:
+                    table = features.new_zeros((len(rows), features.shape[1]))
+                table[torch.from_numpy(own[done : done + len(features)]).to(table.device)] = features
+                done += len(features)
+    if accelerator.num_processes > 1:
+        table = agree_on_width(table, len(rows), accelerator)
+        torch.distributed.all_reduce(table)
+    return table
 
 
 def agree_on_width(table: torch.Tensor | None, length: int, accelerator: Accelerator) -> torch.Tensor:
     """A rank without images (more ranks than images) brings zeros of the width of the others."""
     width = torch.tensor(0 if table is None else table.shape[1], device=accelerator.device)
-    if accelerator.num_processes > 1:
-        torch.distributed.all_reduce(width, torch.distributed.ReduceOp.MAX)
+    torch.distributed.all_reduce(width, torch.distributed.ReduceOp.MAX)
     return torch.zeros((length, int(width)), device=accelerator.device) if table is None else table

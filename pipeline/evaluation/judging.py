@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import torch
+from accelerate.utils import gather_object
 
 from pipeline import protocols
 from pipeline.config import config_hash
@@ -69,20 +70,40 @@ def tested_rows(trials: list[protocols.Trial]) -> np.ndarray:
 
 
 def judge(
-    trials: list[protocols.Trial], index: pd.DataFrame, features: torch.Tensor, settings: Settings, described: dict
+    trials: list[protocols.Trial],
+    index: pd.DataFrame,
+    features: torch.Tensor,
+    settings: Settings,
+    described: dict,
+    share: tuple[int, int] = (0, 1),
 ) -> Judged:
-    """What features (len(index), D) are worth; `described` opens every row."""
+    """What features (len(index), D) are worth; `described` opens every row.
+
+    share: this rank and the number of ranks, all of which call this: each judges some of the trials and gets all.
+    """
     evaluation, most = settings.evaluation, max(REPORTED_RANKS)
     options = {"metric": evaluation.metric, "re_ranking": choose_re_ranking(evaluation), "max_rank": most}
-    paths = np.array(relative_paths(index, settings.data.root), dtype=object)
-    rows, queries, identity = [], {}, index["identity"].to_numpy()
-    for trial, scores in zip(trials, score_trials(features, index, trials, **options), strict=True):
-        ranks = {f"rank_{k}": 100 * float(scores.cmc[k - 1]) for k in REPORTED_RANKS}
+    rank, ranks = share
+    mine = np.array_split(np.arange(len(trials)), ranks)[rank].tolist()
+    paths, identity = np.array(relative_paths(index, settings.data.root), dtype=object), index["identity"].to_numpy()
+    judged = []
+    for number, scores in zip(mine, score_trials(features, index, trials, numbers=mine, **options), strict=True):
+        trial = trials[number]
+        cmc = {f"rank_{k}": 100 * float(scores.cmc[k - 1]) for k in REPORTED_RANKS}
         counts = {"queries": scores.counted_queries, "gallery": len(trial.gallery)}
         said = described | trial.fields | {"evaluation": evaluation_of(described, trial)}
-        rows.append(said | counts | ranks | {"mAP": 100 * scores.mAP, "mINP": 100 * scores.mINP})
-        queries.setdefault(said["evaluation"], []).append(query_figures(trial, scores, paths, identity))
-    return Judged(pd.DataFrame(rows), {name: pd.concat(figures) for name, figures in queries.items()})
+        row = said | counts | cmc | {"mAP": 100 * scores.mAP, "mINP": 100 * scores.mINP}
+        judged.append((row, query_figures(trial, scores, paths, identity)))
+    return collect(gather_object(judged) if ranks > 1 else judged)
+
+
+def collect(judged: list[tuple[dict, pd.DataFrame]]) -> Judged:
+    """Of each trial its row and the figures of its queries."""
+    queries: dict[str, list[pd.DataFrame]] = {}
+    for row, figures in judged:
+        queries.setdefault(row["evaluation"], []).append(figures)
+    rows = pd.DataFrame([row for row, _ in judged])
+    return Judged(rows, {name: pd.concat(figures) for name, figures in queries.items()})
 
 
 def choose_re_ranking(evaluation: EvaluationSettings) -> ReRanking | None:

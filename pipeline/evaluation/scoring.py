@@ -30,8 +30,12 @@ def score_trials(
     re_ranking: ReRanking | None = None,
     block: int | None = None,
     max_rank: int = 20,
+    numbers: Sequence[int] | None = None,
 ) -> list[Scores]:
     """Scores of each trial, in order, of features (len(index), D) by row of the index; only the trials' rows are read.
+
+    `numbers` chooses some of the trials. Their scores are to the bit those they have among all: the same images are
+    compared in the same matrix products.
 
     Runs where the features are, `block` queries at a time (None: as many as make `ranking.PAIRS` distances), in float64
     for float64 features and in float32 otherwise. `re_ranking` gives the distances of a trial instead of `metric`, a
@@ -41,14 +45,17 @@ def score_trials(
     require_metric(metric)
     if features.ndim != 2 or len(features) != len(index):
         raise ValueError(f"features: expected ({len(index)}, D), a row an image; found {tuple(features.shape)}")
+    chosen = range(len(trials)) if numbers is None else numbers
     if re_ranking is not None:
-        return [score_re_ranked(features, index, trial, metric, re_ranking, block, max_rank) for trial in trials]
-    scores: list[Scores | None] = [None] * len(trials)
-    for numbers in alike(trials, index):
-        figures = score_alike(features, index, [trials[number] for number in numbers], metric, block)
-        for number, of_trial in zip(numbers, figures, strict=True):
-            scores[number] = summarise(of_trial, trials[number].deduplicate, max_rank)
-    return scores
+        return [score_re_ranked(features, index, trials[n], metric, re_ranking, block, max_rank) for n in chosen]
+    scores: dict[int, Scores] = {}
+    for group in alike(trials, index):
+        wanted = [place for place, number in enumerate(group) if number in chosen]
+        figures = score_alike(features, index, [trials[number] for number in group], metric, block, wanted)
+        for place, of_trial in zip(wanted, figures, strict=True):
+            trial = trials[group[place]]
+            scores[group[place]] = summarise(of_trial, trial.deduplicate, max_rank)
+    return [scores[number] for number in chosen]
 
 
 def score_re_ranked(
@@ -85,13 +92,21 @@ def alike(trials: Sequence[Trial], index: pd.DataFrame) -> list[list[int]]:
 
 
 def score_alike(
-    features: torch.Tensor, index: pd.DataFrame, trials: list[Trial], metric: str, block: int | None
+    features: torch.Tensor,
+    index: pd.DataFrame,
+    trials: list[Trial],
+    metric: str,
+    block: int | None,
+    wanted: Sequence[int],
 ) -> list[np.ndarray]:
-    """(4, Q) figures as of `score_block` of each trial."""
+    """(4, Q) figures as of `score_block` of each of the trials whose places are `wanted`."""
+    if not wanted:
+        return []
     query = np.unique(np.concatenate([trial.query for trial in trials]))
     images = np.unique(np.concatenate([trial.gallery for trial in trials]))
     identity, device = index["identity"].to_numpy(), features.device
     distances_of = DISTANCES[metric](prepare_features(features[to_rows(images, features)], "gallery"))
+    trials = [trials[place] for place in wanted]
     galleries = [Gallery.of(identity[trial.gallery], device) for trial in trials]
     columns = [
         to_rows(np.searchsorted(images, trial.gallery), features)[gallery.order]
@@ -105,8 +120,8 @@ def score_alike(
         for number, trial in enumerate(trials):
             mine = np.flatnonzero((places[number] >= rows.start) & (places[number] < rows.stop))
             chosen = select(distances, places[number][mine] - rows.start, columns[number])
-            wanted = to_rows(identity[trial.query[mine]], features)
-            figures[number][:, mine] = score_block(chosen, wanted, galleries[number]).cpu().numpy()
+            people = to_rows(identity[trial.query[mine]], features)
+            figures[number][:, mine] = score_block(chosen, people, galleries[number]).cpu().numpy()
     return figures
 
 

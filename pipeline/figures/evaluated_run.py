@@ -65,13 +65,13 @@ def evaluate_run(words: list[str], accelerator: Accelerator | None = None) -> Ev
     set_seed(settings.seed)
     index = build_index(settings.data)
     refuse_leak(settings, kept, run_path(kept), index)
-    network = None
-    if settings.evaluation.extractor == "network":
-        network = restore_network(settings, index, kept).to(accelerator.device)
+    network = restore_network(settings, index, kept, accelerator.device)
     extract = choose_extractor(settings, network, accelerator)
     trials = build_trials(settings, index)
     rows = tested_rows(trials)
-    features = extract_features(extract, index, rows, settings, accelerator)
+    tested = extract_features(extract, index, rows, settings, accelerator)
+    features = tested.new_zeros((len(index), tested.shape[1]))
+    features[torch.from_numpy(rows).to(features.device)] = tested
     evaluation = settings.evaluation
     options = {"metric": evaluation.metric, "re_ranking": choose_re_ranking(evaluation), "max_rank": LARGEST_RANK}
     scores = score_trials(features, index, trials, **options)

@@ -9,7 +9,7 @@ POOLINGS = ("gem", "average")
 
 
 class Pooling(nn.Module):
-    """Average or generalised-mean pooling over positions, in float32.
+    """Average or generalised-mean pooling over positions, in float32 or wider.
 
     gem: (mean over positions of max(x, eps)^p)^(1/p), p fixed (Radenovic et al., "Fine-tuning CNN Image Retrieval with
     No Human Annotation", 2018). It sees only positive values, so it suits maps that end in a ReLU.
@@ -35,13 +35,13 @@ class Pooling(nn.Module):
         self.eps = eps
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """(B, C, H, W), (B, H, W, C) or tokens (B, N, C), any float type -> (B, C) float32."""
+        """(B, C, H, W), (B, H, W, C) or tokens (B, N, C), any float type -> (B, C) float32 or wider."""
         assert features.ndim in (3, 4), f"expected a map or tokens; found shape {tuple(features.shape)}"
         if features.ndim == 3:
             features, positions = features[:, self.prefix_tokens :], (1,)
         else:
             positions = (1, 2) if self.channels_last else (2, 3)
-        features = features.float()
+        features = features.to(torch.promote_types(features.dtype, torch.float32))
         if self.kind == "average":
             return features.mean(positions)
         return features.clamp(min=self.eps).pow(self.power).mean(positions).pow(1.0 / self.power)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -33,6 +33,10 @@ class Trial:
     exclusion: str
     deduplicate: bool
     fields: dict[str, str | int]
+
+    def within(self, rows: np.ndarray) -> Trial:
+        """The same trial of an index that has `rows` (n,) of this one's only, ascending, all of its own among them."""
+        return replace(self, query=np.searchsorted(rows, self.query), gallery=np.searchsorted(rows, self.gallery))
 
 
 Exclusion = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]

@@ -16,13 +16,17 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from pipeline.distributed import on_every_rank, on_first_rank
 from pipeline.files import UNFINISHED, force_to_disc, replace_atomically
 
 MANIFEST = "manifest.json"
+FORMAT_FACT, FORMAT = (
+    "format",
+    "2",
+)  # of the files of weights; the first ones didn't say, and were written last in a run
 DAMAGED = "damaged-"  # how the names of checkpoints begin that were refused
 
 log = logging.getLogger("pipeline")
@@ -147,13 +151,17 @@ def set_aside(damaged: Path) -> None:
 def save_weights(network: torch.nn.Module, path: Path, facts: dict[str, str] | None = None) -> None:
     """The network's weights and buffers as safetensors, with `facts` about them in its header."""
     weights = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+    facts = {FORMAT_FACT: FORMAT} | (facts or {})
     replace_atomically(path, lambda unfinished: save_file(weights, unfinished, facts))
 
 
 def weights_facts(path: Path) -> dict[str, str]:
-    """What `save_weights` was told besides the weights."""
-    with safe_open(path, framework="pt") as weights:
-        return weights.metadata() or {}
+    """What `save_weights` was told besides the weights. ValueError where the file isn't one of weights."""
+    try:
+        with safe_open(path, framework="pt") as weights:
+            return weights.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path}: not the weights of a trained network: {error}") from None
 
 
 def load_weights(network: torch.nn.Module, path: Path) -> None:

@@ -1,5 +1,5 @@
 """The folder of a run: `config.yaml`, `env.json`, `log.txt`, `metrics.csv`, `checkpoints/`, `model.safetensors`,
-`results.csv`, and `split.csv` for a user's own data. What is written when, and what a second start finds.
+`results.csv`, `finished`, and `split.csv` for a user's own data. What is written when, and what a second start finds.
 
 `python -m pipeline.run.folder CONFIG... [key=value ...]` prints its path, for scripts.
 """
@@ -13,6 +13,7 @@ import os
 import platform
 import subprocess
 import sys
+from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 
@@ -24,11 +25,13 @@ from pipeline.config import decides_weights, describe, load_config, to_yaml
 from pipeline.datasets.manifest import write_splits
 from pipeline.entry import one_line_errors
 from pipeline.files import write_atomically
-from pipeline.run.checkpoint import checkpoints
+from pipeline.run.checkpoint import FORMAT_FACT, checkpoints, weights_facts
 from pipeline.run.trained_identities import refuse_other_identities, split_path
 from pipeline.settings import Settings
 
 PACKAGES = ("torch", "torchvision", "timm", "accelerate", "nvidia-dali-cuda130", "pandas", "numpy", "omegaconf")
+
+FINISHED = "finished"  # the file that says that the results are written too
 
 DRAWN_SPLIT = ("data.test_fraction", "data.split_seed", "data.split_file")  # split.csv says what came of them
 
@@ -45,7 +48,7 @@ def open_run(settings: Settings, split_of: dict[str, str] | None = None) -> Path
     """
     folder = run_path(settings)
     kept = folder / "config.yaml"
-    begun = bool(checkpoints(folder / "checkpoints")) or is_finished(folder)
+    begun = bool(checkpoints(folder / "checkpoints")) or is_trained(folder)
     if kept.exists():
         refuse_other_settings(settings, load_config([str(kept)]), folder)
         if settings.train.resume == "never" and begun:
@@ -74,9 +77,20 @@ def weights_path(folder: Path) -> Path:
     return folder / "model.safetensors"
 
 
-def is_finished(folder: Path) -> bool:
-    """The weights are written last."""
+def is_trained(folder: Path) -> bool:
+    """The weights are written after the last step, before the evaluation."""
     return weights_path(folder).exists()
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether a run is trained and evaluated. Versions without the mark wrote the weights last."""
+    if (folder / FINISHED).exists():
+        return True
+    return is_trained(folder) and weights_facts(weights_path(folder)).get(FORMAT_FACT) is None
+
+
+def mark_finished(folder: Path) -> None:
+    write_atomically(folder / FINISHED, f"{datetime.now():%F %T}\n")
 
 
 def environment() -> dict:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 
@@ -26,7 +27,7 @@ def create_optimizer(network: ReIDNetwork, settings: OptimizerSettings) -> torch
     if settings.name == "adamw":
         return torch.optim.AdamW(groups, weight_decay=settings.weight_decay, fused=True)
     nesterov = settings.momentum > 0
-    return torch.optim.SGD(
+    optimizer = torch.optim.SGD(
         groups,
         lr=settings.lr,
         momentum=settings.momentum,
@@ -34,6 +35,20 @@ def create_optimizer(network: ReIDNetwork, settings: OptimizerSettings) -> torch
         weight_decay=settings.weight_decay,
         fused=True,
     )
+    if settings.momentum > 0:
+        fill_momentum(optimizer)
+    return optimizer
+
+
+def fill_momentum(optimizer: torch.optim.SGD) -> None:
+    """Lets the momentum begin with zeros, which changes no step.
+
+    Fused SGD makes it of memory as it finds it and fills it at its first step. Where fp16's scaler leaves that step
+    out, what lay in the memory would be the momentum of the second (torch 2.14).
+    """
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
 
 
 def learning_rate_factor(epoch: float, epochs: float, settings: OptimizerSettings) -> float:
@@ -44,6 +59,24 @@ def learning_rate_factor(epoch: float, epochs: float, settings: OptimizerSetting
         return settings.decay ** sum(epoch >= milestone for milestone in settings.milestones)
     progress = (epoch - settings.warmup_epochs) / max(epochs - settings.warmup_epochs, 1e-9)
     return settings.decay + (1 - settings.decay) * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
+
+
+def schedule_problems(epochs: float, settings: OptimizerSettings) -> list[str]:
+    """What of the schedule a training of `epochs` never gets to, a sentence each."""
+    problems = []
+    if settings.warmup_epochs >= epochs:
+        highest = learning_rate_factor(epochs, epochs, replace(settings, schedule="step", milestones=[]))
+        problems.append(
+            f"optimizer.warmup_epochs: the warm-up of {settings.warmup_epochs:g} epochs is not over after train.epochs="
+            f"{epochs:g}; the learning rate gets to {highest:.2f} of optimizer.lr"
+        )
+    unreached = [milestone for milestone in settings.milestones if milestone >= epochs]
+    if settings.schedule == "step" and unreached:
+        problems.append(
+            f"optimizer.milestones: {', '.join(f'{milestone:g}' for milestone in unreached)} of "
+            f"{settings.milestones} are not reached in train.epochs={epochs:g}"
+        )
+    return problems
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:

@@ -15,6 +15,7 @@ from timm.utils import ModelEmaV3
 
 from pipeline.batch import Batch
 from pipeline.loading.replacement import ReplacedCount
+from pipeline.models.norm import average_buffers, freeze_statistics
 from pipeline.settings import Settings
 from pipeline.training.gathering import mean_over_ranks
 from pipeline.training.objective import Objective
@@ -28,6 +29,7 @@ class Training:
 
     settings: Settings
     accelerator: Accelerator
+    norm: str  # one of `pipeline.models.norm.NORMS`
     network: torch.nn.Module
     optimizer: torch.optim.Optimizer
     loss: Objective
@@ -50,8 +52,9 @@ class Training:
 
 @dataclass
 class QueuedStep:
-    """An optimiser step that the device may still be at: its number, the names of its parts of the loss, what reads
-    them and the counts once they are there, rows seen, seconds this rank waited for data."""
+    """An optimiser step that the device may still be at: its number, the names of its figures (the parts of the loss,
+    and `gradient_norm`), what reads them and the counts once they are there, rows seen, seconds this rank waited for
+    data."""
 
     number: int
     names: list[str]
@@ -62,8 +65,9 @@ class QueuedStep:
 
 @dataclass
 class Step:
-    """What happened in one optimiser step: mean parts of the loss; rows seen and recorded images replaced, of all
-    ranks; seconds this rank waited for data; whether the training was asked to stop."""
+    """What happened in one optimiser step: mean parts of the loss and the norm of the gradient, before clipping and
+    infinite where fp16's scaler skipped the step; rows seen and recorded images replaced, of all ranks; seconds this
+    rank waited for data; whether the training was asked to stop."""
 
     parts: dict[str, float]
     images: int
@@ -75,10 +79,8 @@ class Step:
 def set_training_mode(training: Training) -> None:
     """Training mode; norm layers stay in evaluation mode where their statistics are frozen."""
     training.network.train()
-    if training.settings.train.norm == "frozen":
-        for module in training.network.modules():
-            if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
-                module.eval()
+    if training.norm == "frozen":
+        freeze_statistics(training.accelerator.unwrap_model(training.network))
 
 
 def train_step(training: Training) -> QueuedStep:
@@ -102,14 +104,26 @@ def train_step(training: Training) -> QueuedStep:
         del batch  # its memory is free for the next one
         for name, value in parts.items():
             sums[name] = sums.get(name, 0) + value.detach() / accumulate
+    sums["gradient_norm"] = gradient_norm(training)
     values = exchange(training, sums, replaced)
-    if settings.optimizer.clip is not None:
-        accelerator.clip_grad_norm_(training.network.parameters(), settings.optimizer.clip)
     training.optimizer.step()
     training.optimizer.zero_grad(set_to_none=True)
+    network = accelerator.unwrap_model(training.network)
+    if training.norm == "local":
+        average_buffers(network)
     if training.average is not None:
-        training.average.update(accelerator.unwrap_model(training.network), training.step)
+        training.average.update(network, training.step)
     return QueuedStep(training.step, [*sums], values, images, waiting)
+
+
+def gradient_norm(training: Training) -> torch.Tensor:
+    """The Euclidean norm of the gradient, of which no more than `optimizer.clip` is left: a scalar on the device."""
+    parameters = [parameter for parameter in training.network.parameters() if parameter.grad is not None]
+    training.accelerator.unscale_gradients(training.optimizer)
+    norm = torch.nn.utils.get_total_norm([parameter.grad for parameter in parameters])
+    if training.settings.optimizer.clip is not None:
+        torch.nn.utils.clip_grads_with_norm_(parameters, training.settings.optimizer.clip, norm)
+    return norm.detach()
 
 
 def loss_of(training: Training, batch: Batch) -> dict[str, torch.Tensor]:
@@ -122,7 +136,7 @@ def loss_of(training: Training, batch: Batch) -> dict[str, torch.Tensor]:
 
 
 def exchange(training: Training, parts: dict[str, torch.Tensor], replaced: int) -> Callable[[], list[float]]:
-    """Queues the one exchange of a step; what it returns reads the means over all ranks: the parts of the loss, the
+    """Queues the one exchange of a step; what it returns reads the means over all ranks: the figures of the step, the
     images replaced, and how many ranks were asked to stop."""
     # one rank looks for the file, every rank may have got a signal
     asked = training.stop.asked() if training.accelerator.is_main_process else training.stop.signalled
@@ -146,13 +160,21 @@ def read_later(values: torch.Tensor) -> Callable[[], list[float]]:
 
 
 def read_step(training: Training, queued: QueuedStep) -> Step:
-    """Waits for a step. FloatingPointError, on all ranks, where its loss isn't finite."""
+    """Waits for a step. FloatingPointError, on all ranks, where its loss or its gradient isn't finite.
+
+    An infinite gradient is no failure under fp16, whose scaler then leaves the step out and scales less.
+    """
     *values, replaced, stop = queued.values()
     parts = dict(zip(queued.names, values, strict=True))
-    if not all(math.isfinite(value) for value in values):
+    may_skip = training.accelerator.scaler is not None
+    broken = [name for name, value in parts.items() if not math.isfinite(value)]
+    if may_skip and broken == ["gradient_norm"]:
+        parts["gradient_norm"] = math.inf
+    elif broken:
+        what = "gradient" if broken == ["gradient_norm"] else "loss"
         shown = ", ".join(f"{name} {value:g}" for name, value in parts.items())
         raise FloatingPointError(
-            f"the loss of step {queued.number} is not finite ({shown}); the newest checkpoint in "
+            f"the {what} of step {queued.number} is not finite ({shown}); the newest checkpoint in "
             f"{training.folder / 'checkpoints'} is intact. Lower optimizer.lr, set optimizer.clip or use fp32"
         )
     return Step(parts, queued.images, round(replaced * training.accelerator.num_processes), queued.waiting, stop > 0)

@@ -7,19 +7,21 @@ import signal
 from pathlib import Path
 from types import FrameType
 
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
 
 class StopRequest:
-    """Asked for by SIGTERM, by SIGUSR1, or by the existence of the file that STOP_FILE names.
+    """Asked for by SIGTERM, by SIGUSR1, by Ctrl-C, or by the existence of the file that STOP_FILE names.
 
     As a context manager it catches the signals, which then only leave a mark: Slurm sends them to every process of a
     job, and a rank that died of one would take those down that are saving. They don't cut an evaluation short. The file
-    is how a batch script asks.
+    is how a batch script asks. Ctrl-C ends at once what isn't training, and a second one also that.
     """
 
     def __init__(self) -> None:
         self.signalled = False
+        self.interrupted = False
+        self.saves = False  # whether a training is under way that would save a checkpoint
         self.before: dict[int, object] = {}
 
     def __enter__(self) -> StopRequest:
@@ -31,6 +33,10 @@ class StopRequest:
             signal.signal(number, handler)
 
     def mark(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGINT:
+            if self.interrupted or not self.saves:
+                raise KeyboardInterrupt
+            self.interrupted = True
         self.signalled = True
 
     def asked(self) -> bool:

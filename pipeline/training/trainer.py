@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -20,9 +21,9 @@ log = logging.getLogger("pipeline")
 
 @dataclass
 class Interval:
-    """Sums over some steps, for a row of metrics.csv or the line of an epoch."""
+    """What some steps gave, for a row of metrics.csv or the line of an epoch."""
 
-    parts: dict[str, float] = field(default_factory=dict)
+    parts: dict[str, list[float]] = field(default_factory=dict)
     steps: int = 0
     images: int = 0
     replaced: int = 0
@@ -31,24 +32,41 @@ class Interval:
 
     def add(self, step: Step) -> None:
         for name, value in step.parts.items():
-            self.parts[name] = self.parts.get(name, 0.0) + value
+            self.parts.setdefault(name, []).append(value)
         self.steps += 1
         self.images += step.images
         self.replaced += step.replaced
         self.waiting += step.waiting
 
     def means(self) -> dict[str, float]:
-        """Mean of every part of the loss; rows a second of all ranks; share of the time spent waiting for data."""
+        """Mean of every part of the loss and of the gradient's norm, where a step has one; rows a second of all ranks;
+        share of the time spent waiting for data."""
         seconds = time.perf_counter() - self.begin
-        means = {name: total / self.steps for name, total in self.parts.items()}
+        means = {name: mean_of_finite(values) for name, values in self.parts.items()}
         return means | {"images_per_second": self.images / seconds, "waiting_for_data": self.waiting / seconds}
+
+
+def mean_of_finite(values: list[float]) -> float:
+    """Infinity where none is."""
+    finite = [value for value in values if math.isfinite(value)]
+    return sum(finite) / len(finite) if finite else math.inf
 
 
 def train(training: Training) -> bool:
     """Trains to the last step. False where it was asked to stop before (a checkpoint is then written).
 
-    Raises FloatingPointError on all ranks together, before a checkpoint is written, when the loss isn't finite.
+    Raises FloatingPointError on all ranks together, before a checkpoint is written, when a loss or a gradient isn't
+    finite; KeyboardInterrupt after the checkpoint where Ctrl-C asked for it.
     """
+    training.stop.saves = True
+    try:
+        return loop(training)
+    finally:
+        training.stop.saves = False
+
+
+def loop(training: Training) -> bool:
+    """As `train`, which says whether Ctrl-C is left to it."""
     settings, accelerator = training.settings, training.accelerator
     main = accelerator.is_main_process
     metrics = MetricsFile(training.folder / "metrics.csv", training.step) if main else None
@@ -80,10 +98,12 @@ def train(training: Training) -> bool:
                 epoch_interval = Interval()
             if training.step % every == 0 or training.step == training.steps or stop:
                 checkpoint(training)
-            if stop and training.step < training.steps:
-                log.info(f"asked to stop: checkpoint written after step {training.step}")
+            if stop and (training.step < training.steps or training.stop.interrupted):
+                log.info(f"asked to stop: checkpoint written after step {training.step}; the same command goes on")
                 if main:
                     training.stop.confirm()
+                if training.stop.interrupted:
+                    raise KeyboardInterrupt
                 return False
     return True
 

@@ -1,4 +1,5 @@
 import math
+from copy import deepcopy
 
 import pytest
 import torch
@@ -7,7 +8,13 @@ from pipeline.batch import Modality
 from pipeline.models.backbone import create_backbone
 from pipeline.models.reid import ReIDNetwork
 from pipeline.settings import OptimizerSettings
-from pipeline.training.optimization import create_optimizer, learning_rate_factor, set_learning_rate
+from pipeline.training.optimization import (
+    create_optimizer,
+    fill_momentum,
+    learning_rate_factor,
+    schedule_problems,
+    set_learning_rate,
+)
 
 
 @pytest.fixture(scope="module")
@@ -58,3 +65,73 @@ def test_sgd_is_nesterovs_with_the_recipes_decay(network):
     optimizer = create_optimizer(network, OptimizerSettings())
     assert isinstance(optimizer, torch.optim.SGD)
     assert all(group["nesterov"] and group["weight_decay"] == 5e-4 for group in optimizer.param_groups)
+
+
+def test_a_first_step_that_overflows_leaves_no_trace_in_the_momentum():
+    """As fp16's scaler does it: a fused optimizer is told that a gradient is infinite, and leaves the step out."""
+    ends = {}
+    for overflowed in (False, True):
+        torch.manual_seed(0)
+        weight = torch.nn.Parameter(torch.randn(1000))
+        filler = [torch.full((1000,), 7e7) for _ in range(50)]
+        del filler  # what lies in memory that is handed out next
+        optimizer = torch.optim.SGD([weight], lr=0.1, momentum=0.9, nesterov=True, fused=True)
+        fill_momentum(optimizer)
+        if overflowed:
+            weight.grad = torch.full_like(weight, math.inf)
+            optimizer.grad_scale, optimizer.found_inf = torch.tensor(1.0), torch.tensor(1.0)
+            optimizer.step()
+            optimizer.found_inf = torch.tensor(0.0)
+        weight.grad = torch.ones_like(weight)
+        optimizer.step()
+        ends[overflowed] = weight.detach().clone()
+    assert torch.equal(ends[True], ends[False])
+
+
+def test_a_momentum_that_begins_with_zeros_changes_no_step(network):
+    filled = create_optimizer(deepcopy(network), OptimizerSettings())
+    assert all(torch.count_nonzero(state["momentum_buffer"]) == 0 for state in filled.state.values())
+    plain = deepcopy(network)
+    groups = [{"params": [q for q in plain.parameters() if q.requires_grad]}]
+    unfilled = torch.optim.SGD(groups, lr=0.01, momentum=0.9, nesterov=True, weight_decay=5e-4, fused=True)
+    for group in filled.param_groups:
+        group["lr"] = 0.01
+    mine = dict(named_parameters(filled, network))
+    theirs = dict(plain.named_parameters())
+    for step in range(3):
+        for name, parameter in mine.items():
+            torch.manual_seed(step)
+            parameter.grad = torch.randn_like(parameter)
+            theirs[name].grad = parameter.grad.clone()
+        filled.step()
+        unfilled.step()
+    assert mine and all(torch.equal(parameter, theirs[name]) for name, parameter in mine.items())
+
+
+def named_parameters(optimizer, network):
+    """Names of the optimizer's parameters, which are those of a copy of the network: by their groups' order."""
+    head = {"neck.weight", "classifier.weight"}
+    trained = [name for name, q in network.named_parameters() if q.requires_grad]
+    rest = [name for name in trained if name not in head]
+    names = [rest, [name for name in trained if name in head]]
+    for group, of_group in zip(optimizer.param_groups, names, strict=True):
+        yield from zip(of_group, group["params"], strict=True)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "words", "problems"),
+    [
+        (80, {}, []),
+        (60, {"milestones": [20, 50]}, []),
+        (20, {}, ["optimizer.milestones: 20, 50 of"]),
+        (8, {}, ["optimizer.warmup_epochs: the warm-up of 10 epochs is not over", "optimizer.milestones: 20, 50"]),
+        (8, {"schedule": "cosine"}, ["optimizer.warmup_epochs: the warm-up of 10 epochs is not over"]),
+        (8, {"schedule": "cosine", "warmup_epochs": 1}, []),
+    ],
+)
+def test_what_of_the_schedule_is_never_reached_is_said(epochs, words, problems):
+    found = schedule_problems(epochs, OptimizerSettings(**words))
+    assert len(found) == len(problems)
+    assert all(text.startswith(problem) for text, problem in zip(found, problems, strict=True))
+    if epochs == 8 and not words:
+        assert "gets to 0.82 of optimizer.lr" in found[0]

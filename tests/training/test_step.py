@@ -11,14 +11,14 @@ from pipeline.training.step import QueuedStep, read_later, set_training_mode, tr
 from pipeline.training.trainer import Interval, read_steps
 
 
-def queued(number, loss, replaced=0.0, stop=0.0):
-    return QueuedStep(number, ["loss"], lambda: [loss, replaced, stop], images=8, waiting=0.25)
+def queued(number, loss, replaced=0.0, stop=0.0, norm=1.0):
+    return QueuedStep(number, ["loss", "gradient_norm"], lambda: [loss, norm, replaced, stop], images=8, waiting=0.25)
 
 
 @pytest.fixture()
 def training(tmp_path):
-    counted = SimpleNamespace(count=0)
-    return SimpleNamespace(accelerator=SimpleNamespace(num_processes=2), folder=tmp_path, replaced=counted)
+    accelerator, counted = SimpleNamespace(num_processes=2, scaler=None), SimpleNamespace(count=0)
+    return SimpleNamespace(accelerator=accelerator, folder=tmp_path, replaced=counted)
 
 
 def test_the_newest_step_stays_in_the_queue_until_all_are_wanted(training):
@@ -37,8 +37,25 @@ def test_a_wish_to_stop_of_any_step_that_is_read_counts(training):
 
 
 def test_a_loss_that_is_not_finite_names_its_step(training):
-    with pytest.raises(FloatingPointError, match=r"the loss of step 7 is not finite \(loss nan\)"):
+    with pytest.raises(FloatingPointError, match=r"the loss of step 7 is not finite \(loss nan, gradient_norm 1\)"):
         read_steps(training, [queued(7, float("nan"))], [], newest_too=True)
+
+
+@pytest.mark.parametrize("norm", [float("nan"), float("inf")])
+def test_a_gradient_that_is_not_finite_is_a_failure_whatever_the_loss_says(training, norm):
+    with pytest.raises(FloatingPointError, match=r"the gradient of step 7 is not finite \(loss 2, gradient_norm"):
+        read_steps(training, [queued(7, 2.0, norm=norm)], [], newest_too=True)
+
+
+def test_a_step_that_the_scaler_of_fp16_leaves_out_is_none(training):
+    training.accelerator.scaler, sums = object(), Interval()
+    read_steps(training, [queued(1, 2.0, norm=float("nan")), queued(2, 4.0, norm=3.0)], [sums], newest_too=True)
+    assert sums.means()["loss"] == 3.0 and sums.means()["gradient_norm"] == 3.0
+    skipped = Interval()
+    read_steps(training, [queued(3, 2.0, norm=float("nan"))], [skipped], newest_too=True)
+    assert skipped.means()["gradient_norm"] == float("inf")  # a number, which a row of metrics.csv is kept by
+    with pytest.raises(FloatingPointError, match="the loss of step 4"):
+        read_steps(training, [queued(4, float("nan"))], [], newest_too=True)
 
 
 def test_values_are_read_as_numbers():
