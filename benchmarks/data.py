@@ -1,6 +1,6 @@
 """What a data set costs before and beside the training: checking, packing, time to the first batch, memory.
 
-    python -m benchmarks.data --dataset sysu --root DIR [--arrays]
+    python -m benchmarks.data --dataset sysu --root DIR [--arrays] [--device auto]
 
 DIR holds a data set; `python -m pipeline.datasets.synthetic --layout sysu --scale 1 --root DIR` draws one of the true
 size. Each way of training from it runs in a process of its own. `--arrays` adds the way of much public code: all
@@ -21,6 +21,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from benchmarks.devices import add_device_option, choose_device, describe_device
+from pipeline.entry import one_line_errors
+
 BATCHES = 50  # taken before memory is read
 HEIGHT, WIDTH = 288, 144
 
@@ -31,21 +34,18 @@ def megabytes(kind: str) -> float:
     return int(re.search(rf"^{kind}:\s+(\d+) kB", status, re.MULTILINE)[1]) / 1000
 
 
-def measure_loader(words: list[str]) -> None:
+def measure_loader(device: str, *words: str) -> None:
     """Takes batches as training does; prints seconds to the first and the memory that came on top of the imports."""
-    import torch
-
     from pipeline.build import build_index, build_table
     from pipeline.config import load_config
     from pipeline.loading.batches import training_batches
 
     before = megabytes("RssAnon"), megabytes("RssFile")
     begin = time.time()
-    settings = load_config(words)
+    settings = load_config([*words])
     index = build_index(settings.data)
     indexed = time.time()
-    device = torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
-    batches = training_batches(index, build_table(settings, index), settings, device)
+    batches = training_batches(index, build_table(settings, index), settings, choose_device(device))
     next(batches)
     first = time.time()
     for _ in range(BATCHES):
@@ -102,12 +102,14 @@ def report(name: str, how: str, *words: str) -> None:
     print(f"{name:>12} {times} {own:10.0f} {shared:12.0f}", flush=True)
 
 
-def main() -> None:
+@one_line_errors
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.data", description=__doc__.splitlines()[0])
+    add_device_option(parser)
     parser.add_argument("--dataset", default="sysu")
     parser.add_argument("--root", required=True, type=Path)
     parser.add_argument("--arrays", action="store_true", help="measure resident .npy arrays as well")
-    options = parser.parse_args()
+    options = parser.parse_args(argv)
     named = ["--dataset", options.dataset, "--root", str(options.root)]
     words = [f"data.dataset={options.dataset}", f"data.root={options.root}"]
     with tempfile.TemporaryDirectory() as folder:
@@ -115,20 +117,21 @@ def main() -> None:
         print(output)
         print(f"check: {seconds:.1f} s with the start of Python")
         print(run("pipeline.prepare", *named, "--pack", f"{folder}/packs")[1].splitlines()[-1], "\n")
+        print(f"batches on: {describe_device(choose_device(options.device))}")
         print(
             f"{'':>12} {'imports':>8} {'index':>8} {'batch':>8} {'together':>8} {'own memory':>10} {'mapped files':>12}"
         )
         print(f"{'':>12} {'s':>8} {'s':>8} {'s':>8} {'s':>8} {'MB':>10} {'MB':>12}", flush=True)
-        report("folder", "loader", *words)
-        report("pack", "loader", *words[:1], f"data.root={folder}/packs")
+        report("folder", "loader", options.device, *words)
+        report("pack", "loader", options.device, *words[:1], f"data.root={folder}/packs")
         if options.arrays:
             write_arrays(words, Path(folder))
             report(".npy arrays", "arrays", folder)
 
 
 if __name__ == "__main__":
-    ways = {"loader": measure_loader, "arrays": lambda words: measure_arrays(*words)}
+    ways = {"loader": measure_loader, "arrays": measure_arrays}
     if sys.argv[1:] and sys.argv[1] in ways:
-        ways[sys.argv[1]](sys.argv[2:])
+        ways[sys.argv[1]](*sys.argv[2:])
     else:
         main()

@@ -1,11 +1,12 @@
 """The metrics of SYSU-MM01 from stored features, beside the loop of public code.
 
-    python -m benchmarks.evaluation [--shape FOLDER] [--trials 10] [--rounds 3]
-    python -m benchmarks.evaluation --large [--queries 10000] [--gallery 1000000]
+    python -m benchmarks.evaluation [--device auto] [--shape FOLDER] [--trials 10] [--rounds 3]
+    python -m benchmarks.evaluation --large [--device auto] [--queries 10000] [--gallery 1000000]
 
 FOLDER holds sysu_shape.csv and rand_perm_cam.mat, the true number of images and the official galleries; without it
 people and galleries are those that the generator draws with the published totals. Features are drawn: what is timed
-doesn't depend on them. `--large` searches in a gallery of a million images, within 4 GB of memory.
+doesn't depend on them. Ours runs on the device, where its features are; the loop is NumPy's, on the CPU. `--large`
+searches in a gallery of a million images, within 4 GB of memory.
 """
 
 from __future__ import annotations
@@ -22,10 +23,12 @@ import pandas as pd
 import torch
 from scipy.io import savemat
 
+from benchmarks.devices import add_device_option, choose_device, describe_device
 from pipeline.batch import Modality
 from pipeline.datasets.layouts import plan_sysu
 from pipeline.datasets.listing import Record, build_index
 from pipeline.datasets.shapes import SYSU_CAMERAS, read_shape, scaled
+from pipeline.entry import one_line_errors
 from pipeline.evaluation.ranking import Scores, rank
 from pipeline.evaluation.scoring import score_trials
 from pipeline.protocols import Trial
@@ -107,11 +110,11 @@ def timed(function: Callable[[], object], rounds: int) -> tuple[object, float, f
     return result, min(seconds), min(processor)
 
 
-def compare(folder: Path | None, trials: int, rounds: int) -> None:
+def compare(folder: Path | None, trials: int, rounds: int, device: torch.device) -> None:
     """Prints the table of both ways. ValueError where their figures differ."""
     index, made = read_protocol(folder, trials)
-    features = draw_features(index)
-    stored = features.numpy()
+    drawn = draw_features(index)
+    features, stored = drawn.to(device), drawn.numpy()
     lines, loops = [], np.zeros(2)
     for start in range(0, len(made), trials):
         group = made[start : start + trials]
@@ -131,9 +134,9 @@ def compare(folder: Path | None, trials: int, rounds: int) -> None:
     lines.append(
         {"mode": "all at once", "gallery": "", "shots": "", "mAP": "", "apart": ""} | row_of_times(loops, seconds)
     )
-    print(f"{len(made[0].query)} queries, {trials} trials each, {DIMENSIONS} dimensions, {describe_device()}")
+    print(f"{len(made[0].query)} queries, {trials} trials each, {DIMENSIONS} dimensions, {describe_device(device)}")
     print(pd.DataFrame(lines).to_string(index=False))
-    print(f"all at once: {processor:.2f} s of processor time; peak memory {peak_memory():.2f} GB")
+    print(f"all at once: {processor:.2f} s of processor time; {peak_memory(device)}")
 
 
 def row_of_times(loop: Sequence[float], ours: float) -> dict[str, str]:
@@ -151,7 +154,7 @@ def differences(ours: list[Scores], theirs: list[tuple[float, float, float]]) ->
     ]
 
 
-def search_large(queries: int, images: int) -> None:
+def search_large(queries: int, images: int, device: torch.device) -> None:
     """Prints the rate and the peak memory of a search in a large gallery whose features are drawn block by block."""
     generator = torch.Generator().manual_seed(0)
     identities = np.arange(images) // IMAGES_OF_A_PERSON
@@ -161,23 +164,24 @@ def search_large(queries: int, images: int) -> None:
     wanted = np.arange(queries) % (images // IMAGES_OF_A_PERSON)
     query = torch.randn(queries, LARGE_DIMENSIONS, generator=generator)
     query += gallery[torch.from_numpy(wanted * IMAGES_OF_A_PERSON)]
+    query, gallery = query.to(device), gallery.to(device)
     scores, seconds, processor = timed(lambda: rank(query, gallery, wanted, identities), 1)
-    print(f"{queries} queries x {images} images, {LARGE_DIMENSIONS} dimensions, {describe_device()}")
+    print(f"{queries} queries x {images} images, {LARGE_DIMENSIONS} dimensions, {describe_device(device)}")
     print(f"{seconds:.1f} s ({processor:.1f} s of processor time): {queries / seconds:.0f} queries/s, ", end="")
-    print(f"{queries * images / seconds / 1e6:.0f} million pairs/s; peak memory {peak_memory():.2f} GB")
+    print(f"{queries * images / seconds / 1e6:.0f} million pairs/s; {peak_memory(device)}")
     print(f"rank-1 {scores.cmc[0]:.4f}, mAP {scores.mAP:.4f}")
 
 
-def peak_memory() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+def peak_memory(device: torch.device) -> str:
+    host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    used = f", of the GPU {torch.cuda.max_memory_allocated(device) / 1e9:.2f} GB" if device.type == "cuda" else ""
+    return f"peak memory {host:.2f} GB{used}"
 
 
-def describe_device() -> str:
-    return f"CPU, {torch.get_num_threads()} threads"
-
-
+@one_line_errors
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.evaluation", description=__doc__.splitlines()[0])
+    add_device_option(parser)
     parser.add_argument("--shape", type=Path, help="folder with sysu_shape.csv and rand_perm_cam.mat")
     parser.add_argument("--trials", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=3, help="ours is timed so often; the least counts")
@@ -185,10 +189,11 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--queries", type=int, default=10_000)
     parser.add_argument("--gallery", type=int, default=1_000_000)
     options = parser.parse_args(argv)
+    device = choose_device(options.device)
     if options.large:
-        search_large(options.queries, options.gallery)
+        search_large(options.queries, options.gallery, device)
     else:
-        compare(options.shape, options.trials, options.rounds)
+        compare(options.shape, options.trials, options.rounds, device)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
 """Recorded images a second of the training loader beside what others do with the same files on the same cores.
 
-    python -m benchmarks.loader [--size 384x128] [--batches 40]
+    python -m benchmarks.loader [--device auto] [--size 384x128] [--batches 40] [--warm-up 4]
 
 Ours reads the files of the folder, packed encoded, or packed resized (`pipeline.prepare --pack`, `--resized`). Beside
 it stand a DataLoader that decodes with PIL and transforms with torchvision v2, one over resized pictures resident in
-memory (`benchmarks.peers`), and the floor: the same files only decoded. All are timed in turn, several times.
+memory (`benchmarks.peers`), and the floor: the same files only decoded, by the CPU. All are timed in turn, several
+times, until their tensors are on the device; the peers' are copied there from pinned memory. A GPU empties what lies
+ready in no time: there more batches are timed, after a longer warm-up.
 """
 
 from __future__ import annotations
@@ -15,26 +17,42 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
-import pandas as pd
 import torch
 from PIL import Image
 
+from benchmarks.devices import add_device_option, choose_device, describe_device, wait_for
+from benchmarks.loading import open_batches
 from benchmarks.peers import DecodedPictures, ResidentPictures, batches_of, decoded_only
 from pipeline import prepare
 from pipeline.batch import MODALITY_NAMES
-from pipeline.build import build_index, build_table
+from pipeline.build import build_index
 from pipeline.datasets.synthetic import generate
-from pipeline.loading.batches import training_batches
+from pipeline.entry import one_line_errors
 from pipeline.loading.hardware import usable_cores
 from pipeline.settings import BatchSettings, DataSettings, DeriveSettings, Settings
 
 ROUNDS = 3  # timed in turn, so that a change of the machine's speed meets all
 BATCH = 64  # recorded images: 8 identities, 4 of each modality
-WARM_UP = 4  # batches that start things up
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Where the tensors are wanted, and how many batches are timed after how many that start things up."""
+
+    device: torch.device
+    batches: int
+    warm_up: int
+
+    @property
+    def all_batches(self) -> int:
+        return self.batches + self.warm_up
+
+
+USUAL_BATCHES = {"cpu": (40, 4), "cuda": (300, 20)}  # kind of device -> timed, and before
 
 
 def enlarge(root: Path, height: int, width: int) -> None:
@@ -44,46 +62,44 @@ def enlarge(root: Path, height: int, width: int) -> None:
             picture.resize((width, height)).save(path, quality=90)
 
 
-def rate(batches: Iterator, size: int, count: int) -> float:
+def rate(batches: Iterator, measured: Measured) -> float:
     """Recorded images a second."""
-    for _ in itertools.islice(batches, WARM_UP):
+    for _ in itertools.islice(batches, measured.warm_up):
         pass
+    wait_for(measured.device)
     begin = time.perf_counter()
-    for batch in itertools.islice(batches, count):
+    for batch in itertools.islice(batches, measured.batches):
         del batch
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return size * count / (time.perf_counter() - begin)
+    wait_for(measured.device)
+    return BATCH * measured.batches / (time.perf_counter() - begin)
 
 
-def loaders(folder: Path, settings: Settings, views: int, count: int) -> dict[str, Callable[[], Iterator]]:
+def loaders(folder: Path, settings: Settings, views: int, measured: Measured) -> dict[str, Callable[[], Iterator]]:
     """Name -> how to start it."""
-    workers = usable_cores()
+    workers, device, count = usable_cores(), measured.device, measured.all_batches
     index = build_index(settings.data)
     train = index[index["split"] == "train"].reset_index(drop=True)
-    device = torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
     resident = ResidentPictures(train, settings.augment, views)
 
-    def ours(root: Path) -> Iterator:
-        there = replace(settings, data=replace(settings.data, root=str(root)))
-        of_root: pd.DataFrame = build_index(there.data)
-        return training_batches(of_root, build_table(there, of_root), there, device)
+    def ours(form: str) -> Callable[[], Iterator]:
+        there = replace(settings, data=replace(settings.data, root=str(folder / form)))
+        return lambda: open_batches(there, device)
 
     return {
         "DataLoader, PIL + v2": lambda: batches_of(
-            DecodedPictures(train, settings.augment, views), BATCH, count + WARM_UP, workers
+            DecodedPictures(train, settings.augment, views), BATCH, count, workers, device
         ),
-        "resident .npy + PIL": lambda: batches_of(resident, BATCH, count + WARM_UP, workers),
-        "ours, folder": lambda: ours(folder / "set"),
-        "ours, encoded pack": lambda: ours(folder / "encoded"),
-        "ours, resized pack": lambda: ours(folder / "resized"),
-        "decoded only": lambda: decoded_only(train, BATCH, count + WARM_UP, workers),
+        "resident .npy + PIL": lambda: batches_of(resident, BATCH, count, workers, device),
+        "ours, folder": ours("set"),
+        "ours, encoded pack": ours("encoded"),
+        "ours, resized pack": ours("resized"),
+        "decoded only, CPU": lambda: decoded_only(train, BATCH, count, workers),
     }
 
 
-def make_data(folder: Path, height: int, width: int) -> DataSettings:
+def make_data(folder: Path, height: int, width: int, identities: int) -> DataSettings:
     """A data set of files of one size, and its packs."""
-    generate("folder", folder / "set", identities=40, images_per_camera=8, seed=0)
+    generate("folder", folder / "set", identities=identities, images_per_camera=8, seed=0)
     enlarge(folder / "set", height, width)
     words = ["data.dataset=folder", f"data.root={folder / 'set'}", "data.test_fraction=0.05"]
     for more in (["--pack", str(folder / "encoded")], ["--pack", str(folder / "resized"), "--resized"]):
@@ -92,28 +108,57 @@ def make_data(folder: Path, height: int, width: int) -> DataSettings:
     return DataSettings(dataset="folder", root=str(folder / "set"), test_fraction=0.05)
 
 
+def add_data_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--size", default="384x128", help="height x width of the files")
+    parser.add_argument("--identities", default=40, type=int, help="of the data set drawn, 32 images each")
+
+
+def size_of(word: str) -> tuple[int, int]:
+    """Height and width; ValueError for what isn't `384x128` or the like."""
+    height, by, width = word.partition("x")
+    if not (by and height.isdigit() and width.isdigit()):
+        raise ValueError(f"--size: expected height x width, e.g. 384x128; found {word!r}")
+    return int(height), int(width)
+
+
+def settings_of(data: DataSettings, views: int) -> Settings:
+    """Recorded pictures alone, or with a derivative of each."""
+    return Settings(
+        data=data,
+        batch=BatchSettings(modalities=list(MODALITY_NAMES[: 2 * views])),
+        derive=DeriveSettings(infrared=["equalize"]),
+    )
+
+
+@one_line_errors
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.loader", description=__doc__.splitlines()[0])
-    parser.add_argument("--size", default="384x128", help="height x width of the files")
-    parser.add_argument("--batches", type=int, default=40)
+    add_device_option(parser)
+    add_data_options(parser)
+    parser.add_argument("--batches", type=int, help="timed; 40, on a GPU 300 unless told")
+    parser.add_argument("--warm-up", type=int, help="batches before them; 4, on a GPU 20 unless told")
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
     options = parser.parse_args(argv)
-    height, width = (int(number) for number in options.size.split("x"))
+    device = choose_device(options.device)
+    batches, warm_up = USUAL_BATCHES[device.type]
+    measured = Measured(device, options.batches or batches, warm_up if options.warm_up is None else options.warm_up)
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as temporary:
-        data = make_data(Path(temporary), height, width)
-        print(f"\nfiles {options.size}, output 288x144, batches of 64, {usable_cores()} cores, {ROUNDS} rounds")
+        data = make_data(Path(temporary), *size_of(options.size), options.identities)
+        print(
+            f"\nfiles {options.size}, output 288x144, batches of {BATCH}, {usable_cores()} cores; ",
+            end="",
+        )
+        print(f"{options.rounds} rounds of {measured.batches} batches after {measured.warm_up}")
+        print(f"all tensors end on: {describe_device(device)}; files only decoded stay in the CPU's memory")
         for views in (1, 2):
-            settings = Settings(
-                data=data,
-                batch=BatchSettings(modalities=list(MODALITY_NAMES[: 2 * views])),
-                derive=DeriveSettings(infrared=["equalize"]),
-            )
-            compare(loaders(Path(temporary), settings, views, options.batches), views, options.batches)
+            started = loaders(Path(temporary), settings_of(data, views), views, measured)
+            compare(started, views, measured, options.rounds)
 
 
-def compare(started: dict[str, Callable[[], Iterator]], views: int, batches: int) -> None:
+def compare(started: dict[str, Callable[[], Iterator]], views: int, measured: Measured, count: int) -> None:
     """Times every loader in turn and prints the medians."""
-    rounds = [{name: rate(start(), BATCH, batches) for name, start in started.items()} for _ in range(ROUNDS)]
+    rounds = [{name: rate(start(), measured) for name, start in started.items()} for _ in range(count)]
     rates = {name: median(one[name] for one in rounds) for name in started}
     decoding, resident = list(rates.values())[:2]
     print(f"\n{f'views of a picture: {views}':>22}  recorded images/s  x DataLoader   x .npy")

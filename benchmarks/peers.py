@@ -86,16 +86,23 @@ def resized(path: str, augment: AugmentSettings) -> np.ndarray:
         return np.asarray(image.convert("RGB").resize((augment.width, augment.height), Image.Resampling.LANCZOS))
 
 
-def batches_of(pictures: Dataset, size: int, count: int, workers: int) -> Iterator[torch.Tensor]:
+def batches_of(pictures: Dataset, size: int, count: int, workers: int, device: torch.device) -> Iterator[torch.Tensor]:
+    """Batches on the device; to a GPU they go as they should, from pinned memory and without waiting."""
     rows = np.random.default_rng(0).integers(0, len(pictures), size * count).tolist()
-    return iter(DataLoader(pictures, batch_size=size, sampler=rows, num_workers=workers))
+    pinned = device.type == "cuda"
+    for batch in DataLoader(pictures, batch_size=size, sampler=rows, num_workers=workers, pin_memory=pinned):
+        yield batch.to(device, non_blocking=True)
 
 
 def decoded_only(index: pd.DataFrame, size: int, count: int, threads: int) -> Iterator[list[torch.Tensor]]:
-    """The floor: the same files decoded by libjpeg-turbo and nothing else done to them."""
+    """The floor: the same files decoded by libjpeg-turbo on the CPU and nothing else done to them."""
     contents = [torch.from_numpy(np.fromfile(Path(path), np.uint8)) for path in index["path"]]
     modes = [ImageReadMode.GRAY if infrared else ImageReadMode.RGB for infrared in index["modality"]]
     rows = np.random.default_rng(0).integers(0, len(contents), (count, size)).tolist()
     with ThreadPoolExecutor(threads) as pool:
         for batch in rows:
             yield list(pool.map(lambda row: decode_jpeg(contents[row], modes[row]), batch))
+
+
+if __name__ == "__main__":
+    print(f"{__doc__}\nNothing to run here: `python -m benchmarks.loader` times these beside the training loader.")

@@ -1,6 +1,6 @@
 """Memory, threads and open files of the training loader over many batches: each should end where it began.
 
-python -m benchmarks.steady CONFIG [key=value ...] [--batches 10000]
+python -m benchmarks.steady CONFIG [key=value ...] [--batches 10000] [--device auto]
 """
 
 from __future__ import annotations
@@ -9,25 +9,26 @@ import argparse
 import os
 import time
 
-import torch
-
 from benchmarks.data import megabytes
-from pipeline.build import build_index, build_table
+from benchmarks.devices import add_device_option, choose_device, describe_device
+from benchmarks.loading import open_batches
 from pipeline.config import load_config
-from pipeline.loading.batches import training_batches
+from pipeline.entry import one_line_errors
 
 LINES = 10
 
 
+@one_line_errors
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.steady", description=__doc__.splitlines()[0])
     parser.add_argument("words", nargs="+", metavar="CONFIG|key=value", help="as for training")
     parser.add_argument("--batches", type=int, default=10_000)
+    add_device_option(parser)
     options = parser.parse_intermixed_args(argv)
     settings = load_config(options.words, name_required=True)
-    index = build_index(settings.data)
-    device = torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
-    batches = training_batches(index, build_table(settings, index), settings, device)
+    device = choose_device(options.device)
+    batches = open_batches(settings, device)
+    print(f"batches on: {describe_device(device, settings.loader.image_type)}\n")
     begin = time.monotonic()
     print("| batches | own memory | threads | open files | s |\n|---|---|---|---|---|")
     for number in range(1, options.batches + 1):

@@ -3,52 +3,39 @@
     python -m benchmarks.step CONFIG [key=value ...]        on a GPU with train.precision=bf16 train.compile=true
 
 Trains the configuration in a temporary run folder, then repeats steps on one batch that is there already. The plain
-loop has the same network and batch, in float32 and torch's own memory layout: forward, cross entropy and batch-hard
-triplets by a matrix product, backward, an optimiser that goes through the tensors, and the loss read at every step.
-The peak is that of a large matrix product in the precision of the steps.
+loop has the same network, batch and optimiser, in float32 and torch's own memory layout: forward, cross entropy and
+batch-hard triplets by a matrix product, backward, optimiser, and the loss read at every step. TF32 and cuDNN's choice
+of algorithms are the same for both and are printed. The peak is that of a large matrix product in the precision of the
+steps that it is compared with, in TF32 where float32 convolutions may use it.
 """
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import itertools
-import sys
 import tempfile
-import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.devices import describe_device, seconds_of
 from pipeline.batch import Batch
 from pipeline.build import build_index, build_network, build_table
 from pipeline.config import load_config
 from pipeline.distributed import create_accelerator
+from pipeline.entry import one_line_errors
 from pipeline.run.folder import open_run
 from pipeline.settings import Settings
 from pipeline.train import prepare_training
+from pipeline.training.optimization import create_optimizer
 from pipeline.training.step import Training, set_training_mode, train_step
 
 WARM_UP, STEPS = 5, 25
 PEAK_SIZE = {"cuda": 8192, "cpu": 2048}  # of the matrices whose product shows the peak
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-def synchronize() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-
-
-def seconds_of(repeated: Callable[[], object], times: int = STEPS) -> float:
-    """Seconds of a call, mean over `times` after WARM_UP."""
-    for _ in range(WARM_UP):
-        repeated()
-    synchronize()
-    begin = time.perf_counter()
-    for _ in range(times):
-        repeated()
-    synchronize()
-    return (time.perf_counter() - begin) / times
 
 
 def ours(training: Training) -> tuple[float, float]:
@@ -59,14 +46,14 @@ def ours(training: Training) -> tuple[float, float]:
         waited.append(train_step(training).waiting)
         training.step += 1
 
-    seconds = seconds_of(step)
+    seconds = seconds_of(step, training.accelerator.device, STEPS, WARM_UP)
     return seconds, sum(waited[WARM_UP:]) / STEPS / seconds
 
 
 def plain(settings: Settings, identities: int, batch: Batch, device: torch.device) -> float:
     """Seconds of a step of the plain loop."""
     network = build_network(settings, identities).to(device).train()
-    optimizer = torch.optim.SGD(network.parameters(), lr=1e-4, momentum=0.9, nesterov=True, weight_decay=5e-4)
+    optimizer = create_optimizer(network, settings.optimizer)
     images = batch.images.float().contiguous()
     same = batch.label[:, None] == batch.label[None, :]
 
@@ -83,7 +70,7 @@ def plain(settings: Settings, identities: int, batch: Batch, device: torch.devic
         optimizer.step()
         loss.item()
 
-    return seconds_of(step)
+    return seconds_of(step, device, STEPS, WARM_UP)
 
 
 def objective(training: Training, batch: Batch) -> float:
@@ -92,7 +79,8 @@ def objective(training: Training, batch: Batch) -> float:
     with torch.no_grad(), training.accelerator.autocast():
         made = network(batch.images, batch.modality)
     output = type(made)(*(part.detach().clone().requires_grad_() for part in made))
-    return seconds_of(lambda: training.loss(output, batch)["loss"].backward())
+    device = training.accelerator.device
+    return seconds_of(lambda: training.loss(output, batch)["loss"].backward(), device, STEPS, WARM_UP)
 
 
 def operations(training: Training, batch: Batch) -> float:
@@ -106,14 +94,76 @@ def operations(training: Training, batch: Batch) -> float:
 
 
 def peak(device: torch.device, dtype: torch.dtype) -> float:
-    """Floating-point operations a second of a large matrix product."""
+    """Floating-point operations a second of a large matrix product, in TF32 where float32 convolutions may use it."""
     size = PEAK_SIZE[device.type]
     matrix = torch.randn(size, size, device=device, dtype=dtype)
-    return 2 * size**3 / seconds_of(lambda: matrix @ matrix, times=5)
+    with products_as_convolutions():
+        return 2 * size**3 / seconds_of(lambda: matrix @ matrix, device, times=5, warm_up=WARM_UP)
 
 
+@contextlib.contextmanager
+def products_as_convolutions() -> Iterator[None]:
+    """Inside, matrix products use TF32 where convolutions do."""
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured of a configuration: seconds of a step of each kind, floating-point operations of one, rows of
+    it, share of the time that went by waiting for data."""
+
+    plain: float
+    in_memory: float
+    with_loader: float
+    losses: float
+    operations: float
+    rows: int
+    waiting: float
+
+
+def measure(training: Training, identities: int) -> Measured:
+    set_training_mode(training)
+    with_loader, waiting = ours(training)
+    batch = next(training.batches)
+    training.batches.close()
+    training.batches = itertools.repeat(batch)
+    in_memory, _ = ours(training)
+    of_losses, work = objective(training, batch), operations(training, batch)
+    beside = plain(training.settings, identities, batch, training.accelerator.device)
+    return Measured(beside, in_memory, with_loader, of_losses, work, len(batch), waiting)
+
+
+def show(measured: Measured, settings: Settings, device: torch.device, dtype: torch.dtype) -> None:
+    size = f"{settings.augment.height}x{settings.augment.width}"
+    precision = str(dtype).removeprefix("torch.")
+    print(f"{settings.model.backbone} {size}, {measured.rows} rows a step, {measured.operations / 1e9:.1f} GFLOP")
+    print(f"ours in {precision}; {describe_device(device, 'plain loop in float32')}")
+    print(f"both: {settings.optimizer.name}, fused; cudnn.benchmark {torch.backends.cudnn.benchmark}")
+    print(f"{'':>22} {'rows/s':>8} {'x plain':>8} {'of peak':>8} {'TFLOP/s':>8}")
+    peaks = {kind: peak(device, kind) for kind in {dtype, torch.float32}}
+    for name, seconds, kind in (
+        ("plain loop, float32", measured.plain, torch.float32),
+        ("ours, batch in memory", measured.in_memory, dtype),
+        ("ours, with the loader", measured.with_loader, dtype),
+    ):
+        share = measured.operations / seconds / peaks[kind]
+        rate, faster = measured.rows / seconds, measured.plain / seconds
+        print(f"{name:>22} {rate:>8.0f} {faster:>8.2f} {share:>8.1%} {peaks[kind] / 1e12:>8.2f}")
+    of_step = measured.losses / measured.in_memory
+    print(f"losses and the exchange of features: {1000 * measured.losses:.1f} ms, {of_step:.1%} of a step")
+    print(f"with the loader {measured.waiting:.1%} of the time went by waiting for data")
+
+
+@one_line_errors
 def main(argv: list[str] | None = None) -> None:
-    settings = load_config(sys.argv[1:] if argv is None else argv, name_required=True)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.step", description=__doc__.splitlines()[0])
+    parser.add_argument("words", nargs="+", metavar="CONFIG|key=value", help="as for training")
+    settings = load_config(parser.parse_args(argv).words, name_required=True)
     with tempfile.TemporaryDirectory() as folder:
         settings = replace(settings, output=folder, train=replace(settings.train, epochs=1, steps_per_epoch=1000))
         accelerator = create_accelerator(settings, folder)
@@ -121,32 +171,10 @@ def main(argv: list[str] | None = None) -> None:
         index = build_index(settings.data)
         table = build_table(settings, index)
         training = prepare_training(settings, accelerator, index, table)
-        set_training_mode(training)
-        with_loader, waiting = ours(training)
-        batch = next(training.batches)
-        training.batches.close()
-        training.batches = itertools.repeat(batch)
-        in_memory, _ = ours(training)
-        of_losses = objective(training, batch)
-        work = operations(training, batch)
-        beside = plain(settings, len(table.identities), batch, accelerator.device)
-    if not accelerator.is_main_process:
-        return
-    dtype = PRECISIONS.get(accelerator.mixed_precision, torch.float32)
-    highest = peak(accelerator.device, dtype)
-    where = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
-    size = f"{settings.augment.height}x{settings.augment.width}"
-    print(f"{settings.model.backbone} {size}, {len(batch)} rows a step, {work / 1e9:.1f} GFLOP, {where}, {dtype}")
-    print(f"{'':>22} {'rows/s':>8} {'x plain':>8} {'of peak':>8}")
-    for name, seconds in (
-        ("plain loop, float32", beside),
-        ("ours, batch in memory", in_memory),
-        ("ours, with the loader", with_loader),
-    ):
-        share = work / seconds / highest
-        print(f"{name:>22} {len(batch) / seconds:>8.0f} {beside / seconds:>8.2f} {share:>8.1%}")
-    print(f"losses and the exchange of features: {1000 * of_losses:.1f} ms, {of_losses / in_memory:.1%} of a step")
-    print(f"with the loader {waiting:.1%} of the time went by waiting for data; peak {highest / 1e12:.2f} TFLOP/s")
+        measured = measure(training, len(table.identities))
+    if accelerator.is_main_process:
+        dtype = PRECISIONS.get(accelerator.mixed_precision, torch.float32)
+        show(measured, settings, accelerator.device, dtype)
 
 
 if __name__ == "__main__":
