@@ -1,0 +1,93 @@
+"""Whether a GPU's place of decoding gives the CPU's pictures, and refuses what is none."""
+
+from __future__ import annotations
+
+import io
+from functools import partial
+
+import numpy as np
+import torch
+from nvidia.dali.data_node import DataNode
+from PIL import Image
+
+from benchmarks.gpu.checks import Check
+from benchmarks.gpu.graphs import CPU, EXACT, Allowed, Graph, judge, run
+from dali_ops.decode import ENCODED, FAMILIES, decode
+
+COUNT = 8
+# nvJPEG rounds on its own; all else it leaves to the CPU
+JPEG_ALLOWED = Allowed(1.0, 4)
+
+
+def decoding_checks(device: torch.device) -> dict[str, Check]:
+    checks: dict[str, Check] = {}
+    for place in ("mixed", "cpu") if device.type == "cuda" else ("cpu",):
+        for family in FAMILIES:
+            for name, content in files().items():
+                allowed = JPEG_ALLOWED if place == "mixed" and "jpeg" in name else EXACT
+                checks[f"decode {place}, {name}, {family}"] = partial(
+                    decoded_alike, device, place, family, content, allowed
+                )
+        for name, content in broken_files().items():
+            # nvJPEG may take a file that was cut short for a picture: shown, not judged
+            judged = place == "cpu" or name == "not a picture"
+            checks[f"decode {place}, {name}"] = partial(refused, device, place, content, judged)
+    return checks
+
+
+def files() -> dict[str, np.ndarray]:
+    """One picture in the formats that data sets come in."""
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    return {
+        "jpeg 4:2:0": encoded("JPEG", quality=90),
+        "jpeg 4:4:4": encoded("JPEG", quality=95, subsampling=0),
+        "jpeg progressive": encoded("JPEG", quality=80, progressive=True),
+        "jpeg grey": encoded("JPEG", mode="L"),
+        "jpeg turned by EXIF": encoded("JPEG", exif=turned),
+        "jpeg CMYK": encoded("JPEG", mode="CMYK"),
+        "png": encoded("PNG"),
+        "png turned by EXIF": encoded("PNG", exif=turned),
+        "bmp": encoded("BMP"),
+        "bmp palette": encoded("BMP", mode="P"),
+    }
+
+
+def broken_files() -> dict[str, np.ndarray]:
+    whole = encoded("JPEG", quality=90)
+    return {"cut in half": whole[: len(whole) // 2], "not a picture": np.frombuffer(b"<html>404</html>", np.uint8)}
+
+
+def encoded(kind: str, mode: str = "RGB", **options) -> np.ndarray:
+    """The bytes of a file of 128x384 with waves of its own in each channel."""
+    y, x = np.mgrid[0:384, 0:128]
+    waves = ((1, 0.3, 9), (0.6, 0.2, 15), (1.3, 0.1, 5))
+    planes = [(x * across + y * down + 60 * np.sin(x / length)) % 256 for across, down, length in waves]
+    stream = io.BytesIO()
+    Image.fromarray(np.stack(planes, 2).astype(np.uint8)).convert(mode).save(stream, kind, **options)
+    return np.frombuffer(stream.getvalue(), np.uint8)
+
+
+def decoder(device: torch.device, place: str, family: str) -> Graph:
+    def graph(fed: DataNode) -> DataNode:
+        where = "gpu" if device.type == "cuda" else "cpu"
+        return decode(fed, form=ENCODED, family=family, device=where, decode=place)
+
+    return graph
+
+
+def decoded_alike(
+    device: torch.device, place: str, family: str, content: np.ndarray, allowed: Allowed
+) -> tuple[bool, str]:
+    made = run(decoder(device, place, family), device, [content] * COUNT)
+    return judge(made, run(decoder(CPU, "cpu", family), CPU, [content] * COUNT), allowed)
+
+
+def refused(device: torch.device, place: str, content: np.ndarray, judged: bool) -> tuple[bool, str]:
+    """Right where a file that is no picture, among good ones, is an error, or where that isn't judged."""
+    good = encoded("JPEG", quality=90)
+    try:
+        made = run(decoder(device, place, "visible"), device, [good] * (COUNT - 1) + [content])
+    except RuntimeError as error:
+        return True, f"RuntimeError: {' '.join(str(error).split())[:120]}"
+    return not judged, f"was decoded without an error, as {made[-1].shape}"

@@ -1,0 +1,103 @@
+"""Whether batches, features, distances and optimiser steps are on a GPU what they are on the CPU."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.gpu.checks import Check
+from benchmarks.gpu.graphs import CPU
+from benchmarks.loading import open_batches
+from pipeline import evaluate
+from pipeline.config import load_config
+from pipeline.datasets.synthetic import generate
+from pipeline.evaluation.distances import DISTANCES
+from pipeline.settings import Settings
+
+BATCHES = 3
+LEVEL = 1 / (255 * 0.229)  # of a normalised image
+OFF = 0.05  # share of the values that may be more than a level off: resizing rounds, steep curves make more of it
+STAGES = ["derive.visible=[weighted_grey,inversion:0.5]", "derive.infrared=[clahe,spectrum]", "derive.mixing=cutmix"]
+
+
+def words_of(folder: Path) -> list[str]:
+    """Configuration of a small network on drawn people, which are drawn here."""
+    generate("folder", folder / "people", identities=8, images_per_camera=4, seed=0, workers=1)
+    return [
+        "configs/folder.yaml",
+        f"data.root={folder / 'people'}",
+        f"output={folder / 'runs'}",
+        "name=smoke",
+        "augment.height=64",
+        "augment.width=32",
+        "batch.ids_per_batch=4",
+        "batch.images_per_modality=2",
+        "model.backbone=resnet10t",
+        "model.pretrained=false",
+        "train.precision=fp32",
+    ]
+
+
+def training_checks(device: torch.device, folder: Path) -> dict[str, Check]:
+    words = words_of(folder)
+    checks: dict[str, Check] = {
+        "batches, default": partial(same_batches, load_config(words), device),
+        "batches, every kind of stage": partial(same_batches, load_config([*words, *STAGES]), device),
+        "batches, made on the CPU": partial(same_batches, load_config([*words, "loader.device=cpu"]), device),
+        "features of an evaluation": partial(same_features, words, device, folder),
+    }
+    for name in DISTANCES:
+        checks[f"distances, {name}, TF32 allowed"] = partial(exact_distances, name, device)
+    return checks
+
+
+def same_batches(settings: Settings, device: torch.device) -> tuple[bool, str]:
+    """Right where the loader's batches hold the same images as the CPU's, but for rounding while resizing."""
+    ours, cpu = open_batches(settings, device), open_batches(settings, CPU)
+    off, largest = 0.0, 0.0
+    for _ in range(BATCHES):
+        one, other = next(ours), next(cpu)
+        if one.modality != other.modality or not torch.equal(one.index.cpu(), other.index):
+            return False, "other images than on the CPU"
+        difference = (one.images.float().cpu() - other.images.float()).abs() / LEVEL
+        off, largest = max(off, float((difference > 1.5).float().mean())), max(largest, float(difference.max()))
+    return (
+        off < 0.02,
+        f"{off:.3%} of the values more than a level off, worst {largest:.1f} levels, on {one.images.device}",
+    )
+
+
+def same_features(words: list[str], device: torch.device, folder: Path) -> tuple[bool, str]:
+    """Right where `pipeline.evaluate` finds the features of a process that sees no GPU, in float32 and not in TF32."""
+    words = [*words, "loader.device=cpu", "evaluation.batch=16"]  # the same pixels
+    files = {name: folder / f"{name}.npz" for name in ("here", "cpu")}
+    evaluate.main([*words, "--save-features", str(files["here"])])
+    if device.type == "cuda":
+        command = [sys.executable, "-m", "pipeline.evaluate", *words, "--save-features", str(files["cpu"])]
+        subprocess.run(command, env={**os.environ, "CUDA_VISIBLE_DEVICES": ""}, capture_output=True, check=True)
+    else:
+        evaluate.main([*words, "--save-features", str(files["cpu"])])
+    here, cpu = (np.load(file)["features"].astype(np.float64) for file in files.values())
+    error = np.linalg.norm(here - cpu) / np.linalg.norm(cpu)
+    return bool(error < 1e-4), f"{cpu.shape} features, relative error {error:.1e}"
+
+
+def exact_distances(name: str, device: torch.device) -> tuple[bool, str]:
+    """Right where distances have the 23 bits of float32 whatever is allowed elsewhere."""
+    generator = torch.Generator().manual_seed(0)
+    query, gallery = (torch.randn(64, 2048, generator=generator) for _ in range(2))
+    exact = DISTANCES[name](gallery.double())(query.double())
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = True
+    try:
+        made = DISTANCES[name](gallery.to(device))(query.to(device)).double().cpu()
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
+    error = float((made - exact).norm() / exact.norm())
+    return error < 1e-6, f"relative error {error:.1e}"
