@@ -15,10 +15,12 @@ from benchmarks.gpu.checks import Check
 from benchmarks.gpu.graphs import CPU
 from benchmarks.loading import open_batches
 from pipeline import evaluate
+from pipeline.build import build_network
 from pipeline.config import load_config
 from pipeline.datasets.synthetic import generate
 from pipeline.evaluation.distances import DISTANCES
 from pipeline.settings import Settings
+from pipeline.training.optimization import create_optimizer
 
 BATCHES = 3
 LEVEL = 1 / (255 * 0.229)  # of a normalised image
@@ -50,7 +52,11 @@ def training_checks(device: torch.device, folder: Path) -> dict[str, Check]:
         "batches, default": partial(same_batches, load_config(words), device),
         "batches, every kind of stage": partial(same_batches, load_config([*words, *STAGES]), device),
         "batches, made on the CPU": partial(same_batches, load_config([*words, "loader.device=cpu"]), device),
+        "clahe that its tiles don't divide": partial(
+            clahe_refused, load_config([*words, *STAGES, "augment.height=30"]), device
+        ),
         "features of an evaluation": partial(same_features, words, device, folder),
+        "SGD after an overflow": partial(overflow_is_skipped, load_config(words), device),
     }
     for name in DISTANCES:
         checks[f"distances, {name}, TF32 allowed"] = partial(exact_distances, name, device)
@@ -71,6 +77,14 @@ def same_batches(settings: Settings, device: torch.device) -> tuple[bool, str]:
         off < 0.02,
         f"{off:.3%} of the values more than a level off, worst {largest:.1f} levels, on {one.images.device}",
     )
+
+
+def clahe_refused(settings: Settings, device: torch.device) -> tuple[bool, str]:
+    try:
+        next(open_batches(settings, device))
+    except ValueError as error:
+        return True, f"ValueError: {error}"
+    return False, "expected a ValueError: there it is another function on a GPU; found none"
 
 
 def same_features(words: list[str], device: torch.device, folder: Path) -> tuple[bool, str]:
@@ -101,3 +115,23 @@ def exact_distances(name: str, device: torch.device) -> tuple[bool, str]:
         torch.backends.cuda.matmul.allow_tf32 = before
     error = float((made - exact).norm() / exact.norm())
     return error < 1e-6, f"relative error {error:.1e}"
+
+
+def overflow_is_skipped(settings: Settings, device: torch.device) -> tuple[bool, str]:
+    """Right where a first step that overflows leaves no trace in the momentum of the steps after it."""
+    network = build_network(settings, 4).to(device)
+    optimizer = create_optimizer(network, settings.optimizer)
+    scaler = torch.amp.GradScaler(device.type, init_scale=4.0)
+    for gradient in (float("inf"), 1e-3):
+        scaler.scale(sum(parameter.sum() for parameter in network.parameters()) * 0).backward()
+        # memory that is handed out next holds large numbers
+        junk = [torch.full_like(parameter, 1e9) for parameter in network.parameters()]
+        for parameter in network.parameters():
+            if parameter.grad is not None:
+                parameter.grad.fill_(gradient * scaler.get_scale())
+        del junk
+        scaler.step(optimizer)
+        scaler.update()
+        optimizer.zero_grad()
+    largest = max(float(parameter.detach().abs().max()) for parameter in network.parameters())
+    return largest < 10, f"largest weight after an overflow and a step {largest:.3g}"

@@ -73,7 +73,8 @@ def test_seconds_are_those_of_a_call_after_the_warm_up():
     assert len(calls) == 5 and 0 < seconds < 1
 
 
-def test_loader(capsys):
+def test_loader(monkeypatch, capsys):
+    monkeypatch.setattr(loader, "usable_cores", lambda: 1)
     words = ["--size", "96x48", "--identities", "12", "--batches", "1", "--warm-up", "0", "--rounds", "1"]
     loader.main([*words, "--device", "cpu"])
     shown = capsys.readouterr().out
