@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from nvidia.dali import Pipeline
-from nvidia.dali.backend import TensorCPU, TensorGPU
+from nvidia.dali.backend import TensorGPU
 from nvidia.dali.plugin.pytorch import feed_ndarray
 
 from dali_ops.normalize import normalize_into
@@ -32,21 +32,25 @@ class TorchOutput:
 
         In channels_last memory. The tensor is torch's own: it can be kept, and freed while kernels that read it are
         still queued, which is not promised of memory that DALI lends by DLPack. On a GPU all is queued on torch's
-        current stream; nothing waits on the host. Raises StopIteration when the source has ended.
+        current stream; the host waits for DALI's part on a CPU, never for the GPU. Raises StopIteration when the
+        source has ended.
         """
         pipeline = next(self._turns)
         if pipeline.device_id is None:
-            return self._gather(pipeline.run(), None)
+            outputs = pipeline.run()  # held while their memory is read
+            views = [torch.from_dlpack(output.as_tensor()) for output in outputs]
+            return self._normalized(views if self.device.type == "cpu" else send(views, self.device))
         with torch.cuda.device(self.device):
             stream = torch.cuda.current_stream(self.device)
-            return self._gather(pipeline.run(cuda_stream=stream), stream)
+            outputs = pipeline.run(stream)  # by position: it takes names for those of inputs
+            return self._normalized([take(output.as_tensor(), self.device, stream) for output in outputs])
 
-    def _gather(self, outputs: tuple, stream: torch.cuda.Stream | None) -> torch.Tensor:
-        views = [output.as_tensor() for output in outputs]
-        count, *image = views[0].shape()
+    def _normalized(self, views: Sequence[torch.Tensor]) -> torch.Tensor:
+        """(n, height, width, 3) uint8 each, on the device -> what `next` gives."""
+        count, *image = views[0].shape
         images = self._empty((len(views) * count, *image))
         for number, view in enumerate(views):
-            normalize_into(images[number * count : (number + 1) * count], self._levels(view, stream))
+            normalize_into(images[number * count : (number + 1) * count], view)
         return images.permute(0, 3, 1, 2).to(self.dtype)
 
     def _empty(self, shape: tuple[int, ...]) -> torch.Tensor:
@@ -63,9 +67,19 @@ class TorchOutput:
         weakref.finalize(lent, self._free.append, memory).atexit = False
         return torch.from_numpy(lent)
 
-    def _levels(self, view: TensorCPU | TensorGPU, stream: torch.cuda.Stream | None) -> torch.Tensor:
-        """An output as (n, height, width, 3) uint8 on the device; on the CPU DALI's own memory, to be read at once."""
-        if stream is None:
-            return torch.from_dlpack(view).to(self.device)
-        levels = torch.empty(tuple(view.shape()), dtype=torch.uint8, device=self.device)
-        return feed_ndarray(view, levels, cuda_stream=stream)
+
+def send(views: Sequence[torch.Tensor], device: torch.device) -> Sequence[torch.Tensor]:
+    """Views in host memory -> on a GPU, queued on torch's current stream; they may be overwritten at once.
+
+    Through one pinned buffer, without which the host would wait at each view for all that is queued; torch keeps the
+    buffer for the next batch, and hands it out when its copy is done.
+    """
+    count, *image = views[0].shape
+    pinned = torch.empty((len(views) * count, *image), dtype=torch.uint8, pin_memory=device.type == "cuda")
+    torch.cat(list(views), out=pinned)
+    return pinned.to(device, non_blocking=True).chunk(len(views))
+
+
+def take(view: TensorGPU, device: torch.device, stream: torch.cuda.Stream) -> torch.Tensor:
+    """A view in DALI's memory -> in torch's, of the same GPU, queued on the stream."""
+    return feed_ndarray(view, torch.empty(tuple(view.shape()), dtype=torch.uint8, device=device), cuda_stream=stream)

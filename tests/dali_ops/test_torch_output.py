@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import inspect
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +10,7 @@ from nvidia.dali import Pipeline, fn, types
 
 from dali_ops import reference
 from dali_ops.execution import Source, in_turn, new_pipeline
-from dali_ops.torch_output import TorchOutput
+from dali_ops.torch_output import TorchOutput, send
 
 COUNT, STEPS, SIZE = 4, 8, (16, 8)
 
@@ -101,6 +104,52 @@ def test_side_stream_sees_complete_images_and_frees_them_early():
     )
 
 
+def test_a_gpu_pipeline_is_run_as_dali_declares_it(monkeypatch):
+    """The stream comes by position: DALI takes every name for that of an input. What `run` gets needs no GPU."""
+    stream, arguments = object(), []
+
+    class StandIn:
+        device_id = 0
+
+        def run(self, *given, **named):
+            arguments.append(inspect.signature(Pipeline.run).bind(self, *given, **named).arguments)
+            raise StopIteration
+
+    monkeypatch.setattr(torch.cuda, "device", lambda device: nullcontext())
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: stream)
+    output = TorchOutput([StandIn()], torch.device("cuda", 0))
+    with pytest.raises(StopIteration):
+        output.next()
+    assert arguments[0].pop("self") and arguments == [{"cuda_stream": stream}]
+
+
+def test_views_for_a_gpu_lie_one_behind_the_other_in_memory_of_their_own():
+    views = [torch.from_numpy(levels(step)) for step in range(3)]
+    sent = send(views, torch.device("cpu"))
+    assert all(torch.equal(one, other) for one, other in zip(sent, views, strict=True))
+    expected_levels = [view.clone() for view in views]
+    for view in views:
+        view.zero_()
+    assert all(torch.equal(one, other) for one, other in zip(sent, expected_levels, strict=True))
+
+
+def test_views_go_to_a_gpu_from_pinned_memory_without_a_wait(monkeypatch):
+    empty, asked = torch.empty, []
+
+    def allocate(*shape, pin_memory, **options):
+        asked.append(pin_memory)
+        return empty(*shape, **options)
+
+    def to(tensor, device, non_blocking=False):
+        asked.append((device, non_blocking, len(tensor)))
+        return tensor
+
+    monkeypatch.setattr(torch, "empty", allocate)
+    monkeypatch.setattr(torch.Tensor, "to", to)
+    send([torch.from_numpy(levels(step)) for step in range(3)], torch.device("cuda", 1))
+    assert asked == [True, (torch.device("cuda", 1), True, 3 * COUNT)]
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_pipelines_on_the_cpu_feed_a_gpu():
     output = TorchOutput(
@@ -110,3 +159,22 @@ def test_pipelines_on_the_cpu_feed_a_gpu():
         images = output.next()
         assert images.device.type == "cuda" and images.is_contiguous(memory_format=torch.channels_last)
         np.testing.assert_allclose(images.cpu(), expected(step), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("device", ["cpu", "gpu"])
+def test_a_batch_does_not_wait_for_what_is_queued_on_the_gpu(device):
+    place = {"device": device, "device_id": 0 if device == "gpu" else None, "decode": "cpu"}
+    output = TorchOutput(pipelines_of_steps(place), torch.device("cuda", 0))
+    output.next()  # the first makes tables of constants, and memory for all that follow
+    torch.cuda.synchronize()
+    torch.cuda._sleep(2_000_000_000)
+    done = torch.cuda.Event()
+    done.record()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        images = output.next()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert not done.query()
+    np.testing.assert_allclose(images.cpu(), expected(1), rtol=1e-6, atol=1e-6)
