@@ -24,10 +24,13 @@ def windows(parameters: np.ndarray, height: int, width: int, pad: int) -> np.nda
 
     (n, views, ...) parameters -> (n, views, 4, 1, 2) int32: corner in the picture, size, and corner in the view of the
     part of the window that lies in the picture, each (y, x); last, whether it is flipped (0, 1 for left and right).
+    A part of no pixels has no size and lies at the far corner of the view, where `mixing.cover` puts an empty box too.
     """
     shift = parameters[..., CROP].astype(np.int32) - pad
     whole = np.array([height, width], np.int32)
     corner, size, target = np.clip(shift, 0, whole), np.maximum(whole - np.abs(shift), 0), np.clip(-shift, 0, whole)
+    empty = size.min(axis=-1, keepdims=True) == 0
+    size, target = np.where(empty, 0, size), np.where(empty, whole, target)
     flipped = np.zeros_like(shift)
     flipped[..., 1] = parameters[..., FLIP]
     return np.stack([corner, size, target, flipped], axis=2)[:, :, :, None]

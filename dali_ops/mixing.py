@@ -56,11 +56,15 @@ def cover(
 ) -> DataNode:
     """`under` with boxes of `over` at the same places; images of (height, width) with equally many channels.
 
-    corners, sizes (n, 2) int32 as (y, x) of `boxes` = n boxes; a box may be empty.
+    corners, sizes (n, 2) int32 as (y, x) of `boxes` = n boxes; a box may be empty. An empty one is moved to the far
+    corner: DALI's GPU kernel (2.4) sweeps over starts and ends of boxes, and one that starts where it ends is never
+    closed, so that it covers all behind it; behind the far corner there is nothing.
     """
     whole = types.Constant([height, width], dtype=types.INT32, shape=[1, 2])
-    corners = fn.cat(whole * types.Constant(0, dtype=types.INT32), corners, axis=0)
-    sizes = fn.cat(whole, sizes, axis=0)
+    nothing, one = (types.Constant(number, dtype=types.INT32) for number in (0, 1))
+    filled = fn.cast(fn.reductions.min(sizes, axes=1, keep_dims=True) > nothing, dtype=types.INT32)
+    corners = fn.cat(whole * nothing, corners * filled + whole * (one - filled), axis=0)
+    sizes = fn.cat(whole, sizes * filled, axis=0)
     return fn.multi_paste(
         under, *[over] * boxes, in_anchors=corners, shapes=sizes, out_anchors=corners, output_size=[height, width]
     )
