@@ -8,7 +8,7 @@ import numpy as np
 from nvidia.dali import Pipeline, fn
 
 from dali_ops.decode import CHANNELS, check_family
-from dali_ops.derive.stages import Stage, derive_for_testing
+from dali_ops.derive.stages import Stage, check_tiles, derive_for_testing
 from dali_ops.execution import build, new_pipeline
 from dali_ops.geometry import check_size
 from dali_ops.normalize import replicate_to
@@ -42,6 +42,7 @@ def evaluation_pipeline(
     """
     check_family(family)
     check_size(height, width)
+    check_tiles(stages, height, width)
     pipeline = new_pipeline(
         batch_size=batch_size, device=device, device_id=device_id, decode=decode, threads=threads, prefetch=prefetch
     )

@@ -8,6 +8,7 @@ from nvidia.dali import Pipeline, fn, types
 from nvidia.dali.data_node import DataNode
 
 from dali_ops.decode import FAMILIES, check_family
+from dali_ops.derive.stages import check_tiles
 from dali_ops.erasing import erase
 from dali_ops.execution import build, new_pipeline
 from dali_ops.geometry import check_size, crop, flip, windows
@@ -96,5 +97,6 @@ def _check(views: Sequence[View], height: int, width: int, pad: int) -> None:
         raise ValueError(f"pad: expected 0 or more pixels; found {pad}")
     for view in views:
         check_family(view.family)
+        check_tiles(view.stages, height, width)
         if view.mixing not in (None, *MIXINGS):
             raise ValueError(f"mixing: expected one of {', '.join(MIXINGS)}; found {view.mixing!r}")

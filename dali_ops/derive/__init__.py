@@ -25,6 +25,7 @@ class Derivation:
     draw   (generator, n) -> (n, 3) float32 parameters of n images
     graph  (uint8 HWC images, their parameters) -> uint8 HWC images; its docstring says what is computed
     fixed  parameters in the middle of what is drawn, for testing, where nothing is random
+    tiles  (down, across) that an image is divided into: its height and width are multiples of them
     """
 
     name: str
@@ -33,6 +34,11 @@ class Derivation:
     draw: Draw
     graph: Callable[[DataNode, DataNode], DataNode]
     fixed: tuple[float, float, float] = (0, 0, 0)
+    tiles: tuple[int, int] = (1, 1)
+
+    def divides(self, height: int, width: int) -> bool:
+        """Whether images of that size can be derived."""
+        return height % self.tiles[0] == 0 and width % self.tiles[1] == 0
 
 
 def identity(image: DataNode, parameters: DataNode) -> DataNode:
@@ -50,7 +56,7 @@ DERIVATIONS = {
         Derivation("gamma_grey", 3, 1, levels.draw_gamma, levels.gamma_grey, levels.STRAIGHT),
         Derivation("channel_shuffle", 3, 3, channels.draw_order, channels.channel_shuffle, channels.ORDERS[0]),
         Derivation("equalize", None, None, draw_nothing, levels.equalize),
-        Derivation("clahe", 1, 1, draw_nothing, levels.clahe),
+        Derivation("clahe", 1, 1, draw_nothing, levels.clahe, tiles=(levels.TILES_DOWN, levels.TILES_ACROSS)),
         Derivation("gamma", None, None, levels.draw_gamma, levels.gamma, levels.STRAIGHT),
         Derivation("inversion", None, None, draw_nothing, levels.inversion),
         Derivation("sharpness", None, None, sharpness.draw_sharpness, sharpness.sharpness),

@@ -16,6 +16,8 @@ GAMMA_CURVES = 64
 STRAIGHT = (int(np.abs(np.log(np.geomspace(*GAMMA_LIMITS, GAMMA_CURVES))).argmin()), 0, 0)  # the curve nearest gamma 1
 
 # Of CLAHE. Tiles of 36 x 36 pixels at 288 x 144; no level may be more than twice as frequent as if all were alike.
+# Where the tiles don't divide a picture, DALI 2.4 mirrors its edge on a CPU, but makes smaller tiles on a GPU, which is
+# another function (and reads beyond small pictures): such sizes are refused on both (`stages.check_tiles`).
 TILES_DOWN, TILES_ACROSS, CLIP_LIMIT = 8, 4, 2.0
 
 # Palettes of thermal cameras, dark to bright, as colours between which a level is interpolated; then the same reversed.
@@ -67,7 +69,8 @@ def equalize(image: DataNode, parameters: DataNode) -> DataNode:
 
 
 def clahe(image: DataNode, parameters: DataNode) -> DataNode:
-    """Contrast-limited histogram equalisation in tiles (Zuiderveld, Graphics Gems IV, 1994)."""
+    """Contrast-limited histogram equalisation in 8 x 4 tiles, which divide the image (Zuiderveld, Graphics Gems IV,
+    1994)."""
     return fn.clahe(image, tiles_x=TILES_ACROSS, tiles_y=TILES_DOWN, clip_limit=CLIP_LIMIT)
 
 

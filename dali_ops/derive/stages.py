@@ -33,6 +33,18 @@ def channels_after(stage: Stage, channels: int) -> int:
     return given if stage.probability == 1 else max(given, channels)
 
 
+def check_tiles(stages: Sequence[Stage], height: int, width: int) -> None:
+    """ValueError where a derivation can't be applied to images of that size."""
+    for stage in stages:
+        derivation = stage.derivation
+        if not derivation.divides(height, width):
+            down, across = derivation.tiles
+            raise ValueError(
+                f"{derivation.name}: expected a height that is a multiple of {down} and a width that is a multiple of "
+                f"{across}, its tiles; found height {height}, width {width}"
+            )
+
+
 def apply_stages(
     image: DataNode, channels: int, stages: Sequence[Stage], numbers: DataNode, *, height: int, width: int
 ) -> tuple[DataNode, int]:

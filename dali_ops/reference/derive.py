@@ -65,13 +65,11 @@ def equalize_channel(channel: np.ndarray) -> np.ndarray:
 
 
 def clahe(image: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-    """As OpenCV: a table for each tile of the picture, mirrored at its end where that isn't a multiple of the tiles; a
-    pixel goes through the tables of the four nearest tiles, weighted by how near their centres are."""
+    """As OpenCV: a table for each tile of the picture, which the tiles divide; a pixel goes through the tables of the
+    four nearest tiles, weighted by how near their centres are."""
     height, width, _ = image.shape
-    down, across = -(-height // TILES_DOWN), -(-width // TILES_ACROSS)
-    missing = (down * TILES_DOWN - height, across * TILES_ACROSS - width)
-    padded = np.pad(image[:, :, 0], [(0, missing[0]), (0, missing[1])], mode="reflect")
-    tiles = padded.reshape(TILES_DOWN, down, TILES_ACROSS, across).swapaxes(1, 2).reshape(-1, down * across)
+    down, across = height // TILES_DOWN, width // TILES_ACROSS
+    tiles = image.reshape(TILES_DOWN, down, TILES_ACROSS, across).swapaxes(1, 2).reshape(-1, down * across)
     tables = np.stack([clipped_table(tile) for tile in tiles]).reshape(TILES_DOWN, TILES_ACROSS, 256)
     mapped = np.zeros((height, width))
     for near_y, weight_y in neighbours(height, down, TILES_DOWN):

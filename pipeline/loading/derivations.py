@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from dali_ops.decode import CHANNELS
 from dali_ops.derive import DERIVATIONS
-from dali_ops.derive.stages import Stage, channels_after
+from dali_ops.derive.stages import Stage, channels_after, check_tiles
 from dali_ops.views import View
 from pipeline.batch import Modality
 from pipeline.settings import Settings
@@ -31,7 +31,7 @@ def views_in_use(settings: Settings) -> dict[Modality, View]:
 def derivations(settings: Settings) -> dict[Modality, tuple[Stage, ...] | None]:
     """Derived modality in use -> the stages of its derivation; None where the network makes it itself (learned).
 
-    ValueError naming the key for a derivation that there isn't or that can't be applied there.
+    ValueError naming the key for a derivation that there isn't or that can't be applied there, or not in that size.
     """
     chosen = {
         Modality.VISIBLE_DERIVED: ("derive.visible", settings.derive.visible),
@@ -41,6 +41,7 @@ def derivations(settings: Settings) -> dict[Modality, tuple[Stage, ...] | None]:
     for modality, (key, texts) in chosen.items():
         try:
             made = None if texts == [LEARNED] else parse_stages(texts, CHANNELS[modality.base.key])
+            check_tiles(made or (), settings.augment.height, settings.augment.width)
         except ValueError as error:
             raise ValueError(f"{key}: {error}") from None
         if modality.key in settings.batch.modalities:

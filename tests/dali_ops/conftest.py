@@ -81,6 +81,7 @@ def decode_and_resize():
 # Share of the pixels that may be a level off on the CPU, where the other derivations are exact: sums of floats that end
 # halfway between two levels are rounded either way. STEEP ones may make several levels of one that was off before.
 ROUNDED = {"weighted_grey": 0.001, "equalize": 0.001, "sharpness": 0.001, "clahe": 0.02}
+ROUNDED_ON_GPU = {"clahe": 0.1}  # halves go up there, which small tiles are full of; of the others two in a hundred
 STEEP = {"gamma", "gamma_grey", "equalize", "clahe", "sharpness", "spectrum", "pseudo_colour"}
 
 
@@ -91,7 +92,9 @@ def assert_same_levels(place):
     def check(difference: np.ndarray, *derivations: str, tolerance: float = 0.0) -> None:
         on_gpu = place["device"] == "gpu"
         allowed = sum(ROUNDED.get(name, 0.0) for name in derivations)
-        assert (difference > tolerance).mean() <= (max(allowed, 0.02) if on_gpu else allowed)
+        if on_gpu:
+            allowed = max(0.02, *(ROUNDED_ON_GPU.get(name, 0.0) for name in derivations), allowed)
+        assert (difference > tolerance).mean() <= allowed
         if not STEEP.intersection(derivations if on_gpu else derivations[1:]):
             assert difference.max() <= 1 + tolerance
 

@@ -5,12 +5,14 @@ import pytest
 from nvidia.dali import fn, types
 
 from dali_ops.derive import DERIVATIONS, channels, levels, sharpness
+from dali_ops.derive.stages import Stage, check_tiles
 from dali_ops.execution import new_pipeline
 from dali_ops.reference.derive import derive
 
 PAIRS = [(name, it.takes) for name, it in DERIVATIONS.items() if it.takes]
 PAIRS += [(name, channels) for name, it in DERIVATIONS.items() if not it.takes for channels in (1, 3)]
 COUNT = 16
+SIZES = [(32, 24), (31, 17), (6, 5), (144, 72), (64, 32)]
 WITHOUT_CHANCE = ("identity", "grey", "equalize", "clahe", "inversion")
 
 
@@ -36,8 +38,10 @@ def noise(channels: int, height: int = 32, width: int = 24) -> np.ndarray:
     return images
 
 
-@pytest.mark.parametrize(("height", "width"), [(32, 24), (31, 17), (6, 5), (144, 72)])
-@pytest.mark.parametrize(("name", "channels"), PAIRS)
+@pytest.mark.parametrize(
+    ("name", "channels", "height", "width"),
+    [(*pair, *size) for pair in PAIRS for size in SIZES if DERIVATIONS[pair[0]].divides(*size)],
+)
 def test_graph_equals_twin(name, channels, height, width, place, assert_same_levels):
     images = noise(channels, height, width)
     numbers = DERIVATIONS[name].draw(np.random.default_rng(1), COUNT)
@@ -46,6 +50,20 @@ def test_graph_equals_twin(name, channels, height, width, place, assert_same_lev
     assert derived.dtype == np.uint8
     assert derived.shape == expected.shape == (COUNT, height, width, DERIVATIONS[name].gives or channels)
     assert_same_levels(np.abs(derived.astype(int) - expected), name)
+
+
+@pytest.mark.parametrize(("height", "width"), [(31, 16), (32, 18), (300, 150), (6, 5), (4, 4)])
+def test_sizes_that_tiles_do_not_divide_are_refused(height, width):
+    message = "clahe: expected a height that is a multiple of 8 and a width that is a multiple of 4, its tiles; found "
+    with pytest.raises(ValueError, match=f"{message}height {height}, width {width}$"):
+        check_tiles([Stage(DERIVATIONS["gamma"]), Stage(DERIVATIONS["clahe"], 0.1)], height, width)
+
+
+@pytest.mark.parametrize(("height", "width"), [(288, 144), (384, 128), (256, 128), (64, 32), (8, 4)])
+def test_sizes_that_tiles_divide_and_derivations_without_tiles_are_taken(height, width):
+    check_tiles([Stage(derivation) for derivation in DERIVATIONS.values()], height, width)
+    without = [Stage(derivation) for name, derivation in DERIVATIONS.items() if name != "clahe"]
+    check_tiles(without, height + 1, width + 1)
 
 
 @pytest.mark.parametrize(("name", "channels"), [pair for pair in PAIRS if pair[0] != "identity"])

@@ -18,7 +18,7 @@ def file_bytes(path) -> np.ndarray:
     return np.frombuffer(path.read_bytes(), np.uint8)
 
 
-def build(paths, batch_size: int, family: str, *, encoded=False, stages=(), place=CPU, threads=2):
+def build(paths, batch_size: int, family: str, *, encoded=False, stages=(), size=SIZE, place=CPU, threads=2):
     def source(i: int) -> list[np.ndarray]:
         batch = paths[i * batch_size : (i + 1) * batch_size]
         if not batch:
@@ -31,8 +31,8 @@ def build(paths, batch_size: int, family: str, *, encoded=False, stages=(), plac
         form=ENCODED if encoded else PATH,
         family=family,
         stages=stages,
-        height=SIZE[0],
-        width=SIZE[1],
+        height=size[0],
+        width=size[1],
         threads=threads,
         prefetch=2,
         **place,
@@ -103,3 +103,5 @@ def test_close_to_pil(family, visible_files, infrared_files):
 def test_bad_settings_are_named():
     with pytest.raises(ValueError, match="family: expected one of visible, infrared; found 'rgb'"):
         build([], 4, "rgb")
+    with pytest.raises(ValueError, match="clahe: expected .* found height 31, width 24"):
+        build([], 4, "infrared", stages=[Stage(DERIVATIONS["clahe"])], size=(31, 24))

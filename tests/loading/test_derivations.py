@@ -47,6 +47,13 @@ def test_the_key_is_named(tiny):
         derivations(load_config([*tiny, "derive.infrared=grey"]))
 
 
+def test_a_size_that_a_derivation_cannot_take_is_refused_with_the_key(tiny):
+    words = [*tiny, "derive.infrared=[gamma,clahe]", "augment.height=36"]
+    with pytest.raises(ValueError, match=r"derive.infrared: clahe: expected .* found height 36, width 16"):
+        derivations(load_config(words))
+    derivations(load_config([*words, "augment.height=40"]))
+
+
 def test_settings_become_views(tiny):
     settings = load_config([*tiny, "derive.visible=learned", "derive.infrared=[clahe,spectrum:0.5]"])
     assert derivations(settings)[DV] is None
