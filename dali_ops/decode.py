@@ -28,9 +28,13 @@ def path_bytes(path: str | os.PathLike[str]) -> np.ndarray:
 def decode(files: DataNode, *, form: str, family: str, device: str, decode: str) -> DataNode:
     """Files -> uint8 HWC on `device`: three channels for visible, one for infrared.
 
-    `files` are uint8: encoded pictures or bytes of paths, as `form` says. `decode` "mixed" decodes JPEGs on the
-    GPU, "cpu" decodes on the host and copies. Pictures are turned as their EXIF orientation says: they are what a
-    viewer shows. Chroma is upsampled as libjpeg does, so that both places agree closely.
+    `files` are uint8: encoded pictures or bytes of paths, as `form` says. Pictures are turned as their EXIF orientation
+    says: they are what a viewer shows. `decode` "cpu" decodes on the host and copies. "mixed" decodes JPEGs on the GPU,
+    with chroma upsampled as libjpeg does, so that both places agree closely, but not to the level; there a picture that
+    is cut short may be given as if it were whole.
+
+    Some GPUs have a decoder for JPEGs beside their cores. By itself DALI 2.4 sends it nine tenths of a batch and the
+    rest to the cores, so that a picture's levels depend on its place; here it gets all that it can decode.
     """
     check_family(family)
     images = fn.decoders.image(
@@ -39,6 +43,7 @@ def decode(files: DataNode, *, form: str, family: str, device: str, decode: str)
         output_type=OUTPUT_TYPES[family],
         adjust_orientation=True,
         jpeg_fancy_upsampling=True,
+        **({"hw_decoder_load": 1.0} if decode == "mixed" else {}),
     )
     return images.gpu() if device == "gpu" and decode == "cpu" else images
 

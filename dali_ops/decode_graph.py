@@ -16,7 +16,8 @@ def decoding_pipeline(family: str, *, batch_size: int, threads: int, size: tuple
     """A built pipeline; `run(encoded=...)` takes 1 to batch_size encoded pictures (uint8, 1-D, none of them empty).
 
     It gives them as uint8 HWC, of three channels for visible and one for infrared, resized to `size` (height, width)
-    where that is given: the very pixels of training. Running raises RuntimeError for what can't be decoded.
+    where that is given: the very pixels of a training whose loader runs on a CPU; a GPU rounds otherwise when it
+    resizes. Running raises RuntimeError for what can't be decoded.
     """
     pipeline = new_pipeline(
         batch_size=batch_size, device="cpu", device_id=None, decode="cpu", threads=threads, prefetch=1

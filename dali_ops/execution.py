@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -40,14 +41,22 @@ def new_pipeline(
     )
 
 
+# What DALI 2.4 and CUDA 13 say where there is no driver, or one that is too old for them.
+OF_THE_DRIVER = re.compile(
+    "CUDA is not available|no CUDA-capable device|driver is not installed|install GPU driver|installed CUDA driver|"
+    "version is insufficient|insufficient ?driver|driver combination|driver is a stub|libcuda|(load|initialize) CUDA",
+    re.IGNORECASE,
+)
+
+
 def build(pipeline: Pipeline) -> None:
-    """Builds it. ValueError, one line, where DALI can't use the GPU that it was made for."""
+    """Builds it. ValueError, one line, where DALI can't use the driver of the GPU that it was made for."""
     try:
         pipeline.build()
     except RuntimeError as error:
-        if pipeline.device_id is None:
+        reason = next((line.strip() for line in str(error).splitlines() if OF_THE_DRIVER.search(line)), None)
+        if pipeline.device_id is None or reason is None:
             raise
-        reason = next((line.strip() for line in str(error).splitlines() if "CUDA" in line or "driver" in line), error)
         raise ValueError(
             f"GPU {pipeline.device_id}: DALI {nvidia.dali.__version__} can't use it: {reason}; install the DALI of its "
             "driver (nvidia-dali-cuda120 for CUDA 12), or let the CPU do it (loader.device=cpu)"

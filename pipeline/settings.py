@@ -93,7 +93,11 @@ class DeriveSettings:
 @dataclass
 class LoaderSettings:
     device: Literal["auto", "cpu"] = key("auto", "where images are augmented: on the GPU that trains, or on the CPU")
-    decode: Literal["auto", "cpu", "mixed"] = key("auto", "decode on the host (cpu) or the GPU (mixed); auto: mixed")
+    decode: Literal["auto", "cpu", "mixed"] = key(
+        "auto",
+        "auto: on the CPU (cpu), which gives the same pixels beside every GPU and refuses a picture that is cut short; "
+        "mixed: JPEGs on the GPU, where neither is sure, for ranks with one or two cores",
+    )
     image_type: Literal["float32", "float16", "bfloat16"] = key(
         "float32", "of the images handed out; the shorter ones halve their memory and are for GPUs"
     )

@@ -6,11 +6,13 @@ import itertools
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from typing import NoReturn
 
 import numpy as np
 import pandas as pd
 import torch
 
+from dali_ops.check import is_of_a_picture
 from dali_ops.derive.stages import Stage
 from dali_ops.eval_graph import evaluation_pipeline
 from dali_ops.execution import in_turn
@@ -106,6 +108,8 @@ def planned_images(
         try:
             images = output.next()
         except RuntimeError as error:
+            if not is_of_a_picture(error):
+                raise
             raise DecodingFailed(plans[number]) from error
         yield plans.pop(number), images
         del images
@@ -116,18 +120,27 @@ def meet_bad_images(
 ) -> None:
     """Finds the bad pictures of a batch and has them replaced.
 
-    ValueError naming the first where they aren't to be replaced; DALI's own error where all can be decoded.
+    ValueError naming the first where they aren't to be replaced; as `raise_unexplained` where there are none.
     """
     rows = failure.plan.rows
     found = [bad for base in rows for bad in undecodable(pictures, rows[base], base.key)]
     if not found:
-        raise failure.__cause__
+        raise_unexplained(failure.__cause__, loader)
     for row, reason in found:
         message = f"{pictures.path(row)}: cannot be read as a picture: {reason}"
         if loader.on_bad_image == "error":
             raise ValueError(f"{message} (loader.on_bad_image=replace goes on without it)") from failure.__cause__
         replacements.bad.add(row)
         log.error(f"{message}; others of its identity take its place")
+
+
+def raise_unexplained(error: RuntimeError, loader: LoaderSettings) -> NoReturn:
+    """Where DALI can't decode a batch of which every picture can be decoded on the CPU: ValueError if a GPU did it."""
+    if loader.decode == "mixed":
+        raise ValueError(
+            "loader.decode: the GPU can't decode a picture that the CPU can (mixed); use loader.decode=cpu"
+        ) from error
+    raise error
 
 
 def assemble(
@@ -192,8 +205,10 @@ def evaluation_batches(
         try:
             images = output.next()
         except RuntimeError as error:
+            if not is_of_a_picture(error):
+                raise
             for row, reason in undecodable(pictures, rows[begin : begin + step], modality.key):
                 raise ValueError(f"{pictures.path(row)}: cannot be read as a picture: {reason}") from error
-            raise
+            raise_unexplained(error, settings.loader)
         yield images
         del images

@@ -27,7 +27,8 @@ def dali_pipelines(loader: LoaderSettings, device: torch.device) -> tuple[int, d
     """How many DALI pipelines feed a network on `device`, and where and with how many threads each of them runs.
 
     On the CPU one for each core, as they needn't wait for each other (`execution.in_turn`); of several threads each
-    where there are more than MOST_PIPELINES cores.
+    where there are more than MOST_PIPELINES cores. Pictures are decoded on the CPU unless `loader.decode` is mixed
+    (`dali_ops.decode` says what that costs).
 
     ValueError where `loader.decode` wants a GPU and there is none.
     """
@@ -39,7 +40,7 @@ def dali_pipelines(loader: LoaderSettings, device: torch.device) -> tuple[int, d
     return threads // threads_of_each, {
         "device": "gpu" if on_gpu else "cpu",
         "device_id": (device.index or 0) if on_gpu else None,
-        "decode": "mixed" if on_gpu and loader.decode != "cpu" else "cpu",
+        "decode": "mixed" if loader.decode == "mixed" else "cpu",
         "threads": threads_of_each,
         "prefetch": loader.prefetch,
     }

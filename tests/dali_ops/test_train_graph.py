@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from nvidia.dali import Pipeline, fn
 
 from dali_ops import parameters as layout
 from dali_ops import reference
-from dali_ops.decode import CHANNELS, ENCODED, PATH, path_bytes
+from dali_ops.decode import CHANNELS, ENCODED, FORMS, PATH, RESIZED, path_bytes
 from dali_ops.derive import DERIVATIONS
 from dali_ops.derive.stages import Stage
 from dali_ops.erasing import ERASED
@@ -209,6 +210,28 @@ def test_missing_file_fails(files, tmp_path):
     source = Source({"visible": [tmp_path / "nowhere.jpg"] * 2}, (View("visible"),), (32, 16), 2)
     with pytest.raises(RuntimeError, match="nowhere.jpg"):
         build(source).run()
+
+
+@pytest.mark.parametrize("decode", ["cpu", "mixed"])
+@pytest.mark.parametrize("form", FORMS)
+def test_on_a_gpu_every_view_ends_there(form, decode, monkeypatch):
+    """Defining the graph needs no GPU, building it does."""
+    views, asked, image_decoder = [], [], fn.decoders.image
+
+    def spy(*inputs, **arguments):
+        asked.append(arguments)
+        return image_decoder(*inputs, **arguments)
+
+    monkeypatch.setattr(fn.decoders, "image", spy)
+    monkeypatch.setattr(Pipeline, "set_outputs", lambda pipeline, *nodes: views.extend(nodes))
+    monkeypatch.setattr("dali_ops.train_graph.build", lambda pipeline: None)
+    settings = {"batch_size": 2, "views": ALL_VIEWS, "height": 32, "width": 16, "pad": 2, "erasing": True}
+    place = {"device": "gpu", "device_id": 0, "decode": decode}
+    training_pipeline(lambda i: (), form=form, threads=1, prefetch=2, **settings, **place)
+    assert [view.device for view in views] == ["gpu"] * len(ALL_VIEWS)
+    assert len(asked) == (0 if form == RESIZED else 2)
+    load = 1.0 if decode == "mixed" else None  # pictures on another decoder would have other levels
+    assert all((it["device"], it.get("hw_decoder_load")) == (decode, load) for it in asked)
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,14 @@ import pytest
 import torch
 from PIL import Image
 
+from dali_ops.torch_output import TorchOutput
 from pipeline import prepare
 from pipeline.batch import Modality
 from pipeline.build import build_index, training_rows
 from pipeline.config import load_config
 from pipeline.loading.batches import evaluation_batches, training_batches
 from pipeline.loading.derivations import views_in_use
+from pipeline.loading.hardware import dali_pipelines
 from pipeline.loading.pictures import FolderPictures, open_pictures
 from pipeline.loading.sampling import plan_batch, training_table
 
@@ -133,6 +135,64 @@ def test_a_bad_picture_is_named(tmp_path, index, settings, content):
         take(1, damaged, settings)
     with pytest.raises(ValueError, match="bad.jpg: cannot be read as a picture"):
         list(evaluation_batches(FolderPictures(damaged), visible_rows(index), Modality.VISIBLE, settings, CPU))
+
+
+OTHER_ERRORS = [
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+    RuntimeError("CUDA error: an illegal memory access was encountered"),
+    RuntimeError("Critical error in pipeline:\nencountered:\n\nCUDA runtime API error cudaErrorMemoryAllocation (2)"),
+]
+
+
+def fail(error, monkeypatch, looked):
+    """Every batch fails with `error`; of which families pictures are then looked at is written down in `looked`."""
+
+    next_batch = TorchOutput.next
+
+    def next_fails(output):
+        next_batch(output)
+        raise error
+
+    def look(pictures, asked, family):
+        looked.append(family)
+        return iter(())
+
+    monkeypatch.setattr("pipeline.loading.batches.TorchOutput.next", next_fails)
+    monkeypatch.setattr("pipeline.loading.batches.undecodable", look)
+
+
+@pytest.mark.parametrize("on_bad_image", ["error", "replace"])
+@pytest.mark.parametrize("error", OTHER_ERRORS, ids=str)
+def test_what_fails_on_a_gpu_is_not_taken_for_a_bad_picture(error, on_bad_image, index, settings, monkeypatch):
+    looked = []
+    fail(error, monkeypatch, looked)
+    settings = at(settings.data.root, settings, on_bad_image=on_bad_image)
+    with pytest.raises(type(error)) as raised:
+        take(1, index, settings)
+    assert raised.value is error
+    with pytest.raises(type(error)) as raised:
+        list(evaluation_batches(FolderPictures(index), visible_rows(index), Modality.VISIBLE, settings, CPU))
+    assert raised.value is error and not looked
+
+
+@pytest.mark.parametrize("decode", ["auto", "cpu", "mixed"])
+def test_a_picture_that_only_the_gpu_refuses_ends_in_a_line_that_says_so(decode, index, settings, monkeypatch):
+    error, looked = RuntimeError("encountered:\n\nFailed to decode sample #3 : "), []
+    fail(error, monkeypatch, looked)
+    on_cpu = dali_pipelines(settings.loader, CPU)  # as there is no GPU to decode on
+    monkeypatch.setattr("pipeline.loading.batches.dali_pipelines", lambda loader, device: on_cpu)
+    settings = at(settings.data.root, settings, decode=decode)
+    for end in (
+        lambda: take(1, index, settings),
+        lambda: list(evaluation_batches(FolderPictures(index), visible_rows(index), Modality.VISIBLE, settings, CPU)),
+    ):
+        with pytest.raises(ValueError if decode == "mixed" else RuntimeError) as raised:
+            end()
+        if decode == "mixed":
+            assert "loader.decode: the GPU can't decode a picture that the CPU can" in str(raised.value)
+        else:
+            assert raised.value is error
+    assert looked == ["visible", "infrared", "visible"]
 
 
 @pytest.fixture(params=["encoded", "resized"])

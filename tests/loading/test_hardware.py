@@ -60,8 +60,10 @@ ON_GPU = {"device": "gpu", "device_id": 1, "prefetch": 3}
         ({"threads": 8}, CPU, 8, ON_CPU | {"threads": 1}),
         ({"threads": 9}, CPU, 4, ON_CPU | {"threads": 2}),
         ({"threads": 20}, CPU, 6, ON_CPU | {"threads": 3}),
-        ({}, GPU, 1, ON_GPU | {"decode": "mixed", "threads": 16}),
+        ({}, GPU, 1, ON_GPU | {"decode": "cpu", "threads": 16}),
+        ({"threads": 1}, GPU, 1, ON_GPU | {"decode": "cpu", "threads": 1}),
         ({"decode": "cpu", "prefetch": 5}, GPU, 1, ON_GPU | {"decode": "cpu", "threads": 16, "prefetch": 5}),
+        ({"decode": "mixed"}, GPU, 1, ON_GPU | {"decode": "mixed", "threads": 16}),
         ({"device": "cpu", "threads": 5}, GPU, 5, ON_CPU | {"threads": 1}),
     ],
 )
