@@ -140,7 +140,7 @@ def test_a_bad_picture_is_named(tmp_path, index, settings, content):
 OTHER_ERRORS = [
     torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
     RuntimeError("CUDA error: an illegal memory access was encountered"),
-    RuntimeError("Critical error in pipeline:\nencountered:\n\nCUDA runtime API error cudaErrorMemoryAllocation (2)"),
+    RuntimeError("Error in mixed operator `nvidia.dali.fn.decoders.image`,\nencountered:\n\nCUDA allocation failed"),
 ]
 
 
@@ -177,7 +177,8 @@ def test_what_fails_on_a_gpu_is_not_taken_for_a_bad_picture(error, on_bad_image,
 
 @pytest.mark.parametrize("decode", ["auto", "cpu", "mixed"])
 def test_a_picture_that_only_the_gpu_refuses_ends_in_a_line_that_says_so(decode, index, settings, monkeypatch):
-    error, looked = RuntimeError("encountered:\n\nFailed to decode sample #3 : "), []
+    refusal = "Error in mixed operator `nvidia.dali.fn.decoders.image`,\nencountered:\n\nFailed to decode sample #3 : "
+    error, looked = RuntimeError(refusal), []
     fail(error, monkeypatch, looked)
     on_cpu = dali_pipelines(settings.loader, CPU)  # as there is no GPU to decode on
     monkeypatch.setattr("pipeline.loading.batches.dali_pipelines", lambda loader, device: on_cpu)
