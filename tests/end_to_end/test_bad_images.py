@@ -6,7 +6,6 @@ import sys
 
 import pandas as pd
 import pytest
-import torch
 from safetensors.torch import load_file
 
 from pipeline import evaluate, prepare, train
@@ -35,10 +34,6 @@ def weights(folder):
     return load_file(folder / "model.safetensors")
 
 
-def assert_equal(first, second):
-    assert first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
-
-
 @pytest.mark.parametrize("content", [b"<html>", b"\xff\xd8\xff\xe0cut"])
 def test_one_bad_picture_among_good_ones_ends_training_with_its_name(words, people, content, tmp_path):
     shutil.copytree(people, tmp_path / "set")
@@ -65,7 +60,9 @@ def test_one_bad_picture_among_good_ones_ends_training_with_its_name(words, peop
     assert any(str(path) in lines[0] for path in bad[::4])
 
 
-def test_replaced_images_are_counted_to_the_end_whatever_happens_between(words, damaged, tmp_path, monkeypatch):
+def test_replaced_images_are_counted_to_the_end_whatever_happens_between(
+    words, damaged, tmp_path, monkeypatch, assert_equal
+):
     tolerant = [*words, f"data.root={damaged}", "loader.on_bad_image=replace"]
     train.main([*tolerant, "name=whole"])
     metrics = pd.read_csv(tmp_path / "whole" / "metrics.csv")
@@ -90,7 +87,7 @@ def test_replaced_images_are_counted_to_the_end_whatever_happens_between(words, 
     assert set(pd.read_csv(tmp_path / "stopped" / "results.csv")["replaced_images"]) == {total}
 
 
-def test_a_run_that_met_a_bad_image_goes_on_when_told_to_replace_it(words, damaged, tmp_path, capsys):
+def test_a_run_that_met_a_bad_image_goes_on_when_told_to_replace_it(words, damaged, tmp_path, capsys, assert_equal):
     with pytest.raises(SystemExit):
         train.main([*words, f"data.root={damaged}", "name=run"])
     assert "loader.on_bad_image=replace goes on without it" in capsys.readouterr().err
@@ -120,7 +117,7 @@ def test_an_image_that_vanishes_between_the_check_and_the_training_is_named(
     assert f"{root}/visible/" in error and "cannot be read as a picture: the file does not exist" in error
 
 
-def test_a_run_may_change_between_the_folder_and_its_pack(words, people, tmp_path, monkeypatch):
+def test_a_run_may_change_between_the_folder_and_its_pack(words, people, tmp_path, monkeypatch, assert_equal):
     """Trained from the folder, from the pack, and from one after the other: the same weights and results."""
     with pytest.raises(SystemExit):
         prepare.main(["configs/folder.yaml", f"data.root={people}", "--pack", str(tmp_path / "packs")])

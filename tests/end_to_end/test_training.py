@@ -35,12 +35,6 @@ def weights(folder):
     return load_file(folder / "model.safetensors")
 
 
-def assert_equal(first, second):
-    assert first.keys() == second.keys()
-    for name in first:
-        assert torch.equal(first[name], second[name]), name
-
-
 def test_a_run_trains_evaluates_and_writes_everything_down(words, capsys):
     folder = run(words, "whole")
     assert {path.name for path in folder.iterdir()} >= {
@@ -75,7 +69,7 @@ def test_a_run_trains_evaluates_and_writes_everything_down(words, capsys):
 
 
 @pytest.mark.parametrize("killed_after", [1, 3, 7])
-def test_a_killed_and_resumed_run_ends_with_the_same_weights(words, killed_after, tmp_path):
+def test_a_killed_and_resumed_run_ends_with_the_same_weights(words, killed_after, tmp_path, assert_equal):
     uninterrupted = weights(run(words, "whole"))
     folder = tmp_path / "killed"
     process = start_training([*words, "name=killed"], tmp_path)
@@ -106,7 +100,9 @@ def wait_for_step(process, metrics, step):
         time.sleep(0.002)
 
 
-def test_a_kill_while_a_checkpoint_is_written_loses_only_the_steps_since_the_last(words, monkeypatch, tmp_path):
+def test_a_kill_while_a_checkpoint_is_written_loses_only_the_steps_since_the_last(
+    words, monkeypatch, tmp_path, assert_equal
+):
     uninterrupted = weights(run(words, "whole"))
 
     def killed(*paths):
@@ -126,7 +122,7 @@ def test_a_kill_while_a_checkpoint_is_written_loses_only_the_steps_since_the_las
     assert not list((folder / "checkpoints").glob("unfinished-*"))
 
 
-def test_being_asked_to_stop_writes_a_checkpoint_and_goes_on_later(words, monkeypatch, tmp_path):
+def test_being_asked_to_stop_writes_a_checkpoint_and_goes_on_later(words, monkeypatch, tmp_path, assert_equal):
     uninterrupted = weights(run(words, "whole"))
     stop_file = tmp_path / "stop"
     stop_file.touch()
@@ -151,7 +147,7 @@ def test_being_asked_to_stop_writes_a_checkpoint_and_goes_on_later(words, monkey
     ],
     ids=lambda more: more[0],
 )
-def test_every_way_of_training_resumes_exactly(words, more, monkeypatch, tmp_path):
+def test_every_way_of_training_resumes_exactly(words, more, monkeypatch, tmp_path, assert_equal):
     words = [*words, "train.epochs=1", "train.steps_per_epoch=3", f"output={tmp_path}"]
     whole = run(words, "whole", *more)
     monkeypatch.setenv("STOP_FILE", str(tmp_path))  # stops after every step
