@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import fcntl
 import re
 import warnings
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from pipeline import locking
 from pipeline.files import write_atomically
 
 METRICS = ["rank_1", "rank_5", "rank_10", "rank_20", "mAP", "mINP"]
@@ -27,6 +27,7 @@ PROTOCOL = ["split", "test_set", "gallery_rule", "metric", "flip", "fusion", "re
 PROTOCOL += ["feature", "code_version"]
 TRIALS = 10  # of SYSU-MM01, RegDB and LLCM
 ROUNDING = 1e-6
+PATIENCE = 120.0  # seconds for others that write to the same file
 
 
 def read_rows(path: Path) -> pd.DataFrame:
@@ -101,9 +102,8 @@ def as_text(rows: pd.DataFrame) -> pd.DataFrame:
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Until no other process is in here for the results.csv `path`."""
-    with open(path.with_suffix(".lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    """Until no other process is in here for the results.csv `path`. OSError where one stays for PATIENCE seconds."""
+    with locking.locked(path.with_suffix(".lock"), PATIENCE):
         yield
 
 

@@ -69,28 +69,45 @@ def test_children_do_not_keep_the_lock(tmp_path):
     child = os.fork()
     if child == 0:
         signal.pause()
+    assert current_holder(tmp_path).startswith(f"process {os.getpid()} ")
     lock.close()
-    assert current_holder_elsewhere(tmp_path) == "None"
+    assert current_holder(tmp_path) is None
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
 
 
-def current_holder_elsewhere(folder):
-    code = "import sys; from pathlib import Path; from pipeline.run.lock import current_holder as holder"
-    code += "; print(holder(Path(sys.argv[1])))"
-    return subprocess.run([sys.executable, "-c", code, folder], capture_output=True, text=True).stdout.strip()
+def test_children_do_not_keep_the_lock_of_a_killed_training(tmp_path):
+    fork = HOLD.replace("time.sleep(300)", "import os; print(os.fork(), flush=True); time.sleep(300)")
+    process = subprocess.Popen([sys.executable, "-c", fork, tmp_path], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline()
+    child = max(int(process.stdout.readline()) for _ in range(2))
+    assert current_holder(tmp_path).startswith(f"process {process.pid} ")
+    process.kill()
+    process.wait()
+    assert current_holder(tmp_path) is None
+    os.kill(child, signal.SIGKILL)  # it was still there
 
 
-def test_a_file_system_without_locks_is_warned_of(tmp_path, monkeypatch):
+def test_a_file_system_without_locks_is_warned_of_and_locked_all_the_same(tmp_path, monkeypatch, impatient):
     said = []
     monkeypatch.setattr(run_lock.log, "warning", said.append)
 
     def refuse(*arguments):
         raise OSError(38, "Function not implemented")
 
-    monkeypatch.setattr(fcntl, "lockf", refuse)
-    RunLock(tmp_path).acquire()
-    assert said == [f"{tmp_path}: keeps no locks (Function not implemented): see to it that no other job trains in it"]
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    lock = RunLock(tmp_path)
+    refuse_unshared(tmp_path, lock.acquire())
+    (line,) = said
+    assert line.startswith(f"{tmp_path}: keeps no locks (Function not implemented): lock.held stands for one")
+    assert current_holder(tmp_path).startswith(f"process {os.getpid()} on ")
+    marker = tmp_path / "lock.held"
+    with pytest.raises(
+        ValueError, match=f"is being trained by process {os.getpid()} .*; if it has ended, remove {marker}"
+    ):
+        RunLock(tmp_path).acquire()
+    lock.close()
+    assert current_holder(tmp_path) is None and not marker.exists()
 
 
 def test_a_node_that_sees_another_folder_is_named(tmp_path, monkeypatch):
