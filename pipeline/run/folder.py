@@ -43,24 +43,39 @@ def run_path(settings: Settings) -> Path:
 def open_run(settings: Settings, split_of: dict[str, str] | None = None) -> Path:
     """Makes the run folder or checks that it belongs to these settings. Called by one rank.
 
-    `split_of`: the data set's `named_splits`. Raises ValueError naming the first setting that differs or the first
-    identity that is trained on in one of the two only, or where `train.resume=never` and there are checkpoints.
+    `split_of`: the data set's `named_splits`. A folder in which nothing was trained is taken, whosever it was. Else
+    raises ValueError naming the first setting that differs or the first identity that is trained on in one of the two
+    only, or where `train.resume=never`.
     """
     folder = run_path(settings)
     kept = folder / "config.yaml"
-    begun = bool(checkpoints(folder / "checkpoints")) or is_trained(folder)
-    if kept.exists():
-        refuse_other_settings(settings, load_config([str(kept)]), folder)
-        if settings.train.resume == "never" and begun:
+    begun = is_begun(folder)
+    if begun and kept.exists():
+        refuse_other_run(settings, folder)
+        if settings.train.resume == "never":
             raise ValueError(f"{folder}: holds a run already and train.resume is never; choose another name=")
-    if split_path(folder).exists():
+    if begun and split_path(folder).exists():
         refuse_other_identities(settings, split_of or {}, split_path(folder))
     folder.mkdir(parents=True, exist_ok=True)
-    if split_of and not begun:  # later it would say who is there now, not who was trained on
-        write_splits(split_of, split_path(folder))
+    if not begun:  # later it would say who is there now, not who was trained on
+        split_path(folder).unlink(missing_ok=True)
+        if split_of:
+            write_splits(split_of, split_path(folder))
     write_atomically(kept, to_yaml(settings))
     write_atomically(folder / "env.json", json.dumps(environment(), indent=2) + "\n")
     return folder
+
+
+def is_begun(folder: Path) -> bool:
+    """Whether something trained is kept in a run folder: a checkpoint, or the weights of the end."""
+    return bool(checkpoints(folder / "checkpoints")) or is_trained(folder)
+
+
+def refuse_other_run(settings: Settings, folder: Path) -> None:
+    """ValueError where something was trained in a run folder with other settings, naming the first that differs."""
+    kept = folder / "config.yaml"
+    if is_begun(folder) and kept.exists():
+        refuse_other_settings(settings, load_config([str(kept)]), folder)
 
 
 def refuse_other_settings(settings: Settings, kept: Settings, folder: Path) -> None:
@@ -84,9 +99,9 @@ def is_trained(folder: Path) -> bool:
 
 def is_finished(folder: Path) -> bool:
     """Whether a run is trained and evaluated. Versions without the mark wrote the weights last."""
-    if (folder / FINISHED).exists():
-        return True
-    return is_trained(folder) and weights_facts(weights_path(folder)).get(FORMAT_FACT) is None
+    if not is_trained(folder):
+        return False
+    return (folder / FINISHED).exists() or FORMAT_FACT not in weights_facts(weights_path(folder))
 
 
 def mark_finished(folder: Path) -> None:

@@ -68,6 +68,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--across-versions", action="store_true", help="average also over versions of the code")
     parser.add_argument("--compare", type=Path, metavar="RUN", help="add the differences from this run, with intervals")
     options = parser.parse_args(argv)
+    if options.compare and not (options.compare / "results.csv").is_file():
+        raise ValueError(f"--compare: {options.compare}: no results.csv to compare with")
     rows, folders = read_results([*options.runs, *([options.compare] if options.compare else [])])
     if options.across_versions and "code_version" in rows:
         rows["code_version"] = " and ".join(rows["code_version"].unique())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +12,23 @@ from pipeline.evaluation.results import VARYING, read_rows
 
 
 def read_results(folders: list[Path]) -> tuple[pd.DataFrame, dict[str, Path]]:
-    """The rows of all runs, in the order given, and each run's folder. ValueError naming a folder without results.
+    """The rows of all runs, in the order given, and each run's folder.
 
-    Runs of the same name in different folders are called by their folders.
+    Folders without results are left out, with a line to stderr; ValueError where none has any, or one isn't there. Runs
+    of the same name in different folders are called by their folders.
     """
-    found = {}
+    found, without = {}, []
     for folder in {folder.resolve(): folder for folder in folders}.values():
-        if not (folder / "results.csv").is_file():
-            raise ValueError(f"{folder}: no results.csv; `python -m pipeline.evaluate` makes one")
-        found[folder] = read_rows(folder / "results.csv")
+        if (folder / "results.csv").is_file():
+            found[folder] = read_rows(folder / "results.csv")
+        elif folder.exists():
+            without.append(f"{folder}: no results.csv; `python -m pipeline.evaluate` makes one")
+        else:
+            raise ValueError(f"{folder}: expected the folder of a run; found none")
+    if not found:
+        raise ValueError(without[0] + (f" ({len(without)} folders have none)" if len(without) > 1 else ""))
+    for reason in without:
+        print(f"left out: {reason}", file=sys.stderr)
     names = pd.Series([name for rows in found.values() for name in rows["run"].unique()])
     twice = set(names[names.duplicated()])
     for folder, rows in found.items():

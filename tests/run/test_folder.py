@@ -23,18 +23,41 @@ def test_a_run_folder_says_how_and_where_it_was_trained(words, tmp_path):
     assert found["code_version"] == code_version()
 
 
-def test_a_run_is_not_mixed_with_one_of_other_settings(words):
-    open_run(load_config(words))
+def begin(folder):
+    """As if a checkpoint had been written."""
+    (folder / "checkpoints" / "step-00000001").mkdir(parents=True)
+
+
+def finish(folder):
+    (folder / "model.safetensors").touch()
+
+
+@pytest.mark.parametrize("train", [begin, finish])
+def test_a_run_is_not_mixed_with_one_of_other_settings(train, words):
+    train(open_run(load_config(words)))
     open_run(load_config([*words, "loader.threads=3", "evaluation.flip=true", "train.checkpoint_steps=5"]))
     with pytest.raises(ValueError, match=r"optimizer\.lr=0\.05; found 0\.06") as error:
         open_run(load_config([*words, "optimizer.lr=0.06"]))
     assert "\n" not in str(error.value)
 
 
+def test_a_start_that_failed_before_anything_was_kept_leaves_the_name_to_others(words):
+    folder = open_run(load_config(words), KEPT)
+    (folder / "checkpoints" / "unfinished-00000001").mkdir(parents=True)
+    other = KEPT | {"dora": "train"}
+    assert open_run(load_config([*words, "optimizer.lr=0.06", "train.resume=never"]), other) == folder
+    assert settings_of(folder).optimizer.lr == 0.06 and "dora,train" in (folder / "split.csv").read_text()
+    open_run(load_config([*words, "data.dataset=sysu"]), {})
+    assert not (folder / "split.csv").exists()
+    begin(folder)
+    with pytest.raises(ValueError, match=r"data\.dataset=\"sysu\"; found \"folder\""):
+        open_run(load_config([*words, "data.dataset=folder"]), KEPT)
+
+
 def test_never_resuming_refuses_a_folder_with_checkpoints(words):
     folder = open_run(load_config([*words, "train.resume=never"]))
     open_run(load_config([*words, "train.resume=never"]))
-    (folder / "checkpoints" / "step-00000001").mkdir(parents=True)
+    begin(folder)
     with pytest.raises(ValueError, match=r"train\.resume is never"):
         open_run(load_config([*words, "train.resume=never"]))
 
@@ -64,6 +87,7 @@ KEPT = {"anna": "train", "bert": "test", "carl": "val"}
 )
 def test_a_run_is_not_continued_on_other_people(words, now, message):
     folder = open_run(load_config(words), KEPT)
+    begin(folder)
     before = (folder / "split.csv").read_text()
     with pytest.raises(ValueError, match=message) as error:
         open_run(load_config(words), now)
@@ -72,12 +96,10 @@ def test_a_run_is_not_continued_on_other_people(words, now, message):
 
 
 def test_a_run_is_continued_where_the_same_people_are_trained_on(words):
-    folder = open_run(load_config(words), KEPT)
+    folder = open_run(load_config(words), KEPT | {"dora": "test"})
+    begin(folder)
     open_run(load_config([*words, f"data.split_file={folder / 'split.csv'}", "data.split_seed=3"]), KEPT)
     assert settings_of(folder).data.split_seed == 3
-    open_run(load_config(words), KEPT | {"dora": "test"})
-    assert "dora,test" in (folder / "split.csv").read_text()
-    (folder / "checkpoints" / "step-00000001").mkdir(parents=True)
     open_run(load_config(words), KEPT)
     assert "dora,test" in (folder / "split.csv").read_text()
     with pytest.raises(ValueError, match=r"data\.train_splits="):
@@ -86,7 +108,7 @@ def test_a_run_is_continued_where_the_same_people_are_trained_on(words):
 
 def test_a_split_is_not_written_once_a_training_without_one_has_begun(words):
     folder = open_run(load_config(words))
-    (folder / "checkpoints" / "step-00000001").mkdir(parents=True)
+    begin(folder)
     open_run(load_config(words), KEPT)
     assert not (folder / "split.csv").exists()
     with pytest.raises(ValueError, match=r"data\.split_seed=0; found 3"):

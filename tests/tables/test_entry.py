@@ -27,10 +27,13 @@ def test_the_plain_table_keeps_the_order_of_the_runs(tmp_path, capsys):
 
 def test_what_cannot_be_tabulated_is_one_line(tmp_path, capsys):
     folder = keep(tmp_path / "a", sysu_rows("a"))
-    (tmp_path / "empty").mkdir()
+    for name in ("empty", "failed", "failed2"):
+        (tmp_path / name).mkdir()
     (tmp_path / "empty" / "results.csv").touch()
     for words, message in (
-        ([tmp_path / "none"], "none: no results.csv"),
+        ([folder, tmp_path / "none"], "none: expected the folder of a run; found none"),
+        ([tmp_path / "failed"], "failed: no results.csv; `python -m pipeline.evaluate` makes one"),
+        ([tmp_path / "failed", tmp_path / "failed2"], "makes one (2 folders have none)"),
         ([tmp_path / "empty"], "results.csv: is empty"),
         (
             [folder, "--layout", "regdb"],
@@ -42,6 +45,21 @@ def test_what_cannot_be_tabulated_is_one_line(tmp_path, capsys):
             main([str(word) for word in words])
         error = capsys.readouterr().err
         assert ended.value.code == 2 and message in error and error.count("\n") == 1
+
+
+def test_folders_without_results_are_left_out_with_a_remark(tmp_path, capsys):
+    folder = keep(tmp_path / "b", sysu_rows("b"))
+    (tmp_path / "a").mkdir()
+    (tmp_path / "notes.txt").touch()
+    main([str(path) for path in sorted(tmp_path.iterdir())])
+    printed = capsys.readouterr()
+    remarks = [f"left out: {tmp_path / name}: no results.csv;" for name in ("a", "notes.txt")]
+    assert [line.partition(" `")[0] for line in printed.err.splitlines()] == remarks
+    main([str(folder)])
+    assert capsys.readouterr().out == printed.out
+    with pytest.raises(SystemExit):
+        main([str(folder), "--compare", str(tmp_path / "a")])
+    assert f"--compare: {tmp_path / 'a'}: no results.csv" in capsys.readouterr().err
 
 
 def test_two_runs_of_one_name_are_called_by_their_folders_and_never_mixed(tmp_path):
