@@ -2,7 +2,8 @@
 
 A line of the list is a member: the words that `pipeline.train` takes, written as in a shell; `#` begins a comment. The
 words after LIST are added to each. Members are trained one after the other; those that are finished are left out, those
-begun go on, and one that fails doesn't keep the others back. `slurm/sweep.sh` trains the same list as a job array.
+begun go on, and one that fails doesn't keep the others back. A folder that holds a training with other settings is no
+member's: then nothing is done. `slurm/sweep.sh` trains the same list as a job array.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import argparse
 import shlex
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
@@ -19,8 +20,12 @@ import pandas as pd
 from pipeline.config import load_config
 from pipeline.entry import one_line_errors
 from pipeline.evaluation.results import read_rows, summarise
-from pipeline.run.folder import is_finished, read_metrics, run_path
+from pipeline.run.folder import is_finished, read_metrics, refuse_other_run, run_path
+from pipeline.run.job_logs import failure, newest_logs
 from pipeline.run.lock import current_holder
+from pipeline.settings import Settings
+
+INTERRUPTED = 130  # exit status after Ctrl-C
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,7 @@ class Member:
     line: int
     words: tuple[str, ...]
     folder: Path
+    settings: Settings = field(compare=False, repr=False)
 
 
 def read_list(file: Path, more: list[str]) -> list[Member]:
@@ -46,21 +52,36 @@ def read_list(file: Path, more: list[str]) -> list[Member]:
             words = [*shlex.split(text, comments=True)]
             if not words:
                 continue
-            folder = run_path(load_config([*words, *more], name_required=True))
+            settings = load_config([*words, *more], name_required=True)
+            folder = run_path(settings)
         except (ValueError, FileNotFoundError) as error:
             raise ValueError(f"{file}:{line}: {error}") from None
         if folder in members:
             raise ValueError(f"{file}: lines {members[folder].line} and {line} both name the run {folder}; add a name=")
-        members[folder] = Member(len(members) + 1, line, (*words, *more), folder)
+        members[folder] = Member(len(members) + 1, line, (*words, *more), folder, settings)
     if not members:
         raise ValueError(f"{file}: expected a line for each run; found none")
     return [*members.values()]
 
 
+def refuse_other_runs(members: list[Member], origin: Path) -> None:
+    """ValueError naming the first member in whose folder something was trained with other settings."""
+    refused = []
+    for member in members:
+        try:
+            refuse_other_run(member.settings, member.folder)
+        except ValueError as error:
+            refused.append(f"{origin}:{member.line}: {error}")
+    if refused:
+        others = f" ({len(refused)} of {len(members)} members differ; another output= serves them all)"
+        raise ValueError(refused[0] + (others if len(members) > 1 else ""))
+
+
 def progress(members: list[Member], failed: dict[Member, int] | None = None) -> pd.DataFrame:
     """How far each member is: state, optimiser steps logged, rank-1 and mAP in per cent by the first of its protocols.
 
-    States: finished, running (somewhere), failed (here; with its exit status), stopped, waiting.
+    States: finished, running (somewhere), failed (here, with its exit status, or as its newest Slurm job), stopped
+    (begun, and ended otherwise), waiting.
     """
     return pd.DataFrame([row(member, (failed or {}).get(member)) for member in members]).set_index("member")
 
@@ -73,19 +94,33 @@ def row(member: Member, failed: int | None) -> dict[str, object]:
         means = summarise(read_rows(member.folder / "results.csv")).iloc[0]
         scores = {metric: f"{means[metric]:.2f}" for metric in ("rank_1", "mAP")}
         return found | {"state": "finished", "step": step} | scores
+    logs = newest_logs(member.folder)
     if failed is not None:
         state = f"failed ({failed})"
     elif current_holder(member.folder):
         state = "running"
+    elif logs and failure(logs):
+        state = "failed"
     else:
-        state = "stopped" if step else "waiting"
+        state = "stopped" if step or logs else "waiting"
     return found | {"state": state, "step": step, "rank_1": "", "mAP": ""}
 
 
 def train_member(member: Member, processes: int) -> int:
-    """Exit status of its training, whose output goes where ours does."""
+    """Exit status of its training, whose output goes where ours does; INTERRUPTED after Ctrl-C.
+
+    Ctrl-C reaches the training as well, which then saves a checkpoint: it is waited for, never killed.
+    """
     launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] if processes > 1 else []
-    return subprocess.run([sys.executable, *launch, "-m", "pipeline.train", *member.words]).returncode
+    training = subprocess.Popen([sys.executable, *launch, "-m", "pipeline.train", *member.words])
+    interrupted = False
+    while True:
+        try:
+            status = training.wait()
+        except KeyboardInterrupt:
+            interrupted = True
+        else:
+            return INTERRUPTED if interrupted else status
 
 
 def train_all(members: list[Member], processes: int, origin: Path) -> None:
@@ -96,6 +131,9 @@ def train_all(members: list[Member], processes: int, origin: Path) -> None:
             continue
         print(f"{origin}: {member.number} of {len(members)}: {shlex.join(member.words)}", flush=True)
         status = train_member(member, processes)
+        if status == INTERRUPTED:
+            print(f"{origin}: interrupted in {member.folder}; the same command goes on", file=sys.stderr, flush=True)
+            sys.exit(INTERRUPTED)
         if status:
             failed[member] = status
         print(progress(members, failed).to_string(), flush=True)
@@ -116,9 +154,14 @@ def print_tables(members: list[Member], origin: Path) -> None:
         status = subprocess.run([sys.executable, "-m", "pipeline.tables", *map(str, finished)]).returncode
         if status:
             sys.exit(status)
-    missing = [str(member.folder) for member in members if member.folder not in finished]
+    missing = [member.folder for member in members if member.folder not in finished]
+    for folder in missing:
+        logs = newest_logs(folder)
+        if logs and not current_holder(folder):
+            print(f"{folder}: not finished; see {logs}/{failure(logs) or 'rank-*.txt'}", file=sys.stderr)
     if missing:
-        raise ValueError(f"{origin}: {len(missing)} of {len(members)} members are not finished: {', '.join(missing)}")
+        names = ", ".join(map(str, missing))
+        raise ValueError(f"{origin}: {len(missing)} of {len(members)} members are not finished: {names}")
 
 
 def read_options(argv: list[str]) -> argparse.Namespace:
@@ -137,6 +180,8 @@ def read_options(argv: list[str]) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     options = read_options(sys.argv[1:] if argv is None else argv)
     members = read_list(options.list, options.words)
+    if options.member is None:
+        refuse_other_runs(members, options.list)
     if options.unfinished:
         print(",".join(str(member.number) for member in members if not is_finished(member.folder)))
     elif options.member is not None:
@@ -144,7 +189,9 @@ def main(argv: list[str] | None = None) -> None:
             raise ValueError(
                 f"--member: expected 1 to {len(members)}, the members of {options.list}; found {options.member}"
             )
-        print("\n".join(members[options.member - 1].words))
+        member = members[options.member - 1]
+        refuse_other_runs([member], options.list)
+        print("\n".join(member.words))
     elif options.tables:
         print_tables(members, options.list)
     else:

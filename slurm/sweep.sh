@@ -18,16 +18,22 @@ fi
 cd "$(dirname "$script")/.."
 source slurm/environment.sh
 
+usage() { sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' slurm/sweep.sh; }
 options=() shared=()
 while [[ ${1:-} == -* ]]; do
+  if [[ $1 == --help || $1 == -h ]]; then usage; exit; fi
   options+=("$1")
   case $1 in --partition=* | -p* | --account=* | -A* | --qos=* | -q*) shared+=("$1") ;; esac
   shift
 done
-[ $# -gt 0 ] || { sed -n '5,6s/^# *//p' slurm/sweep.sh >&2; exit 2; }
+[ $# -gt 0 ] || { usage >&2; exit 2; }
 list=$1
 shift
 if [ -e "$launched_from/$list" ]; then list=$launched_from/$list; fi
+if [ ! -e "$list" ] && [ ${#options[@]} -gt 0 ]; then
+  echo "error: $list: no such list of runs; sbatch's options stand before it as --name=value, found ${options[*]}" >&2
+  exit 2
+fi
 name=$(basename "$list" .list)
 
 unfinished=$("${python[@]}" -m pipeline.sweep "$list" --unfinished "$@")

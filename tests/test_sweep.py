@@ -1,9 +1,16 @@
+import os
 import re
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from pipeline import sweep, train
+from pipeline.config import load_config
+from pipeline.run.folder import open_run
 from pipeline.sweep import progress, read_list
 
 SWEEPS = Path("configs/sweeps")
@@ -95,3 +102,105 @@ def test_a_failed_member_keeps_nobody_back_and_the_same_command_goes_on(people, 
     said = capfd.readouterr().out
     assert "resumed at step 1" in said
     assert re.search(r"^2 +b +finished +2 ", said, re.MULTILINE) and "visible_to_infrared" in said
+
+
+MODES = pytest.mark.parametrize("mode", [[], ["--tables"], ["--unfinished"], ["--member", "2"]])
+
+
+@pytest.fixture()
+def smoke_tested(tmp_path, monkeypatch):
+    """A list of two runs, the second of which is finished with fewer epochs; nothing may be trained."""
+    runs = tmp_path / "two.list"
+    runs.write_text("configs/demo.yaml seed=1\n# the other\nconfigs/demo.yaml seed=2\n")
+    folder = open_run(load_config(["configs/demo.yaml", "seed=2", f"output={tmp_path}", "train.epochs=1"]))
+    (folder / "model.safetensors").touch()
+    monkeypatch.setattr(sweep, "train_member", lambda *arguments: pytest.fail("was trained"))
+    return runs
+
+
+@MODES
+def test_a_finished_run_of_other_settings_is_never_taken_for_a_member(mode, smoke_tested, tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        sweep.main([str(smoke_tested), *mode, f"output={tmp_path}", "train.epochs=7"])
+    assert ended.value.code == 2
+    printed = capsys.readouterr()
+    (line,) = printed.err.splitlines()
+    said = f"error: {smoke_tested}:3: {tmp_path}/demo-seed2: belongs to a run with train.epochs=1; found 7."
+    assert line.startswith(said) and not printed.out
+    assert ("(1 of 2 members differ; another output= serves them all)" in line) == (mode != ["--member", "2"])
+
+
+def test_folders_in_which_nothing_was_trained_and_other_members_do_not_matter(smoke_tested, tmp_path, capsys):
+    more = [f"output={tmp_path}", "train.epochs=7"]
+    sweep.main([str(smoke_tested), "--member", "1", *more])
+    (tmp_path / "demo-seed2" / "model.safetensors").unlink()
+    sweep.main([str(smoke_tested), "--unfinished", *more])
+    assert capsys.readouterr().out.splitlines()[-1] == "1,2"
+
+
+LOGS = {
+    "failed": "error: batch.ids_per_batch: expected at most 7; found 50 (PIPELINE_TRACEBACK=1 shows where)\nwarning\n",
+    "crashed": "Traceback (most recent call last):\n  File ...\ntorch.OutOfMemoryError: CUDA out of memory\n",
+    "stopped": "error: another start\nrun: asked to stop: checkpoint written after step 3\n",
+    "killed": "10 identities, 20 visible\n",
+}
+
+
+def test_members_that_failed_as_slurm_jobs_are_told_from_those_that_wait(tmp_path, capsys):
+    runs = tmp_path / "five.list"
+    runs.write_text("".join(f"configs/demo.yaml name={name}\n" for name in (*LOGS, "waiting")))
+    for name, text in LOGS.items():
+        for job, content in (("11_1", "error: of an older job\n"), ("12_1", text)):
+            logs = tmp_path / name / "slurm" / job
+            logs.mkdir(parents=True)
+            (logs / "rank-0.txt").write_text("")
+            (logs / "rank-1.txt").write_text(content)
+        os.utime(tmp_path / name / "slurm" / "11_1", (1, 1))
+    members = read_list(runs, [f"output={tmp_path}"])
+    assert progress(members)["state"].tolist() == ["failed", "failed", "stopped", "stopped", "waiting"]
+    with pytest.raises(SystemExit):
+        sweep.main([str(runs), "--tables", f"output={tmp_path}"])
+    *told, error = capsys.readouterr().err.splitlines()
+    seen = [f"{tmp_path / name}: not finished; see {tmp_path / name}/slurm/12_1/" for name in LOGS]
+    assert [line.startswith(start) for line, start in zip(told, seen, strict=True)] == [True] * 4
+    assert told[0].endswith(
+        "rank-1.txt: error: batch.ids_per_batch: expected at most 7; found 50 (PIPELINE_TRACEBACK=1 shows where)"
+    )
+    assert told[1].endswith("rank-1.txt: torch.OutOfMemoryError: CUDA out of memory")
+    assert told[2].endswith("12_1/rank-*.txt") and "5 of 5 members are not finished" in error
+
+
+TRAINING = """#!/bin/sh
+trap 'sleep 1; touch saved; exit {status}' INT
+touch begun
+while :; do sleep 0.1; done
+"""
+
+
+@pytest.mark.parametrize("status", [0, 130])
+def test_ctrl_c_waits_for_the_training_and_begins_no_other(status, tmp_path):
+    """The training is a stand-in that takes its time to save; Ctrl-C reaches both, twice."""
+    training = tmp_path / "training"
+    training.write_text(TRAINING.format(status=status))
+    training.chmod(0o755)
+    runs = tmp_path / "two.list"
+    config = Path("configs/demo.yaml").resolve()
+    runs.write_text(f"{config} name=a\n{config} name=b\n")
+    code = "import sys; from pipeline import sweep; sys.executable = sys.argv[1]; sweep.main(sys.argv[2:])"
+    begin = subprocess.Popen(
+        [sys.executable, "-c", code, training, runs, f"output={tmp_path}"],
+        env=os.environ | {"PYTHONPATH": str(Path.cwd())},
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    while not (tmp_path / "begun").exists():
+        assert begin.poll() is None
+        time.sleep(0.05)
+    for _ in range(2):
+        os.killpg(begin.pid, signal.SIGINT)
+        time.sleep(0.2)
+    _, said = begin.communicate(timeout=60)
+    assert begin.returncode == 130 and (tmp_path / "saved").exists()
+    assert said == f"{runs}: interrupted in {tmp_path / 'a'}; the same command goes on\n"

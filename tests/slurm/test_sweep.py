@@ -22,7 +22,22 @@ def test_a_sweep_leaves_out_what_is_finished_and_tables_what_it_can(cluster, wor
     log = cluster.wait(tables, "FAILED")
     assert f"1 of 3 members are not finished: {tmp_path / 'third'} (" in log
     states = [line.split()[:3] for line in log.splitlines() if re.match(r"\d ", line)]
-    assert states == [["1", "first", "finished"], ["2", "second", "finished"], ["3", "third", "waiting"]]
+    assert states == [["1", "first", "finished"], ["2", "second", "finished"], ["3", "third", "failed"]]
+    logs = tmp_path / "third" / "slurm" / f"{array}_3"
+    assert f"{tmp_path / 'third'}: not finished; see {logs}/rank-0.txt: error: model.weights: no such file" in log
     assert re.search(r"^ *second +visible_to_infrared", log, re.MULTILINE)
     assert "resumed at step 1" in cluster.log(f"{array}_2")
     assert "missing.pth" in cluster.log(f"{array}_3") and cluster.field(f"{array}_3", "JobState") == "FAILED"
+
+    other = cluster.run(cluster.project / "slurm" / "sweep.sh", runs, *more, "augment.height=48", check=False)
+    assert other.returncode == 2 and not other.stdout
+    assert f"{runs}:2: {tmp_path / 'first'}: belongs to a run with augment.height=32; found 48" in other.stderr
+    assert "(2 of 3 members differ; another output= serves them all)" in other.stderr
+
+
+def test_what_is_no_list_is_told_how_options_are_written(cluster):
+    ended = cluster.run(cluster.project / "slurm" / "sweep.sh", "--time", "10", "mine.list", check=False)
+    assert ended.returncode == 2 and not ended.stdout
+    said = "error: 10: no such list of runs; sbatch's options stand before it as --name=value, found --time\n"
+    assert ended.stderr == said
+    assert "--name=value" in cluster.run(cluster.project / "slurm" / "sweep.sh", "--help").stdout
