@@ -1,8 +1,10 @@
 """Checks a data set before training, and packs it: `python -m pipeline.prepare CONFIG... [key=value ...] [--pack DIR]`.
 
-Reads the split files and folders as training will, decodes every picture, counts, and compares with the published
-numbers. Prints a table (split x modality x camera) and a line for each problem. With `--pack`, a data set that is
-usable is then packed into one file a split; `data.root=DIR` trains from there. Exit status 0: usable; 1: not.
+Reads the split files and folders as training will, decodes every picture, counts, compares with the published numbers,
+and makes what training and test make of data set and settings: usable means that `pipeline.train` with the same words
+starts. Without a CONFIG nobody asked to train with the defaults, so what stands against that is a warning. Prints a
+table (split x modality x camera) and a line for each problem. With `--pack`, a data set that is usable is then packed
+into one file a split; `data.root=DIR` trains from there. Exit status 0: usable; 1: not.
 """
 
 from __future__ import annotations
@@ -15,7 +17,9 @@ import shutil
 import sys
 import time
 import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,27 +27,35 @@ from tqdm import tqdm
 
 from dali_ops.decode_graph import decoding_pipeline, resize_pictures
 from pipeline.batch import Modality
-from pipeline.build import build_index, build_trials
+from pipeline.build import build_index, build_network, build_objective, build_table, build_trials
 from pipeline.checks.counts import check_counts, count_table, format_counts
 from pipeline.checks.identities import check_identities, check_leftovers
 from pipeline.checks.pictures import check_pictures
 from pipeline.checks.problem import ERROR, NOTE, WARNING, Problem
-from pipeline.config import load_config
+from pipeline.config import is_override, load_config
 from pipeline.datasets import splitting
-from pipeline.datasets.pack import ROWS, Description, Resize, describe, is_packed, write_packs
+from pipeline.datasets.pack import ROWS, Description, Resize, describe, is_packed, refuse_place, write_packs
 from pipeline.datasets.synthetic import MARKER, has_published_shape
 from pipeline.entry import one_line_errors
+from pipeline.evaluation.features import fused_derivatives
 from pipeline.files import write_atomically
 from pipeline.loading.hardware import usable_cores
-from pipeline.loading.pictures import open_pictures
+from pipeline.loading.pictures import open_pictures, require_size
 from pipeline.protocols.sysu import permutations_file
+from pipeline.run.trained_identities import refuse_trained_split
 from pipeline.settings import DataSettings, Settings
 
+BY_DEFAULT = "training with the defaults"
 PRINTED = 40  # problems of a level that are printed; all are in the JSON file
 
 
-def inspect(settings: Settings, progress: bool = False) -> tuple[pd.DataFrame, pd.DataFrame, list[Problem]]:
-    """The index, the table of counts and all problems. Raises what reading the index raises: it can't go on then."""
+def inspect(
+    settings: Settings, progress: bool = False, asked: bool = True
+) -> tuple[pd.DataFrame, pd.DataFrame, list[Problem]]:
+    """The index, the table of counts and all problems. Raises what reading the index raises: it can't go on then.
+
+    asked: whether somebody wants to train with these settings, or only has this data set.
+    """
     data = settings.data
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
@@ -60,6 +72,7 @@ def inspect(settings: Settings, progress: bool = False) -> tuple[pd.DataFrame, p
                 *check_counts(table, published),
                 *([] if is_packed(data.root) else check_leftovers(index, data.root)),
                 *check_protocol(index, settings),
+                *check_training(index, settings, asked),
             ]
     seen = dict.fromkeys(str(warning.message) for warning in caught if warning.category is UserWarning)
     return index, table, problems + [Problem(WARNING, data.root, text) for text in seen]
@@ -81,16 +94,38 @@ def check_protocol(index: pd.DataFrame, settings: Settings) -> list[Problem]:
     return []
 
 
+def check_training(index: pd.DataFrame, settings: Settings, asked: bool) -> Iterator[Problem]:
+    """What training would refuse before its first step, but for what the machine decides and weights to be fetched."""
+    parts: list[Callable[[], object]] = [
+        lambda: refuse_trained_split(settings.data, settings.data),
+        lambda: fused_derivatives(settings),
+        lambda: require_size(open_pictures(settings.data.root, index), settings.augment),
+        lambda: build_objective(settings),
+        lambda: build_table(settings, index),
+        lambda: build_network(settings, index["identity"].nunique(), weights=settings.model.weights is not None),
+    ]
+    for part in parts:
+        try:
+            part()
+        except (ValueError, FileNotFoundError) as error:
+            yield Problem(ERROR, "training", str(error)) if asked else Problem(WARNING, BY_DEFAULT, str(error))
+
+
+def origin(data: DataSettings) -> dict[str, Any]:
+    """Of which data set, division and folder packs are."""
+    return {
+        "dataset": data.dataset,
+        "splitting": splitting(data.dataset, data.trial, data.test_fraction, data.split_seed, data.split_file),
+        "source": os.path.abspath(os.path.expanduser(data.root)),
+    }
+
+
 def pack(index: pd.DataFrame, settings: Settings, folder: Path, resized: bool, progress: bool) -> str:
     """Packs the data set, with SYSU-MM01's choice of gallery images beside it; a line that says what was done."""
     data = settings.data
-    if is_packed(data.root):
-        raise ValueError(f"{data.root}: is packed already; name the folder of the data set itself to pack it again")
     size = (settings.augment.height, settings.augment.width) if resized else None
     description = Description(
-        dataset=data.dataset,
-        splitting=splitting(data.dataset, data.trial, data.test_fraction, data.split_seed, data.split_file),
-        source=os.path.abspath(os.path.expanduser(data.root)),
+        **origin(data),
         published=published_counts_apply(data),
         rows=index["split"].value_counts(sort=False).to_dict(),
         size=size,
@@ -136,8 +171,7 @@ def print_problems(problems: list[Problem]) -> None:
             print(f"{level}: {len(of_level) - PRINTED} more; --json FILE lists them all")
 
 
-@one_line_errors
-def main(argv: list[str] | None = None) -> None:
+def read_options(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m pipeline.prepare", description="Checks and packs a data set.")
     parser.add_argument("words", nargs="*", metavar="CONFIG|key=value", help="as for training")
     parser.add_argument("--dataset", help="short for data.dataset=...: sysu, regdb, llcm or folder")
@@ -146,15 +180,31 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--resized", action="store_true", help="pack pixels in the size augment.height x augment.width")
     parser.add_argument("--strict", action="store_true", help="take warnings for errors")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the table and the problems there")
-    options = parser.parse_args(argv)
+    options = parser.parse_intermixed_args(argv)
+    options.asked = not all(is_override(word) for word in options.words)
     if options.resized and not options.pack:
         raise ValueError("--resized: expected --pack DIR with it; found none")
+    if not (options.asked or options.root or any(word.startswith("data.root=") for word in options.words)):
+        raise ValueError("expected --root DIR, data.root=DIR or a configuration file that names the data set's folder")
     named = {"data.dataset": options.dataset, "data.root": options.root}
-    settings = load_config([*options.words, *(f"{key}={value}" for key, value in named.items() if value)])
+    options.words += [f"{key}={value}" for key, value in named.items() if value]
+    return options
+
+
+@one_line_errors
+def main(argv: list[str] | None = None) -> None:
+    options = read_options(sys.argv[1:] if argv is None else argv)
+    settings = load_config(options.words)
+    if options.pack:
+        if is_packed(settings.data.root):
+            raise ValueError(
+                f"{settings.data.root}: is packed already; name the data set's own folder to pack it again"
+            )
+        refuse_place(options.pack, **origin(settings.data))
     progress = sys.stderr.isatty()
     if options.resized:
         settings.loader.on_bad_image = "error"  # without its pixels there is nothing to pack
-    index, table, problems = inspect(settings, progress)
+    index, table, problems = inspect(settings, progress, options.asked)
     levels = [problem.level for problem in problems]
     errors, warned = levels.count(ERROR), levels.count(WARNING)
     usable = not errors and not (options.strict and warned)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from dali_ops import reference
-from pipeline import prepare
+from pipeline import prepare, train
 from pipeline.datasets.pack import Packs
 from pipeline.datasets.synthetic import MARKER, generate
 
@@ -130,7 +130,7 @@ def test_a_resized_pack_holds_the_pixels_of_the_evaluation(root, tmp_path, capsy
     assert "--resized: expected --pack DIR with it; found none" in capsys.readouterr().err
     assert run("--dataset", "sysu", "--root", root, "--pack", tmp_path / "packs", "--resized", *size) == 0
     assert "pictures resized to 40 x 24: " in capsys.readouterr().out
-    assert run("--dataset", "sysu", "--root", tmp_path / "packs", "--strict") == 0
+    assert run("--dataset", "sysu", "--root", tmp_path / "packs", "--strict", *size) == 0
     packs = Packs(tmp_path / "packs")
     modality = packs.index["modality"]
     for row in (0, len(modality) - 1, int(np.flatnonzero(modality)[0])):
@@ -145,3 +145,68 @@ def test_a_resized_pack_holds_the_pixels_of_the_evaluation(root, tmp_path, capsy
     words = ["--dataset", "sysu", "--root", root, "--pack", tmp_path / "packs", "--resized"]
     assert run(*words, "loader.on_bad_image=replace") == 1
     assert f"error: {bad}: expected a picture" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("batch.ids_per_batch=50", "batch.ids_per_batch: expected at most the number of training identities"),
+        ("batch.modalities=[visible,infrared]", "loss.cross_pairs"),
+        ("model.backbone=vgg11", "model.last_stride: 1 is for timm's modules"),
+        ("model.weights=missing.pth", "model.weights: no such file: missing.pth"),
+        ("data.train_splits=[val]", "data.train_splits: no images in val"),
+        ("derive.visible=[nonsense]", "nonsense"),
+    ],
+)
+def test_what_is_called_usable_starts_a_training_and_nothing_else_does(word, message, people, tiny, tmp_path, capfd):
+    words = ["configs/folder.yaml", *tiny, f"data.root={people}", f"output={tmp_path}", "name=a"]
+    words += ["train.epochs=1", "train.steps_per_epoch=1"]
+    assert run(*words, word) == 1
+    (line,) = [line for line in capfd.readouterr().out.splitlines() if line.startswith("error: ")]
+    reason = line.removeprefix("error: training: ")
+    assert message in reason
+    with pytest.raises(SystemExit) as ended:
+        train.main([*words, word])
+    assert ended.value.code == 2 and f"error: {reason} (" in capfd.readouterr().err
+    assert run(*words) == 0
+    assert "usable, 0 errors" in capfd.readouterr().out
+
+
+def test_a_training_with_the_words_of_a_usable_set_starts(people, tiny, tmp_path):
+    words = ["configs/folder.yaml", *tiny, f"data.root={people}", f"output={tmp_path}", "name=a"]
+    words += ["train.epochs=1", "train.steps_per_epoch=1"]
+    assert run(*words) == 0
+    train.main(words)
+    assert (tmp_path / "a" / "model.safetensors").exists()
+
+
+def test_the_defaults_are_nobodys_wish_where_there_is_no_configuration(people, capsys):
+    assert run("--dataset", "folder", "--root", people) == 0
+    printed = capsys.readouterr().out
+    assert "warning: training with the defaults: batch.ids_per_batch: expected at most the number of" in printed
+    assert run("configs/folder.yaml", f"data.root={people}", "model.pretrained=false") == 1
+    assert "error: training: batch.ids_per_batch: expected at most" in capsys.readouterr().out
+    assert run("--dataset", "folder", "--root", people, "--strict", "batch.ids_per_batch=4") == 0
+
+
+def test_a_data_set_needs_a_folder(capsys):
+    assert run("--dataset", "folder") == 2
+    assert "expected --root DIR, data.root=DIR or a configuration file" in capsys.readouterr().err
+
+
+def test_options_may_stand_between_the_words(clean, tmp_path, capsys):
+    words = ["configs/sysu.yaml", "--pack", tmp_path / "packs", f"data.root={clean}", "--strict", "--json"]
+    assert run(*words, tmp_path / "a.json", "batch.ids_per_batch=4", "model.pretrained=false") == 0
+    assert (tmp_path / "packs" / "train.arrow").exists() and (tmp_path / "a.json").exists()
+
+
+def test_another_data_sets_packs_are_kept_and_nothing_is_checked_before(clean, people, tmp_path, capsys):
+    packs = tmp_path / "packs"
+    assert run("--dataset", "sysu", "--root", clean, "--pack", packs) == 0
+    before = {file.name: file.read_bytes() for file in packs.iterdir()}
+    capsys.readouterr()
+    assert run("--dataset", "folder", "--root", people, "--pack", packs) == 2
+    printed = capsys.readouterr()
+    assert "holds packs made with data.dataset=sysu; found data.dataset=folder; choose another" in printed.err
+    assert not printed.out and {file.name: file.read_bytes() for file in packs.iterdir()} == before
+    assert run("--dataset", "sysu", "--root", clean, "--pack", packs) == 0

@@ -88,11 +88,10 @@ def write_packs(
     """Packs the pictures of `index` and returns the number of bytes written. Earlier packs stay whole until the end.
 
     `advance` is called with the number of pictures packed since the last call; `resize` makes the pixels of a pack
-    whose description has a size. ValueError or OSError, with nothing left behind, for a picture that can't be read, or
-    a disc that is or gets full.
+    whose description has a size. ValueError or OSError, with nothing left behind, for a folder that is no place for
+    these packs (`refuse_place`), a picture that can't be read, or a disc that is or gets full.
     """
-    if folder.resolve() == Path(description.source).resolve():
-        raise ValueError(f"{folder}: expected a folder of its own for the packs; found the data set's own folder")
+    refuse_place(folder, description.dataset, description.splitting, description.source)
     folder.mkdir(parents=True, exist_ok=True)
     refuse_full_disc(folder, expected_bytes(index, description.size))
     files = pack_files(folder)
@@ -113,6 +112,28 @@ def write_packs(
             file.unlink(missing_ok=True)  # of an earlier packing
     force_to_disc(folder)
     return sum(files[split].stat().st_size for split in unfinished)
+
+
+def refuse_place(folder: Path, dataset: str, splitting: dict[str, Any], source: str) -> None:
+    """ValueError for the data set's own folder, and for one with packs of another data set, division or source.
+
+    Packs that can't be read are in nobody's way: whoever reads them is told to pack again.
+    """
+    if folder.resolve() == Path(source).resolve():
+        raise ValueError(f"{folder}: expected a folder of its own for the packs; found the data set's own folder")
+    mine = {"dataset": dataset, **splitting, "root": source}
+    for file in pack_files(folder).values():
+        try:
+            kept = read_description(file)
+        except ValueError:
+            continue
+        there = {"dataset": kept.dataset, **kept.splitting, "root": kept.source}
+        for name in there | mine:
+            if there.get(name) != mine.get(name):
+                raise ValueError(
+                    f"{folder}: holds packs made with data.{name}={there.get(name)}; found data.{name}="
+                    f"{mine.get(name)}; choose another folder or remove it"
+                )
 
 
 def expected_bytes(index: pd.DataFrame, size: tuple[int, int] | None) -> int:

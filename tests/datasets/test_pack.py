@@ -263,9 +263,36 @@ def test_a_disc_that_fills_leaves_the_earlier_packs_whole_and_nothing_else(root,
     assert contents(tmp_path / "packs") == before
 
 
-def test_splits_of_an_earlier_packing_do_not_stay(root, roots, tmp_path):
-    pack("sysu", roots["sysu"], tmp_path / "packs")
+def test_splits_of_an_earlier_packing_do_not_stay(roots, tmp_path):
+    index = pack("sysu", roots["sysu"], tmp_path / "packs")
     assert pack_files(tmp_path / "packs")["val"].exists()
-    pack("folder", root, tmp_path / "packs")
+    fewer = index[index["split"] != "val"]
+    write_packs(tmp_path / "packs", fewer, describe("sysu", roots["sysu"], fewer))
     assert not pack_files(tmp_path / "packs")["val"].exists()
-    read_index("folder", tmp_path / "packs")
+    assert len(Packs(tmp_path / "packs").index) == len(fewer)
+
+
+def test_packs_of_another_data_set_division_or_source_are_never_replaced(root, roots, tmp_path):
+    packs = tmp_path / "packs"
+    index = pack("folder", root, packs)
+    before, mine = contents(packs), describe("folder", root, index)
+    other = {"splitting": usual_splitting("folder") | {"split_seed": 3}}
+    for description, message in (
+        (dataclasses.replace(mine, **other), r"made with data\.split_seed=0; found data\.split_seed=3; choose another"),
+        (
+            dataclasses.replace(mine, source=str(roots["folder"])),
+            rf"made with data\.root={root}; found data\.root={roots['folder']}; choose another folder or remove it",
+        ),
+        (
+            dataclasses.replace(mine, dataset="llcm", splitting={}),
+            r"made with data\.dataset=folder; found data\.dataset=llcm",
+        ),
+    ):
+        with pytest.raises(ValueError, match=message) as error:
+            write_packs(packs, index, description)
+        assert "\n" not in str(error.value) and contents(packs) == before
+    (packs / "train.arrow").write_bytes(b"damaged")  # the test split still says whose they are
+    with pytest.raises(ValueError, match="made with data.dataset=folder"):
+        write_packs(packs, index, dataclasses.replace(mine, dataset="llcm", splitting={}))
+    pack("folder", root, packs)
+    read_index("folder", packs)
