@@ -72,14 +72,23 @@ export MASTER_PORT=${MASTER_PORT:-$((20000 + SLURM_JOB_ID % 10000))}
 # A core is left to the loader: torch's threads wait for each other, and for whoever takes one of their cores.
 cores=${SLURM_CPUS_PER_TASK:-1}
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((cores > 1 ? cores - 1 : 1))}
+there=$(scontrol show node "${nodes[0]}" -o | sed -n 's/.* CPUTot=\([0-9]*\) .*/\1/p')
+if [ "$cores" -eq 1 ] && [ "${there:-1}" -ge $((2 * per_node)) ]; then
+  echo "warning: a rank has one core for torch and the loader, of $there on a node; --cpus-per-task=$((there / per_node))"
+fi
 export NCCL_DEBUG=${NCCL_DEBUG:-WARN} PYTHONUNBUFFERED=1 PYTHONFAULTHANDLER=1
 echo "job $job, restart ${SLURM_RESTART_COUNT:-0}: $SLURM_NTASKS ranks on $SLURM_JOB_NODELIST, meeting at" \
   "$MASTER_ADDR:$MASTER_PORT; logs in $logs"
 
 requeue() {
+  local state
+  state=$(field JobState)
+  # whoever cancelled it gets no job back, and whoever requeued or pre-empted it has seen to that
+  if [ "$state" != RUNNING ]; then
+    echo "$1; the job is $state already, and comes back only if it was requeued"
+    exit 0
+  fi
   if [ "${SLURM_RESTART_COUNT:-0}" -ge "${MAX_RESTARTS:-20}" ]; then fail "$1; no restart left"; fi
-  # a cancelled job gets the same signals as a pre-empted one, and must not come back
-  if [ "$(field JobState)" != RUNNING ]; then fail "not requeued, the job is $(field JobState)"; fi
   echo "$1; requeueing $job"
   trap '' TERM USR1
   scontrol requeue "$job" && sleep 60  # Slurm ends this script now
@@ -97,7 +106,7 @@ ask_to_stop() {
   touch "$STOP_FILE"
 }
 trap 'ask_to_stop "told to end"' TERM
-trap 'ask_to_stop "time limit near"
+trap 'ask_to_stop "time limit or pre-emption near"
   { sleep "${STOP_SECONDS:-90}" && requeue "no checkpoint in time, going on from the one before"; } & watchdog=$!' USR1
 
 # Each line goes to this log, and without its rank to the file of the rank.

@@ -171,7 +171,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights_are_touched(words, c
 
 
 def test_a_gradient_that_is_not_finite_reaches_no_checkpoint_whatever_the_loss_says(
-    words, capsys, monkeypatch, tmp_path
+    words, capsys, monkeypatch, tmp_path, assert_equal
 ):
     steps = []
 
@@ -192,7 +192,9 @@ def test_a_gradient_that_is_not_finite_reaches_no_checkpoint_whatever_the_loss_s
     assert_equal(weights(run(words, "whole")), weights(run(words, "broken")))
 
 
-def test_a_run_whose_evaluation_failed_is_evaluated_and_not_trained_again(words, capsys, monkeypatch, tmp_path):
+def test_a_run_whose_evaluation_failed_is_evaluated_and_not_trained_again(
+    words, capsys, monkeypatch, tmp_path, assert_equal
+):
     whole = run(words, "whole")
 
     def fail(*everything):

@@ -1,5 +1,5 @@
-"""Run by the launcher: `counted_reading.py OUT FOLDER WORD...` trains, and each rank writes to `OUT/<rank>.json` how often
-it asked the system about images below FOLDER, by kind of question."""
+"""Run by the launcher: `counted_reading.py OUT FOLDER WORD...` trains, and each rank writes to `OUT/<rank>.json` how
+often it asked the system about images below FOLDER, by kind of question."""
 
 import json
 import os

@@ -50,7 +50,11 @@ def test_a_preempted_job_saves_and_goes_on(cluster, words, output, reach, assert
     cluster.run("scancel", "--signal=TERM", job)  # to the processes of the ranks: clusters that send no other signal
     log = cluster.wait(job)
     assert cluster.field(job, "Restarts") == "2"
-    for word in ("time limit near: asking for a checkpoint", "asked to stop", "checkpoint written; requeueing"):
+    for word in (
+        "time limit or pre-emption near: asking for a checkpoint",
+        "asked to stop",
+        "checkpoint written; requeueing",
+    ):
         assert word in log
     assert_undisturbed(folder)
 
@@ -61,6 +65,7 @@ def test_a_cancelled_job_does_not_come_back(cluster, words, output, reach):
     cluster.run("scancel", job)
     log = cluster.wait(job, "CANCELLED", seconds=30)
     assert "requeueing" not in log and not processes_of(job)
+    assert "the job is COMPLETING already, and comes back only if it was requeued" in log
 
 
 def test_killed_ranks_and_launchers_end_the_job_everywhere(cluster, words, output, reach, assert_undisturbed):
