@@ -248,7 +248,8 @@ def test_a_test_image_that_cannot_be_read_is_met_before_the_first_step(words, pe
     shutil.copytree(people, copied)
     for image in copied.rglob("*.jpg"):
         image.write_bytes(image.read_bytes()[:200])
-    split = pd.read_csv(run(words, "whole", "train.epochs=1", "train.steps_per_epoch=1") / "split.csv")
+    folder = run(words, "whole", "train.epochs=1", "train.steps_per_epoch=1")
+    split = pd.read_csv(folder / "split.csv", dtype=str)
     for name in split.loc[split["split"] == "train", "identity"]:
         for modality in ("visible", "infrared"):
             shutil.copytree(people / modality / name, copied / modality / name, dirs_exist_ok=True)
