@@ -21,7 +21,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from benchmarks.devices import add_device_option, choose_device, describe_device
 from pipeline.entry import one_line_errors
 
 BATCHES = 50  # taken before memory is read
@@ -36,6 +35,7 @@ def megabytes(kind: str) -> float:
 
 def measure_loader(device: str, *words: str) -> None:
     """Takes batches as training does; prints seconds to the first and the memory that came on top of the imports."""
+    from benchmarks.devices import choose_device
     from pipeline.build import build_index, build_table
     from pipeline.config import load_config
     from pipeline.loading.batches import training_batches
@@ -104,6 +104,9 @@ def report(name: str, how: str, *words: str) -> None:
 
 @one_line_errors
 def main(argv: list[str] | None = None) -> None:
+    # here, so that the way that needs no torch doesn't wait for it
+    from benchmarks.devices import add_device_option, choose_device, describe_device
+
     parser = argparse.ArgumentParser(prog="python -m benchmarks.data", description=__doc__.splitlines()[0])
     add_device_option(parser)
     parser.add_argument("--dataset", default="sysu")
