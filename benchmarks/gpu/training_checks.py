@@ -19,6 +19,7 @@ from pipeline.build import build_network
 from pipeline.config import load_config
 from pipeline.datasets.synthetic import generate
 from pipeline.evaluation.distances import DISTANCES
+from pipeline.models.norm import share_statistics
 from pipeline.settings import Settings
 from pipeline.training.optimization import create_optimizer
 
@@ -26,6 +27,7 @@ BATCHES = 3
 LEVEL = 1 / (255 * 0.229)  # of a normalised image
 OFF = 0.05  # share of the values that may be more than a level off: resizing rounds, steep curves make more of it
 STAGES = ["derive.visible=[weighted_grey,inversion:0.5]", "derive.infrared=[clahe,spectrum]", "derive.mixing=cutmix"]
+SHARED = ("resnet10t", "regnety_002", "efficientnet_b0")  # whose batch norms hold no activation, and that do
 
 
 def words_of(folder: Path) -> list[str]:
@@ -60,6 +62,9 @@ def training_checks(device: torch.device, folder: Path) -> dict[str, Check]:
     }
     for name in DISTANCES:
         checks[f"distances, {name}, TF32 allowed"] = partial(exact_distances, name, device)
+    for backbone in SHARED:
+        changed = [f"model.backbone={backbone}", "model.last_stride=2", "model.stems=shared"]
+        checks[f"shared norms of {backbone}"] = partial(norms_keep_activations, load_config([*words, *changed]), device)
     return checks
 
 
@@ -135,3 +140,16 @@ def overflow_is_skipped(settings: Settings, device: torch.device) -> tuple[bool,
         optimizer.zero_grad()
     largest = max(float(parameter.detach().abs().max()) for parameter in network.parameters())
     return largest < 10, f"largest weight after an overflow and a step {largest:.3g}"
+
+
+def norms_keep_activations(settings: Settings, device: torch.device) -> tuple[bool, str]:
+    """Right where a network whose norms share their statistics among ranks computes what it computed before."""
+    network = build_network(settings, 4).to(device).eval()
+    images = torch.randn(4, 3, 64, 32, generator=torch.Generator().manual_seed(1)).to(device)
+    with torch.inference_mode():
+        before = network(images, (0, 0, 1, 1)).pooled
+    share_statistics(network, "global")
+    with torch.inference_mode():
+        after = network(images, (0, 0, 1, 1)).pooled
+    error = float((after - before).norm() / before.norm())
+    return error < 1e-3, f"features apart by {error:.1e}"
