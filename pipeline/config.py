@@ -11,8 +11,10 @@ import dataclasses
 import difflib
 import hashlib
 import json
+import logging
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +22,16 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from pipeline import former
 from pipeline.settings import Settings
 
 # keys, or groups of keys, that say where a run is kept, how it is loaded and how it is judged
 FREE = ("name", "output", "data.root", "data.test_split", "loader.", "evaluation.")
 FREE += ("train.resume", "train.checkpoint_steps", "train.keep_checkpoints", "train.log_steps", "train.trackers")
+# What comes of these depends on the launcher too: it is kept and compared by itself (pipeline.run.provenance).
+FREE += ("train.precision", "train.norm")
+
+log = logging.getLogger("pipeline")
 
 
 def load_config(arguments: list[str], name_required: bool = False) -> Settings:
@@ -37,17 +44,39 @@ def load_config(arguments: list[str], name_required: bool = False) -> Settings:
     overrides = [word for word in arguments if is_override(word)]
     if name_required and not files:
         raise ValueError("expected a configuration file, e.g. configs/demo.yaml; found none")
+    layers = [(str(path), layer) for file in files for path, layer in read_layers(file)]
+    settings = to_settings([*layers, *((word, parse_override(word)) for word in overrides)])
+    if settings.name is None:
+        settings.name = default_name(files, settings)
+    return settings
+
+
+def load_kept(file: Path, overrides: Sequence[str] = ()) -> Settings:
+    """The settings that a run keeps in `file`, whichever version wrote them, and `key=value` words on top.
+
+    Settings that this version doesn't have are left out with a warning. Raises as `load_config` does.
+    """
+    values, unknown = read_kept(file)
+    if unknown:
+        log.warning(f"{file}: of another version; settings that this one doesn't have: {', '.join(unknown)}")
+    return to_settings([(str(file), values), *((word, parse_override(word)) for word in overrides)])
+
+
+def read_kept(file: Path) -> tuple[DictConfig, list[str]]:
+    """The settings of a run's config.yaml by their names of now, and the names that this version doesn't have."""
+    *_, (_, layer) = read_layers(file)
+    values, unknown = former.read(OmegaConf.to_container(layer), {name for name, _, _ in describe(Settings())})
+    return OmegaConf.create(values), unknown
+
+
+def to_settings(layers: list[tuple[str, DictConfig]]) -> Settings:
+    """Origins and values, each over those before it, over the defaults."""
     config = OmegaConf.structured(Settings)
-    for file in files:
-        for path, layer in read_layers(file):
-            config = merge(config, layer, str(path))
-    for word in overrides:
-        config = merge(config, parse_override(word), word)
+    for origin, layer in layers:
+        config = merge(config, layer, origin)
     settings = OmegaConf.to_object(config)
     assert isinstance(settings, Settings)
     refuse_out_of_range(settings)
-    if settings.name is None:
-        settings.name = default_name(files, settings)
     return settings
 
 
@@ -102,7 +131,8 @@ def refuse_unknown(values: dict, settings: type, prefix: str, origin: str) -> No
     for name, value in values.items():
         full = f"{prefix}{name}"
         if name not in known:
-            raise ValueError(f"{origin}: unknown key {full}{nearest_key(full)}")
+            now = former.KEYS.get(full)
+            raise ValueError(f"{origin}: unknown key {full}{f'; it is {now} now' if now else nearest_key(full)}")
         nested = known[name].default_factory
         if dataclasses.is_dataclass(nested):
             if not isinstance(value, dict):
@@ -182,8 +212,16 @@ def decides_weights(name: str) -> bool:
 
 
 def config_hash(settings: Settings) -> str:
-    """Eight hex digits that tell apart the configurations whose weights differ."""
-    values = {name: value for name, value, _ in describe(settings) if decides_weights(name)}
+    """Eight hex digits that tell apart the configurations whose weights differ.
+
+    Of the values that aren't the first defaults, under their first names (`pipeline.former`): neither a new key, nor a
+    new name, nor a new default changes the hash of a training that stays what it was.
+    """
+    defaults = {name: value for name, value, _ in describe(Settings())}
+    forms = [
+        former.first_form(name, value, defaults[name]) for name, value, _ in describe(settings) if decides_weights(name)
+    ]
+    values = {name: value for name, value, default in forms if json.dumps(value) != json.dumps(default)}
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
 
 

@@ -112,7 +112,7 @@ class LoaderSettings:
 
 @dataclass
 class ModelSettings:
-    backbone: str = key("resnet50", "any timm model")
+    backbone: str = key("resnet50.tv_in1k", "any timm model; the tag behind the dot names its weights")
     pretrained: bool = key(True, "start from timm's ImageNet weights (downloaded once by timm)")
     weights: str | None = key(None, "start from this .safetensors or .pth file instead")
     stems: Literal["source", "modality", "shared"] = key(

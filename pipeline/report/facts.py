@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.config import describe, load_config
+from pipeline.config import describe, load_kept
 from pipeline.evaluation.queries import queries_file
 from pipeline.evaluation.results import groups_of
 from pipeline.settings import Settings
@@ -21,7 +21,7 @@ def settings_rows(folder: Path) -> tuple[Rows, Rows]:
 
     ValueError where they can't be read; FileNotFoundError for a run that was only evaluated.
     """
-    settings = load_config([str(folder / "config.yaml")])
+    settings = load_kept(folder / "config.yaml")
     values = [(name, json.dumps(value)) for name, value, _ in describe(settings)]
     usual = {name: json.dumps(value) for name, value, _ in describe(Settings())}
     return [(name, value) for name, value in values if usual[name] != value], values

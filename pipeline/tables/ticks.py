@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.config import load_config
+from pipeline.config import load_kept
 from pipeline.literature import read_literature
 from pipeline.settings import Settings
 
@@ -53,4 +53,4 @@ def ticks_of(settings: Settings) -> Ticks:
 
 def ticks_of_run(folder: Path) -> Ticks:
     """ValueError or FileNotFoundError, one line, where the folder doesn't tell."""
-    return ticks_of(load_config([str(folder / "config.yaml")]))
+    return ticks_of(load_kept(folder / "config.yaml"))
