@@ -22,7 +22,7 @@ from accelerate.utils import set_seed
 from safetensors import SafetensorError, safe_open
 
 from pipeline.build import build_index, build_network, build_table, build_trials, place_network
-from pipeline.config import config_hash, is_override, load_config
+from pipeline.config import config_hash, is_override, load_config, load_kept
 from pipeline.distributed import create_accelerator, on_first_rank, precision_of
 from pipeline.entry import one_line_errors
 from pipeline.evaluation.feature_files import prepare_saving, read_features, read_index_file, save_features
@@ -33,12 +33,13 @@ from pipeline.evaluation.features import (
     network_extractor,
     pixels_extractor,
 )
-from pipeline.evaluation.judging import ORIGIN_COLUMNS, Judged, Tested, describe_run, judge, recipe_hash, tested_rows
+from pipeline.evaluation.judging import ORIGIN_COLUMNS, Judged, Tested, describe_run, judge, tested_rows
 from pipeline.evaluation.queries import write_queries
 from pipeline.evaluation.results import append_rows, format_summary, summarise
 from pipeline.models.reid import ReIDNetwork
 from pipeline.run.checkpoint import load_weights
 from pipeline.run.folder import is_trained, run_path, settings_of, weights_path
+from pipeline.run.provenance import UNTRAINED
 from pipeline.run.trained_identities import refuse_leak, refuse_trained_split
 from pipeline.settings import Settings
 
@@ -76,7 +77,7 @@ def evaluate_trained(
 ) -> Judged:
     """Results of the weights that the run `kept` was saved with, judged as `settings` say."""
     extract = choose_extractor(settings, restore_network(settings, index, kept, accelerator.device), accelerator)
-    tested = replace(Tested.load(weights_path(run_path(kept))), recipe=recipe_hash(kept))
+    tested = Tested.load(weights_path(run_path(kept)), kept)
     return evaluate(settings, index, extract, accelerator, tested, saved)
 
 
@@ -127,7 +128,7 @@ def prepare_evaluation(words: list[str]) -> tuple[Settings, Settings | None]:
         if not word.startswith(CHANGEABLE):
             raise ValueError(f"{word}: a trained run is evaluated with {', '.join(CHANGEABLE)} changed only")
     kept = settings_of(folder)
-    settings = load_config([str(folder / "config.yaml"), *words[1:]])
+    settings = load_kept(folder / "config.yaml", words[1:])
     settings.name, settings.output = kept.name, kept.output
     if settings.data.dataset == kept.data.dataset:
         refuse_trained_split(settings.data, kept.data)
@@ -158,8 +159,10 @@ def evaluate_network(words: list[str], saved: Path | None) -> None:
     if kept:
         judged = evaluate_trained(settings, kept, index, accelerator, saved)
     else:
-        extract = choose_extractor(settings, restore_network(settings, index, None, accelerator.device), accelerator)
-        judged = evaluate(settings, index, extract, accelerator, Tested(config_hash(settings)), saved)
+        network = restore_network(settings, index, None, accelerator.device)
+        origin = network.backbone.origin if network else UNTRAINED.weights
+        tested = Tested(config_hash(settings), training=replace(UNTRAINED, weights=origin))
+        judged = evaluate(settings, index, choose_extractor(settings, network, accelerator), accelerator, tested, saved)
     finish(settings, judged, accelerator)
     accelerator.end_training()
 

@@ -39,7 +39,9 @@ from pipeline.run.folder import (
     weights_path,
 )
 from pipeline.run.lock import RunLock, refuse_unshared
+from pipeline.run.provenance import read_facts, record_weights, starting_facts
 from pipeline.run.trained_identities import named_splits, refuse_trained_split
+from pipeline.run.training_data import training_data
 from pipeline.settings import Settings
 from pipeline.training.optimization import create_optimizer, schedule_problems
 from pipeline.training.step import Training
@@ -56,6 +58,7 @@ def prepare_training(
     set_cudnn(settings)
     set_seed(settings.seed)
     network = place_network(build_network(settings, len(table.identities)), settings, accelerator.device)
+    on_first_rank(accelerator, lambda: record_weights(run_path(settings), network.backbone.origin))
     if ranks > 1:
         share_statistics(network, norm)
     set_seed(settings.seed, device_specific=True)
@@ -114,10 +117,13 @@ def announce(training: Training, table: TrainingTable, left_out: int, log: loggi
         log.warning(problem)
 
 
-def begin(settings: Settings, lock: RunLock, index: pd.DataFrame) -> str:
+def begin(
+    settings: Settings, accelerator: Accelerator, lock: RunLock, index: pd.DataFrame, table: TrainingTable
+) -> str:
     """Takes the run folder for this training; returns who holds it. Called by one rank."""
     holder = lock.acquire()
-    open_run(settings, named_splits(index))
+    data = training_data(index, table, settings.data)
+    open_run(settings, named_splits(index), data, starting_facts(settings, accelerator))
     return holder
 
 
@@ -135,7 +141,8 @@ def train_run(
         return False
     if accelerator.is_main_process:
         replaced = training.replaced.count
-        tested = Tested(config_hash(settings), settings.train.epochs, replaced)
+        facts = read_facts(training.folder)
+        tested = Tested(config_hash(settings), settings.train.epochs, replaced, training=facts)
         tested.save(training.tested_network, weights_path(training.folder))
         log.info(f"{training.folder}: trained" + (f"; {replaced} images were replaced in all" if replaced else ""))
     accelerator.wait_for_everyone()
@@ -168,7 +175,7 @@ def main(argv: list[str] | None = None) -> None:
     index = on_first_rank(accelerator, lambda: build_index(settings.data))
     table = build_table(settings, index)
     with contextlib.closing(RunLock(folder)) as lock, StopRequest() as stop:
-        holder = on_first_rank(accelerator, lambda: begin(settings, lock, index))
+        holder = on_first_rank(accelerator, lambda: begin(settings, accelerator, lock, index, table))
         if not accelerator.is_main_process:
             refuse_unshared(folder, holder)
         log = start_log(folder if accelerator.is_main_process else None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -18,38 +18,47 @@ from pipeline.config import config_hash
 from pipeline.evaluation.feature_files import relative_paths
 from pipeline.evaluation.queries import evaluation_of, query_figures
 from pipeline.evaluation.rerank import k_reciprocal_distances
+from pipeline.evaluation.results import METRICS, RECORDED
 from pipeline.evaluation.scoring import ReRanking, score_trials
 from pipeline.models.reid import ReIDNetwork
 from pipeline.run.checkpoint import save_weights, weights_facts
 from pipeline.run.folder import code_version
+from pipeline.run.provenance import UNTRAINED, TrainingFacts, describe_precision, older_facts
 from pipeline.settings import EvaluationSettings, Settings
-
-REPORTED_RANKS = (1, 5, 10, 20)
 
 # The columns of a row that say where features come from; features of a file bring their own, or nobody knows.
 ORIGIN_COLUMNS = ("extractor", "feature", "flip", "fusion", "precision", "selection", "epoch", "replaced_images")
-ORIGIN_COLUMNS += ("seed", "config", "recipe")
+ORIGIN_COLUMNS += ("seed", "config", "recipe", *UNTRAINED.columns())
 
 
 @dataclass(frozen=True)
 class Tested:
     """The network that is judged: hash of the configuration it was trained with, epochs trained, how many images were
-    drawn in the place of others that could not be decoded, and its recipe (None: that of the settings it is judged by).
+    drawn in the place of others that could not be decoded, its recipe (None: that of the settings it is judged by), and
+    what its training really used.
     """
 
     config: str
     epoch: int = 0
     replaced_images: int = 0
     recipe: str | None = None
+    training: TrainingFacts = UNTRAINED
 
     def save(self, network: ReIDNetwork, path: Path) -> None:
         """The network's weights, with what is known of it."""
-        save_weights(network, path, {name: str(value) for name, value in asdict(self).items() if value is not None})
+        known = {"config": self.config, "epoch": str(self.epoch), "replaced_images": str(self.replaced_images)}
+        save_weights(network, path, known | {"training": self.training.to_json()})
 
     @classmethod
-    def load(cls, path: Path) -> Tested:
-        facts = weights_facts(path)
-        return cls(facts["config"], int(facts["epoch"]), int(facts["replaced_images"]))
+    def load(cls, path: Path, kept: Settings) -> Tested:
+        """Of a run's weights, trained with the settings `kept`. ValueError where `save` hasn't written the header."""
+        known = weights_facts(path)
+        try:
+            training = TrainingFacts.from_json(known["training"]) if "training" in known else None
+            config, epoch, replaced = known["config"], int(known["epoch"]), int(known["replaced_images"])
+        except (KeyError, ValueError) as error:
+            raise ValueError(f"{path}: not the weights of a trained network: {error}") from None
+        return cls(config, epoch, replaced, recipe_hash(kept), training or older_facts(path.parent, kept))
 
 
 class Judged(NamedTuple):
@@ -81,17 +90,23 @@ def judge(
 
     share: this rank and the number of ranks, all of which call this: each judges some of the trials and gets all.
     """
-    evaluation, most = settings.evaluation, max(REPORTED_RANKS)
-    options = {"metric": evaluation.metric, "re_ranking": choose_re_ranking(evaluation), "max_rank": most}
+    evaluation = settings.evaluation
+    rank_of = {name: int(name.removeprefix("rank_")) for name in METRICS if name.startswith("rank_")}
+    options = {
+        "metric": evaluation.metric,
+        "re_ranking": choose_re_ranking(evaluation),
+        "max_rank": max(rank_of.values()),
+    }
+    agreed = {name: value for name, value in described.items() if name not in RECORDED}
     rank, ranks = share
     mine = np.array_split(np.arange(len(trials)), ranks)[rank].tolist()
     paths, identity = np.array(relative_paths(index, settings.data.root), dtype=object), index["identity"].to_numpy()
     judged = []
     for number, scores in zip(mine, score_trials(features, index, trials, numbers=mine, **options), strict=True):
         trial = trials[number]
-        cmc = {f"rank_{k}": 100 * float(scores.cmc[k - 1]) for k in REPORTED_RANKS}
+        cmc = {name: 100 * float(scores.cmc[k - 1]) for name, k in rank_of.items()}
         counts = {"queries": scores.counted_queries, "gallery": len(trial.gallery)}
-        said = described | trial.fields | {"evaluation": evaluation_of(described, trial)}
+        said = described | trial.fields | {"evaluation": evaluation_of(agreed, trial)}
         row = said | counts | cmc | {"mAP": 100 * scores.mAP, "mINP": 100 * scores.mINP}
         judged.append((row, query_figures(trial, scores, paths, identity)))
     return collect(gather_object(judged) if ranks > 1 else judged)
@@ -132,13 +147,14 @@ def describe_run(settings: Settings, tested: Tested, index: pd.DataFrame, precis
         "flip": evaluation.flip and network,
         "fusion": evaluation.fusion,
         "re_ranking": describe_re_ranking(evaluation),
-        "precision": precision if network else "fp32",
+        "precision": describe_precision(precision if network else "fp32", settings.loader.image_type),
         "selection": "last",
         "epoch": tested.epoch if network else 0,
         "replaced_images": tested.replaced_images if network else 0,
         "seed": settings.seed,
         "config": tested.config,
         "recipe": tested.recipe or recipe_hash(settings),
+        **tested.training.columns(),
         "code_version": code_version(),
     }
 

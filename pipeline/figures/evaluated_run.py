@@ -13,7 +13,7 @@ from accelerate.utils import set_seed
 
 from pipeline import protocols
 from pipeline.build import build_index, build_trials
-from pipeline.distributed import create_accelerator
+from pipeline.distributed import create_accelerator, precision_of
 from pipeline.evaluate import choose_extractor, prepare_evaluation, restore_network
 from pipeline.evaluation.distances import DISTANCES
 from pipeline.evaluation.features import extract_features
@@ -83,10 +83,15 @@ def evaluate_runs(folders: list[str], overrides: list[str]) -> list[EvaluatedRun
     runs: list[EvaluatedRun] = []
     for folder in folders:
         runs.append(evaluate_run([folder, *overrides], runs[0].accelerator if runs else None))
-        first, last = (run.settings.train.precision for run in (runs[0], runs[-1]))
-        if first != last:
+        if not of_one_precision(runs[-1]):
+            last, first = runs[-1].settings.train.precision, precision_of(runs[0].accelerator)
             raise ValueError(f"{folder}: train.precision is {last}, that of {folders[0]} {first}; give it for all")
     return runs
+
+
+def of_one_precision(run: EvaluatedRun) -> bool:
+    """Whether a run was evaluated in the precision it asks for, not in that of another run; null asks for none."""
+    return run.settings.train.precision in (None, precision_of(run.accelerator))
 
 
 def trial_distances(run: EvaluatedRun, trial: protocols.Trial) -> torch.Tensor:

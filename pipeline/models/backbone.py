@@ -10,7 +10,7 @@ import torch
 from timm.models import is_model_in_modules, split_model_name_tag
 from torch import nn
 
-from pipeline.models.weights import first_line, load_weights
+from pipeline.models.weights import first_line, load_weights, weights_origin
 
 # timm's modules whose last stage can be kept at stride 1, and those that have no stages of different stride.
 STRIDED_MODULES = ("resnet", "convnext")
@@ -22,7 +22,7 @@ def create_backbone(
 ) -> nn.Module:
     """A timm model without classifier and pooling; call its `forward_features` on (B, 3, height, width).
 
-    name         timm's, with or without a tag: "resnet50", "resnet50.a1_in1k"
+    name         timm's, with or without a tag: "resnet50", "resnet50.tv_in1k"
     height, width  of the images, in pixels; given to the models whose input size is fixed (transformers)
     pretrained   fetch timm's weights; needs the network or timm's cache
     weights      a local .safetensors or .pth file, used instead of fetching
@@ -31,9 +31,9 @@ def create_backbone(
                  ConvNeXts: timm's output_stride=16, which dilates the last stage. Plain transformers have no such
                  stride and ignore it.
 
-    Parameters that `forward_features` does not use (ConvNeXt's head norm) are frozen. ValueError: unknown name or
-    tag, a family without `last_stride` 1, an image size the model cannot take, weights that do not arrive or fit.
-    FileNotFoundError: no such `weights`.
+    The model's attribute `origin` says which weights it has (`weights_origin`). Parameters that `forward_features`
+    does not use (ConvNeXt's head norm) are frozen. ValueError: unknown name or tag, a family without `last_stride` 1,
+    an image size the model cannot take, weights that do not arrive or fit. FileNotFoundError: no such `weights`.
     """
     check_name(name)
     if weights is not None and not Path(weights).is_file():
@@ -42,6 +42,7 @@ def create_backbone(
     backbone = _build(name, pretrained and weights is None, arguments)
     if weights is not None:
         load_weights(backbone, weights)
+    backbone.origin = weights_origin(backbone, pretrained, weights)
     if last_stride == 1 and is_model_in_modules(name, "resnet"):
         set_last_stride_one(backbone)
     _check_patches(backbone, name, height, width)
@@ -113,7 +114,7 @@ def _check_patches(backbone: nn.Module, name: str, height: int, width: int) -> N
     patch = getattr(getattr(backbone, "patch_embed", None), "patch_size", None)
     if isinstance(patch, tuple) and (height % patch[0] or width % patch[1]):
         raise ValueError(
-            f"data.height, data.width: {name} cuts images into {patch[0]} x {patch[1]} patches; "
+            f"augment.height, augment.width: {name} cuts images into {patch[0]} x {patch[1]} patches; "
             f"found {height} x {width}, whose edge would be lost: use multiples of the patch"
         )
 

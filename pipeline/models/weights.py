@@ -1,7 +1,8 @@
-"""Backbone weights from a local file, checked key by key."""
+"""Backbone weights from a local file, checked key by key; and what a backbone's weights are."""
 
 from __future__ import annotations
 
+import hashlib
 from importlib import import_module
 
 import timm.models
@@ -10,6 +11,8 @@ from torch import nn
 
 # Top-level modules of a file or a model that retrieval does not use: a file may have them or lack them.
 HEADS = ("head", "head_dist", "fc", "classifier", "attn_pool", "pre_logits")
+# Tensors that timm resamples for the size of the images, by arithmetic that may round otherwise on another machine.
+RESAMPLED = ("pos_embed", "rel_pos", "relative_position")
 
 
 def load_weights(backbone: nn.Module, path: str) -> None:
@@ -35,6 +38,29 @@ def load_weights(backbone: nn.Module, path: str) -> None:
     backbone.load_state_dict(
         {key: tensor for key, tensor in state.items() if key in own and own[key].shape == tensor.shape}, strict=False
     )
+
+
+def weights_origin(backbone: nn.Module, pretrained: bool, weights: str | None) -> str:
+    """What a backbone starts from: `resnet50.tv_in1k <SHA-256>`, `file <SHA-256>`, or `random`.
+
+    The digest's first 16 digits; it is of all tensors but heads, batch norm's counters and RESAMPLED.
+    """
+    if not pretrained and weights is None:
+        return "random"
+    config = backbone.pretrained_cfg
+    name = f"{config['architecture']}.{config['tag']}".rstrip(".") if weights is None else "file"
+    return f"{name} {digest(backbone)[:16]}"
+
+
+def digest(backbone: nn.Module) -> str:
+    """SHA-256, 64 hex digits, of the names, types, shapes and values of the tensors that count."""
+    found = hashlib.sha256()
+    for key, tensor in sorted(backbone.state_dict().items()):
+        if _is_needed(key) and not any(part in key for part in RESAMPLED):
+            values = tensor.detach().cpu().contiguous()
+            found.update(f"{key} {values.dtype} {tuple(values.shape)}\n".encode())
+            found.update(values.flatten().view(torch.uint8).numpy())
+    return found.hexdigest()
 
 
 def first_line(error: Exception) -> str:

@@ -13,7 +13,14 @@ from pipeline.evaluation.scoring import excluded_pairs
 from pipeline.figures.attention import attention
 from pipeline.figures.batch import draw_batch, first_batch
 from pipeline.figures.distances import distances
-from pipeline.figures.evaluated_run import EvaluatedRun, evaluate_run, group_names, trial_distances, trial_groups
+from pipeline.figures.evaluated_run import (
+    EvaluatedRun,
+    evaluate_run,
+    group_names,
+    of_one_precision,
+    trial_distances,
+    trial_groups,
+)
 from pipeline.figures.labels import person_labels
 from pipeline.figures.ranked_lists import nearest, ranked_lists
 from pipeline.figures.t_sne import t_sne
@@ -37,7 +44,7 @@ def open_runs(folders: list[Path]) -> dict[Path, EvaluatedRun | str]:
         first = next((run for run in found.values() if isinstance(run, EvaluatedRun)), None)
         try:
             run = evaluate_run([str(folder)], first.accelerator if first else None)
-            if first and run.settings.train.precision != first.settings.train.precision:
+            if not of_one_precision(run):
                 raise ValueError("its precision is another than that of the runs before; give it a report of its own")
             found[folder] = run
         except (ValueError, OSError) as reason:

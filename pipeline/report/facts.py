@@ -10,6 +10,7 @@ import pandas as pd
 from pipeline.config import describe, load_kept
 from pipeline.evaluation.queries import queries_file
 from pipeline.evaluation.results import groups_of
+from pipeline.run.folder import read_environments
 from pipeline.settings import Settings
 
 HARDEST = 10
@@ -35,16 +36,24 @@ def differing_settings(settings: dict[str, Rows]) -> list[list[str]]:
 
 
 def environment_rows(folder: Path) -> Rows:
-    """(name, value) of env.json. ValueError or FileNotFoundError where it can't be read."""
-    file = folder / "env.json"
-    if not file.is_file():
-        raise FileNotFoundError(f"{file}: no such file, as for a network that wasn't trained")
-    values = json.loads(file.read_text())
-    if not isinstance(values, dict):
-        raise ValueError(f"{file}: expected names with values; found {type(values).__name__}")
-    packages = values.pop("packages", {})
-    values |= packages if isinstance(packages, dict) else {}
-    return [(name, words(value)) for name, value in values.items() if value not in (None, [])]
+    """(name, value) of env.json; what was another at later starts is said of each. Errors as `read_environments`."""
+    starts = read_environments(folder)
+    found: dict[str, list[str]] = {"starts": [str(len(starts))] if len(starts) > 1 else []}
+    for start in starts:
+        values = {name: value for name, value in start.items() if name != "packages"}
+        packages = start.get("packages")
+        values |= packages if isinstance(packages, dict) else {}
+        for name, value in values.items():
+            if value not in (None, []) and words(value) not in found.setdefault(name, []):
+                found[name].append(words(value))
+    return [
+        (name, ", then ".join(values if len(values) < 4 else some(values))) for name, values in found.items() if values
+    ]
+
+
+def some(values: list[str]) -> list[str]:
+    """The first, how many others, and the last."""
+    return [values[0], f"{len(values) - 2} others", values[-1]]
 
 
 def words(value: object) -> str:

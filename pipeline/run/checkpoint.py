@@ -23,10 +23,6 @@ from pipeline.distributed import on_every_rank, on_first_rank
 from pipeline.files import UNFINISHED, force_to_disc, replace_atomically
 
 MANIFEST = "manifest.json"
-FORMAT_FACT, FORMAT = (
-    "format",
-    "2",
-)  # of the files of weights; the first ones didn't say, and were written last in a run
 DAMAGED = "damaged-"  # how the names of checkpoints begin that were refused
 
 log = logging.getLogger("pipeline")
@@ -86,6 +82,16 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(folder.glob("step-*"))
 
 
+def newest_step(folder: Path) -> int:
+    """The step of the newest checkpoint, damaged or not; 0 where there is none."""
+    found = checkpoints(folder)
+    return step_of(found[-1]) if found else 0
+
+
+def step_of(checkpoint: Path) -> int:
+    return int(checkpoint.name.removeprefix("step-"))
+
+
 def load_newest(accelerator: Accelerator, folder: Path) -> int:
     """Restores the newest undamaged checkpoint; returns its step, 0 where there is none. Called by all ranks.
 
@@ -95,7 +101,7 @@ def load_newest(accelerator: Accelerator, folder: Path) -> int:
     if newest is None:
         return 0
     accelerator.load_state(str(newest))
-    return int(newest.name.removeprefix("step-"))
+    return step_of(newest)
 
 
 def newest_undamaged(folder: Path) -> Path | None:
@@ -151,7 +157,6 @@ def set_aside(damaged: Path) -> None:
 def save_weights(network: torch.nn.Module, path: Path, facts: dict[str, str] | None = None) -> None:
     """The network's weights and buffers as safetensors, with `facts` about them in its header."""
     weights = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
-    facts = {FORMAT_FACT: FORMAT} | (facts or {})
     replace_atomically(path, lambda unfinished: save_file(weights, unfinished, facts))
 
 

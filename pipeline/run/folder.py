@@ -1,5 +1,6 @@
-"""The folder of a run: `config.yaml`, `env.json`, `log.txt`, `metrics.csv`, `checkpoints/`, `model.safetensors`,
-`results.csv`, `finished`, and `split.csv` for a user's own data. What is written when, and what a second start finds.
+"""The folder of a run: `config.yaml`, `env.json`, `training.json`, `training_data.json`, `log.txt`, `metrics.csv`,
+`checkpoints/`, `model.safetensors`, `results.csv`, `finished`, and `split.csv` for a user's own data. What is written
+when, and what a second start finds.
 
 `python -m pipeline.run.folder CONFIG... [key=value ...]` prints its path, for scripts.
 """
@@ -11,7 +12,6 @@ import json
 import logging
 import os
 import platform
-import subprocess
 import sys
 from datetime import datetime
 from importlib import metadata
@@ -20,13 +20,23 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from pipeline import __version__
-from pipeline.config import decides_weights, describe, load_config, to_yaml
+from pipeline.config import decides_weights, describe, load_config, load_kept, read_kept, to_yaml
 from pipeline.datasets.manifest import write_splits
 from pipeline.entry import one_line_errors
 from pipeline.files import write_atomically
-from pipeline.run.checkpoint import FORMAT_FACT, checkpoints, weights_facts
+from pipeline.run.checkpoint import checkpoints, newest_step, weights_facts
+from pipeline.run.provenance import (
+    UNKNOWN,
+    TrainingFacts,
+    code_version,
+    go_on,
+    older_facts,
+    read_facts,
+    refuse_other_facts,
+    write_facts,
+)
 from pipeline.run.trained_identities import refuse_other_identities, split_path
+from pipeline.run.training_data import TrainingData, refuse_other_data
 from pipeline.settings import Settings
 
 PACKAGES = ("torch", "torchvision", "timm", "accelerate", "nvidia-dali-cuda130", "pandas", "numpy", "omegaconf")
@@ -40,30 +50,59 @@ def run_path(settings: Settings) -> Path:
     return Path(settings.output) / str(settings.name)
 
 
-def open_run(settings: Settings, split_of: dict[str, str] | None = None) -> Path:
+def open_run(
+    settings: Settings,
+    split_of: dict[str, str] | None = None,
+    data: TrainingData | None = None,
+    facts: TrainingFacts | None = None,
+) -> Path:
     """Makes the run folder or checks that it belongs to these settings. Called by one rank.
 
-    `split_of`: the data set's `named_splits`. A folder in which nothing was trained is taken, whosever it was. Else
-    raises ValueError naming the first setting that differs or the first identity that is trained on in one of the two
-    only, or where `train.resume=never`.
+    `split_of`: the data set's `named_splits`; `data`: what is trained on; `facts`: of this start. A folder in which
+    nothing was trained is taken, whosever it was. Else raises ValueError naming the first setting that differs, the
+    first identity that is trained on in one of the two only, what else differs in the data or in what the launcher
+    decides, or where `train.resume=never`.
     """
     folder = run_path(settings)
-    kept = folder / "config.yaml"
-    begun = is_begun(folder)
-    if begun and kept.exists():
-        refuse_other_run(settings, folder)
-        if settings.train.resume == "never":
-            raise ValueError(f"{folder}: holds a run already and train.resume is never; choose another name=")
-    if begun and split_path(folder).exists():
-        refuse_other_identities(settings, split_of or {}, split_path(folder))
-    folder.mkdir(parents=True, exist_ok=True)
-    if not begun:  # later it would say who is there now, not who was trained on
-        split_path(folder).unlink(missing_ok=True)
-        if split_of:
-            write_splits(split_of, split_path(folder))
-    write_atomically(kept, to_yaml(settings))
-    write_atomically(folder / "env.json", json.dumps(environment(), indent=2) + "\n")
+    before = None
+    if is_begun(folder):
+        before = refuse_other_start(settings, folder, split_of or {}, data, facts)
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+        keep_data(folder, split_of, data)
+    write_atomically(folder / "config.yaml", to_yaml(with_precision(settings, before or facts)))
+    if not is_trained(folder):  # else this start trains nothing
+        add_environment(folder)
+        if facts:
+            facts = facts if data is None else dataclasses.replace(facts, train_set=data.digest)
+            write_facts(folder, go_on(before, facts, newest_step(folder / "checkpoints")) if before else facts)
     return folder
+
+
+def refuse_other_start(
+    settings: Settings, folder: Path, split_of: dict[str, str], data: TrainingData | None, facts: TrainingFacts | None
+) -> TrainingFacts | None:
+    """The facts of what was trained in a folder, as far as they are known. ValueError as `open_run` says."""
+    refuse_other_run(settings, folder)
+    if settings.train.resume == "never":
+        raise ValueError(f"{folder}: holds a run already and train.resume is never; choose another name=")
+    if split_path(folder).exists():
+        refuse_other_identities(settings, split_of, split_path(folder))
+    if data:
+        refuse_other_data(data, folder, settings.data.root)
+    before = kept_facts(folder) if (folder / "config.yaml").exists() else None
+    if before and facts:
+        refuse_other_facts(facts, before, folder, settings)
+    return before
+
+
+def keep_data(folder: Path, split_of: dict[str, str] | None, data: TrainingData | None) -> None:
+    """Of a run that begins: later it would say who is there then, not who was trained on."""
+    split_path(folder).unlink(missing_ok=True)
+    if split_of:
+        write_splits(split_of, split_path(folder))
+    if data:
+        data.save(folder)
 
 
 def is_begun(folder: Path) -> bool:
@@ -75,17 +114,34 @@ def refuse_other_run(settings: Settings, folder: Path) -> None:
     """ValueError where something was trained in a run folder with other settings, naming the first that differs."""
     kept = folder / "config.yaml"
     if is_begun(folder) and kept.exists():
-        refuse_other_settings(settings, load_config([str(kept)]), folder)
+        refuse_other_settings(settings, kept, folder)
 
 
-def refuse_other_settings(settings: Settings, kept: Settings, folder: Path) -> None:
+def refuse_other_settings(settings: Settings, kept: Path, folder: Path) -> None:
+    unknown = [name for name in read_kept(kept)[1] if decides_weights(name)]
+    if unknown:
+        raise ValueError(
+            f"{folder}: belongs to a run of another version of the code, with {unknown[0]}, which this one doesn't "
+            f"have. Choose another name=, or go on with the version that env.json names"
+        )
     by_name = DRAWN_SPLIT if split_path(folder).exists() else ()
-    for (name, value, _), (_, before, _) in zip(describe(settings), describe(kept), strict=True):
+    for (name, value, _), (_, before, _) in zip(describe(settings), describe(load_kept(kept)), strict=True):
         if value != before and decides_weights(name) and name not in by_name:
             raise ValueError(
                 f"{folder}: belongs to a run with {name}={json.dumps(before)}; found {json.dumps(value)}. "
                 f"Choose another name= or take the folder away"
             )
+
+
+def kept_facts(folder: Path) -> TrainingFacts:
+    """Of a run that has begun; what can be known of one that is older than training.json."""
+    return read_facts(folder) or older_facts(folder, settings_of(folder))
+
+
+def with_precision(settings: Settings, facts: TrainingFacts | None) -> Settings:
+    """The settings to keep: with the precision that was trained in, so that it is evaluated in the same."""
+    precision = facts.precision if facts and facts.precision != UNKNOWN else settings.train.precision
+    return dataclasses.replace(settings, train=dataclasses.replace(settings.train, precision=precision))
 
 
 def weights_path(folder: Path) -> Path:
@@ -98,14 +154,42 @@ def is_trained(folder: Path) -> bool:
 
 
 def is_finished(folder: Path) -> bool:
-    """Whether a run is trained and evaluated. Versions without the mark wrote the weights last."""
+    """Whether a run is trained and evaluated. Versions without the mark wrote the weights last, and less in them."""
     if not is_trained(folder):
         return False
-    return (folder / FINISHED).exists() or FORMAT_FACT not in weights_facts(weights_path(folder))
+    return (folder / FINISHED).exists() or "training" not in weights_facts(weights_path(folder))
 
 
 def mark_finished(folder: Path) -> None:
     write_atomically(folder / FINISHED, f"{datetime.now():%F %T}\n")
+
+
+def add_environment(folder: Path) -> None:
+    """A start more in env.json: a list of what `environment` said of each."""
+    try:
+        before = read_environments(folder)
+    except (ValueError, FileNotFoundError):
+        before = []  # nothing was kept yet, or nothing that can be read
+    write_atomically(folder / "env.json", json.dumps([*before, environment()], indent=2) + "\n")
+
+
+def read_environments(folder: Path) -> list[dict]:
+    """What env.json says of each start, the first one first; older files say it of one.
+
+    ValueError or FileNotFoundError where it can't be read.
+    """
+    file = folder / "env.json"
+    if not file.is_file():
+        raise FileNotFoundError(f"{file}: no such file, as for a network that wasn't trained")
+    try:
+        content = json.loads(file.read_text())
+    except ValueError as error:
+        raise ValueError(f"{file}: not JSON: {error}") from None
+    starts = content if isinstance(content, list) else [content]
+    for start in starts:
+        if not isinstance(start, dict):
+            raise ValueError(f"{file}: expected names with values; found {type(start).__name__}")
+    return starts
 
 
 def environment() -> dict:
@@ -131,16 +215,6 @@ def installed_version(package: str) -> str | None:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
-
-
-def code_version() -> str:
-    """`0.1.0+1a2b3c4`, with `.dirty` where tracked files were changed; the version alone outside a git checkout."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty=.dirty", "--exclude=*"]
-    try:
-        found = subprocess.run(command, capture_output=True, text=True, timeout=10)
-    except (OSError, subprocess.TimeoutExpired):
-        return __version__
-    return f"{__version__}+{found.stdout.strip()}" if found.returncode == 0 else __version__
 
 
 def start_log(folder: Path | None) -> logging.Logger:
@@ -186,7 +260,7 @@ class MetricsFile:
 
 def settings_of(folder: Path) -> Settings:
     """The settings a run was trained with."""
-    settings = load_config([str(folder / "config.yaml")])
+    settings = load_kept(folder / "config.yaml")
     return dataclasses.replace(settings, name=folder.name, output=str(folder.parent))
 
 

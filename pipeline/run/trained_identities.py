@@ -1,7 +1,7 @@
 """Who a run was trained on: nobody of them may be tested, and nobody may join or leave while it is trained.
 
-Identities of a user's own data are known by name, which the run keeps in split.csv; those of published data sets by the
-settings that divide them.
+Identities of a user's own data are known by name, which the run keeps in split.csv; those of published data sets by
+their numbers, which it keeps in training_data.json, and by the settings that divide them.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import pandas as pd
 
 from pipeline.datasets import SPLITTING
 from pipeline.datasets.manifest import read_splits
+from pipeline.run.training_data import read_training_data, training_data_path
 from pipeline.settings import DataSettings, Settings
 
 
@@ -60,7 +61,8 @@ def refuse_trained_split(data: DataSettings, trained: DataSettings) -> None:
 def refuse_leak(settings: Settings, kept: Settings, run_folder: Path, index: pd.DataFrame) -> None:
     """ValueError where the run in `run_folder`, trained as `kept` says, was trained on identities that would be tested.
 
-    By their names where split.csv holds those of the run; else by the settings that divide the data set.
+    By their names where split.csv holds those of the run; else by the settings that divide the data set, and by the
+    numbers that training_data.json holds (runs that are older than this record haven't it).
     """
     if settings.data.dataset != kept.data.dataset:
         return
@@ -75,6 +77,19 @@ def refuse_leak(settings: Settings, kept: Settings, run_folder: Path, index: pd.
                 f"data.{name}: the run was trained with {trained!r}; evaluating it with {asked!r} would test "
                 f"identities it was trained on"
             )
+    trained_on = read_training_data(run_folder)
+    if trained_on is not None:
+        refuse_trained_numbers(index, settings.data, set(trained_on.identities), training_data_path(run_folder))
+
+
+def refuse_trained_numbers(index: pd.DataFrame, data: DataSettings, trained: set[str], file: Path) -> None:
+    tested = index["identity"][index["split"] == data.test_split].unique().tolist()
+    both = [identity for identity in tested if str(identity) in trained]
+    if both:
+        raise ValueError(
+            f"{data.root}: would test identities it was trained on, {len(both)} of {len(tested)} by {file}; the first "
+            f"is {both[0]}; give the data.root= of the training, or numbers of their own to those that are other people"
+        )
 
 
 def refuse_trained_names(index: pd.DataFrame, test_split: str, trained: list[str], file: Path) -> None:

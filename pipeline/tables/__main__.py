@@ -1,7 +1,8 @@
 """`python -m pipeline.tables RUN...`: the means of runs below each other, or in the layouts of the paper's tables.
 
 A row is the mean over the trials of runs that differ in the seed alone (RegDB: in the trial). Rows of another
-protocol, test set, option or version of the code are rows of their own, and what differs is said below the table.
+protocol, test set, option, training data or version of the code are rows of their own, and what differs is said below
+the table.
 `--compare RUN` adds the differences from a run, each with an interval (see `pipeline.tables.compare`).
 """
 
@@ -71,8 +72,9 @@ def main(argv: list[str] | None = None) -> None:
     if options.compare and not (options.compare / "results.csv").is_file():
         raise ValueError(f"--compare: {options.compare}: no results.csv to compare with")
     rows, folders = read_results([*options.runs, *([options.compare] if options.compare else [])])
-    if options.across_versions and "code_version" in rows:
-        rows["code_version"] = " and ".join(rows["code_version"].unique())
+    for name in ("code_version", "train_code_version"):
+        if options.across_versions and name in rows:
+            rows[name] = " and ".join(rows[name].unique())
     means = summarise(rows)
     if options.layout == RUNS and options.format == "text" and options.out is None and not options.compare:
         print(format_summary(means))

@@ -72,7 +72,7 @@ def figures_of(rows: pd.DataFrame, column: Column) -> tuple[str, str]:
     if chosen.empty:
         return "", ""
     mean, std = chosen.iloc[0][[column.metric, f"{column.metric}_std"]]
-    return f"{mean:.2f}", "" if pd.isna(std) else f"±{std:.2f}"
+    return "" if pd.isna(mean) else f"{mean:.2f}", "" if pd.isna(std) else f"±{std:.2f}"
 
 
 def matches(rows: pd.DataFrame, column: Column) -> pd.Series:

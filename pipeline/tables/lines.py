@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from pipeline.evaluation.results import COUNTED, METRICS
+from pipeline.evaluation.results import COUNTED, columns_that_tell, telling
 
 # The values that go without saying, as in the paper's recipe; others stand behind the name.
 USUAL = {"split": "test", "extractor": "network", "flip": "False", "fusion": "none", "re_ranking": "none"}
@@ -47,13 +47,12 @@ def lines_of(means: pd.DataFrame, across: str) -> list[Line]:
 
     Behind the name stands each option that isn't the usual one, and where two would be called alike, what differs.
     """
-    figures = [*METRICS, *(f"{name}_std" for name in METRICS), *COUNTED, "runs", "seed", "config"]
-    keys = means.drop(columns=[*figures, across], errors="ignore")
+    keys = columns_that_tell(means, [*COUNTED, "runs", "seed", "config", across])
     groups = [group for _, group in means.groupby([keys[name] for name in keys], sort=False)]
     names = [name_of(group.iloc[0]) for group in groups]
     alike = pd.Series(names).duplicated(keep=False)
     differing = {
-        name: [column for column in keys if keys[column][own].nunique() > 1 and column != "recipe"]
+        name: telling(keys.loc[own].drop(columns="recipe", errors="ignore"))
         for name, own in group_places(names, groups).items()
     }
     return [

@@ -218,7 +218,7 @@ def test_a_run_of_a_version_without_the_mark_is_finished_by_its_weights(words, c
     folder = run(words, "old", "train.epochs=1", "train.steps_per_epoch=1")
     (folder / "finished").unlink()
     facts = weights_facts(folder / "model.safetensors")
-    del facts["format"]
+    del facts["training"]
     save_file(weights(folder), folder / "model.safetensors", facts)
     capsys.readouterr()
     run(words, "old", "train.epochs=1", "train.steps_per_epoch=1")

@@ -18,7 +18,7 @@ def test_a_run_folder_says_how_and_where_it_was_trained(words, tmp_path):
     folder = open_run(load_config(words))
     assert folder == tmp_path / "run"
     assert settings_of(folder).optimizer.lr == 0.05
-    found = json.loads((folder / "env.json").read_text())
+    (found,) = json.loads((folder / "env.json").read_text())
     assert found["packages"]["torch"] and found["cores"] == len(os.sched_getaffinity(0))
     assert found["code_version"] == code_version()
 
