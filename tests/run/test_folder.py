@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from pipeline.config import load_config
-from pipeline.run.folder import MetricsFile, code_version, open_run, settings_of
+from pipeline.run.folder import MetricsFile, code_version, open_run, read_environments, settings_of
 from pipeline.run.trained_identities import named_splits
 
 
@@ -133,3 +133,30 @@ def test_metrics_start_anew_where_nothing_counts(tmp_path):
     MetricsFile(file, 0).append({"step": 5, "loss": 1.0})
     MetricsFile(file, 0).append({"step": 7, "loss": 2.0, "intra": 3.0})
     assert pd.read_csv(file).to_dict("list") == {"step": [7], "loss": [2.0], "intra": [3.0]}
+
+
+def test_every_start_is_in_env_json_and_an_older_file_of_one_is_read(words):
+    folder = open_run(load_config(words))
+    (first,) = read_environments(folder)
+    (folder / "env.json").write_text(json.dumps(first))  # as older versions wrote it
+    assert read_environments(folder) == [first]
+    open_run(load_config(words))
+    assert [start["python"] for start in read_environments(folder)] == [first["python"]] * 2
+    (folder / "env.json").write_text("{cut off")
+    with pytest.raises(ValueError, match=r"env\.json: not JSON"):
+        read_environments(folder)
+    open_run(load_config(words))
+    assert len(read_environments(folder)) == 1
+
+
+def test_a_run_of_another_version_is_not_gone_on_with_where_a_key_is_gone(words, caplog):
+    folder = open_run(load_config(words))
+    kept = (folder / "config.yaml").read_text()
+    (folder / "config.yaml").write_text(kept.replace("loader:", "loader:\n  warp: 3"))
+    open_run(load_config(words))  # it decides nothing
+    assert "loader.warp" in caplog.text
+    (folder / "config.yaml").write_text(kept.replace("optimizer:", "optimizer:\n  warp: 3"))
+    with pytest.raises(ValueError, match=r"another version of the code, with optimizer\.warp") as error:
+        open_run(load_config(words))
+    assert "\n" not in str(error.value)
+    assert settings_of(folder).optimizer.lr == 0.05, "it can be evaluated"
