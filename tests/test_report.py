@@ -206,6 +206,10 @@ def test_settings_and_environment_are_those_of_the_files(run, tmp_path):
     (written,) = json.loads((run / "env.json").read_text())
     environment = dict(environment_rows(run))
     assert environment["python"] == written["python"] and environment["torch"] == written["packages"]["torch"]
+    starts = [{"python": "3.11", "host": host, "packages": {"torch": "2"}} for host in ("a", "b", "a", "c", "d")]
+    (tmp_path / "env.json").write_text(json.dumps(starts))
+    said = [("starts", "5"), ("python", "3.11"), ("host", "a, then 2 others, then d"), ("torch", "2")]
+    assert environment_rows(tmp_path) == said
     (tmp_path / "env.json").write_text("[1]")
     with pytest.raises(ValueError, match="expected names with values; found list"):
         environment_rows(tmp_path)

@@ -9,7 +9,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.evaluation.results import METRICS, append_rows, common_name, format_summary, read_rows, summarise
+from pipeline.evaluation.results import (
+    AGREED,
+    METRICS,
+    RECORDED,
+    append_rows,
+    common_name,
+    format_summary,
+    read_rows,
+    summarise,
+)
 
 
 def row(run="a", trial=1, mode="all", value=50.0, **more):
@@ -76,6 +85,77 @@ def test_rows_are_added_beside_a_file_that_cannot_be_read(file):
     assert read_rows(file)["trial"].tolist() == [9]
     (kept,) = file.parent.glob("results-unreadable-*.csv")
     assert kept.read_text() == broken
+
+
+@pytest.mark.parametrize("column", RECORDED)
+def test_what_is_recorded_only_neither_duplicates_a_row_nor_divides_a_mean(tmp_path, column):
+    file = tmp_path / "results.csv"
+    append_rows(file, pd.DataFrame([sysu("a-seed0", 1, 0, 10.0, **{column: "1"})]))
+    append_rows(file, pd.DataFrame([sysu("a-seed0", 1, 0, 20.0, **{column: "4"})]))
+    append_rows(file, pd.DataFrame([sysu("a-seed1", 1, 1, 40.0, **{column: "8"})]))
+    rows = read_rows(file)
+    assert rows["mAP"].tolist() == [20, 40] and rows[column].tolist() == ["4", "8"]
+    means = summarise(rows)
+    assert means["mAP"].tolist() == [30] and means[column].tolist() == ["4, 8"]
+    assert column not in format_summary(means)
+
+
+# ---------------------------------------------------------------- rows of other versions
+
+
+@pytest.fixture
+def another_metric(monkeypatch):
+    """As a later version would have it. The list is shared by all modules that count on it."""
+    before = [*METRICS]
+    METRICS.insert(4, "rank_50")
+    yield "rank_50"
+    METRICS[:] = before
+
+
+def test_rows_older_than_a_metric_lose_nothing(file, another_metric):
+    old = [line.split(",") for line in file.read_text().splitlines()]
+    rows = read_rows(file)
+    assert rows["mAP"].tolist() == [10, 20, 30] and rows["rank_50"].isna().all()
+    append_rows(file, pd.DataFrame([row(run="b", trial=n, value=5.0 * n) for n in (1, 2)]))
+    assert [entry.name for entry in sorted(file.parent.iterdir())] == ["results.csv", "results.lock"]
+    kept = pd.read_csv(file, dtype=str, keep_default_na=False)
+    assert kept[old[0]].iloc[:3].to_numpy().tolist() == old[1:], "as they were written"
+    means = summarise(read_rows(file))
+    assert means["run"].tolist() == ["a", "b"] and means["mAP"].tolist() == [20, 7.5]
+    assert np.isnan(means["rank_50"][0]) and means["rank_50"][1] == 7.5
+    printed = format_summary(means)
+    assert "nan" not in printed.lower() and printed.splitlines()[1].count("20.00") == len(METRICS) - 1
+
+
+def test_no_mean_is_over_some_of_its_rows(tmp_path):
+    rows = [row(trial=n, value=10.0 * n) for n in (1, 2, 3)]
+    rows[1] |= {"mINP": np.nan}
+    append_rows(tmp_path / "results.csv", pd.DataFrame(rows))
+    means = summarise(read_rows(tmp_path / "results.csv"))
+    assert means["mAP"].tolist() == [20] and means[["mINP", "mINP_std"]].isna().all(axis=None)
+
+
+def test_rows_with_a_metric_that_this_version_lacks_are_read(file):
+    file.write_text(file.read_text().replace("mINP", "mAP_by_camera"))
+    rows = read_rows(file)
+    assert rows["mINP"].isna().all() and rows["mAP_by_camera"].tolist() == ["10.0", "20.0", "30.0"]
+
+
+def test_rows_without_counts_stay_readable_beside_rows_with_them(file):
+    append_rows(file, pd.DataFrame([row(run="b", queries=30, gallery=9)]))
+    append_rows(file, pd.DataFrame([row(run="c", queries=30, gallery=9)]))
+    rows = read_rows(file)
+    assert rows["gallery"].isna().tolist() == [True] * 3 + [False] * 2
+    assert summarise(rows)["gallery"].tolist() == ["0", "9", "9"]
+    assert not list(file.parent.glob("*unreadable*"))
+
+
+def test_a_mean_of_older_rows_stays_what_it_was_beside_newer_ones():
+    facts = dict.fromkeys(AGREED, "x")
+    old = [sysu(f"a-seed{seed}", 1, seed, 10.0 * seed) for seed in (1, 2)]
+    new = [sysu(f"b-seed{seed}", 1, seed, 30.0 * seed, **facts) for seed in (1, 2)]
+    means = summarise(pd.DataFrame([*old, *new]))
+    assert means["run"].tolist() == ["a", "b"] and means["mAP"].tolist() == [15, 45]
 
 
 # ---------------------------------------------------------------- read
@@ -181,6 +261,11 @@ COLUMNS = {
     "seed": (0, 1),
     "config": ("00000012", "1e000012"),
     "code_version": ("0.1.0", "0.1.0+1a2b3c4"),
+    "train_set": ("00000012", "00000013"),
+    "weights": ("resnet50.tv_in1k 0a", "resnet50.a1_in1k 0b"),
+    "train_precision": ("fp32", "bf16"),
+    "norm": ("global", "local"),
+    "train_code_version": ("0.1.0+a", "0.1.0+a, 0.1.0+b"),
     "a_column_of_next_year": ("x", "y"),
 }
 
@@ -228,6 +313,13 @@ def test_the_ten_runs_of_regdb_are_ten_trials():
     # a seed of its own for each split: still ten trials, not ten seeds of one trial
     own = [entry | {"seed": entry["trial"]} for entry in rows]
     assert summarise(pd.DataFrame(own))[["spread", "missing"]].iloc[0].tolist() == ["trials", "10"]
+    # a training set for each too, whatever the seed; but one only for each
+    trained = [entry | {"train_set": f"people{entry['trial']}"} for entry in rows]
+    twice = [entry | {"seed": 1, "run": f"{entry['run']}-seed1", "config": "x"} for entry in trained]
+    assert summarise(pd.DataFrame([*trained, *twice]))[["seeds", "trials"]].to_numpy().tolist() == [[2, 9]]
+    twice[0] |= {"train_set": "others"}
+    assert len(summarise(pd.DataFrame([*trained, *twice]))) == 18
+    assert summarise(pd.DataFrame([*rows, *trained]))["trials"].tolist() == [9, 9], "of older rows nothing is known"
     # a data set of another size is another one
     other = [*rows, rows[0] | {"trial": 10, "queries": 100, "run": "regdb-trial10"}]
     assert summarise(pd.DataFrame(other))["trials"].tolist() == [9, 1]
@@ -262,6 +354,26 @@ def test_what_differs_between_runs_is_said():
     rows += [sysu("b", trial, recipe="0b", code_version="0.2", value=2.0) for trial in range(1, 11)]
     text = format_summary(summarise(pd.DataFrame(rows)))
     assert "sysu: code_version differs: " in text and "0.2 (b)" in text and "gallery_rule" not in text
+
+
+def test_trainings_that_differ_are_named_and_those_without_training_are_not(tmp_path):
+    facts = {"train_set": "1a", "weights": "random", "train_precision": "fp32", "norm": "global"}
+    facts |= {"train_code_version": "0.1+a"}
+    rows = [sysu("a", trial, value=1.0, **facts) for trial in (1, 2)]
+    rows += [sysu("b", trial, recipe="b", value=2.0, **facts | {"train_set": "2b"}) for trial in (1, 2)]
+    rows += [sysu("pixels", trial, recipe="c", value=2.0, **dict.fromkeys(AGREED, "none")) for trial in (1, 2)]
+    text = format_summary(summarise(pd.DataFrame(rows)))
+    assert "sysu: train_set differs: 1a (a), 2b (b)" in text
+    assert all(f"{name} differs" not in text for name in AGREED[1:]) and "none" not in text
+
+
+def test_of_rows_older_than_the_record_one_column_says_so():
+    facts = dict.fromkeys(AGREED, "x")
+    means = summarise(pd.DataFrame([sysu(trial=1), sysu(trial=1, **facts), sysu(trial=1, **facts | {"norm": "y"})]))
+    assert format_summary(means).splitlines()[0].split()[:2] == ["run", "norm"]
+    text = format_summary(means.iloc[:2])
+    assert text.splitlines()[0].split()[:3] == ["run", "train_set", "rank_1"]
+    assert "train_set differs: not known (a), x (a)" in text and "norm differs" not in text
 
 
 def test_a_common_name_is_what_is_left_without_trial_and_seed():

@@ -8,7 +8,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from pipeline.models.weights import load_weights
+from pipeline.models.backbone import create_backbone
+from pipeline.models.weights import digest, load_weights, weights_origin
 
 
 def _model(name: str = "resnet10t", classes: int = 0, **keywords: object) -> nn.Module:
@@ -113,3 +114,52 @@ def test_pth_that_holds_something_else(tmp_path: Path, content: object) -> None:
     torch.save(content, tmp_path / "other.pth")
     with pytest.raises(ValueError, match="holds no weights that timm can read"):
         load_weights(_model(), str(tmp_path / "other.pth"))
+
+
+# ---------------------------------------------------------------- what they are
+
+
+def _flat(backbone: nn.Module) -> torch.Tensor:
+    return torch.cat([tensor.flatten().double() for _, tensor in sorted(backbone.state_dict().items())])
+
+
+def test_the_digest_tells_every_value_and_name_apart() -> None:
+    torch.manual_seed(0)
+    first = _model()
+    torch.manual_seed(0)
+    again = _model()
+    assert torch.equal(_flat(first), _flat(again)) and digest(first) == digest(again)
+    kept = digest(first)
+    for key, tensor in first.state_dict().items():
+        if key.endswith("num_batches_tracked"):
+            tensor += 1  # no result depends on it, and files may lack it
+            assert digest(first) == kept
+            continue
+        value = tensor.flatten()[-1].clone()
+        tensor.view(-1)[-1] = torch.nextafter(value, value + 1)
+        assert digest(first) != kept, key
+        tensor.view(-1)[-1] = value
+    assert digest(first) == kept and digest(_model("resnet18")) != kept
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_the_same_weights_have_one_digest_however_they_are_kept(tmp_path: Path, suffix: str) -> None:
+    source = _model(classes=5)
+    file = _save(source.state_dict(), tmp_path / f"weights{suffix}")
+    sizes = {"height": 64, "width": 32, "pretrained": True, "last_stride": 1}
+    assert create_backbone("resnet10t", weights=file, **sizes).origin == f"file {digest(source)[:16]}"
+    assert create_backbone("resnet10t", weights=None, **sizes | {"pretrained": False}).origin == "random"
+
+
+def test_position_embeddings_that_are_resampled_do_not_count() -> None:
+    backbone = timm.create_model("test_vit", num_classes=0)
+    before = digest(backbone)
+    with torch.no_grad():
+        backbone.pos_embed.add_(1)
+    assert digest(backbone) == before
+
+
+@pytest.mark.parametrize(("name", "tag"), [("resnet50.tv_in1k", "resnet50.tv_in1k"), ("resnet50", "resnet50.a1_in1k")])
+def test_fetched_weights_are_called_by_their_resolved_tag(name: str, tag: str) -> None:
+    backbone = _model(name)  # as if timm had fetched them
+    assert weights_origin(backbone, True, None) == f"{tag} {digest(backbone)[:16]}"
