@@ -95,12 +95,17 @@ def step_of(checkpoint: Path) -> int:
 def load_newest(accelerator: Accelerator, folder: Path) -> int:
     """Restores the newest undamaged checkpoint; returns its step, 0 where there is none. Called by all ranks.
 
-    The first rank chooses for all. ValueError where there are checkpoints and each is damaged.
+    The first rank chooses for all. ValueError where there are checkpoints and each is damaged, or the newest is of
+    another network, as one of an older run over data that has changed since.
     """
     newest = on_first_rank(accelerator, lambda: newest_undamaged(folder))
     if newest is None:
         return 0
-    accelerator.load_state(str(newest))
+    try:
+        accelerator.load_state(str(newest))
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise ValueError(f"{newest}: is not of this network, or not of as many identities: {reason}") from None
     return step_of(newest)
 
 

@@ -99,6 +99,13 @@ def test_a_training_is_not_gone_on_with_without_a_person(words, root, stopped, c
     assert f"identity {trained[-1]} is not there any more (1 differ)" in error
 
 
+def test_an_older_run_without_the_record_is_refused_in_one_line_too(words, root, stopped, capsys):
+    write_identities(root, train=identities(root, "train")[:-1])
+    for name in ("training.json", "training_data.json"):
+        (stopped / name).unlink()
+    assert "is not of this network, or not of as many identities" in refusal(train.main, words, capsys)
+
+
 def test_a_training_is_not_gone_on_with_over_other_pictures_but_is_elsewhere(words, root, stopped, tmp_path, capsys):
     person = root / "cam1" / f"{identities(root, 'train')[0]:04d}"
     picture = sorted(person.iterdir())[0]

@@ -8,7 +8,11 @@ import pandas as pd
 import pytest
 
 from pipeline.config import load_config
+from pipeline.evaluation.results import summarise
 from pipeline.literature import FOLDER, read_literature
+from pipeline.tables.build import table_of_runs
+from pipeline.tables.formats import FORMATS
+from pipeline.tables.read import read_results
 from pipeline.tables.table import BEST, SECOND, Table
 from pipeline.tables.ticks import TICKS, ticks_by_row, ticks_of
 from tests.tables.rows import PUBLISHED, keep, line, other_rows, sysu_rows, table_of
@@ -147,3 +151,24 @@ def test_the_best_and_the_second_of_each_block_are_marked_as_a_loop_finds_them()
         better = {rival for rival in rivals if shown.iloc[row, column] and rival > float(shown.iloc[row, column])}
         expected = "" if not shown.iloc[row, column] or len(rivals) < 2 else [BEST, SECOND, *[""] * 9][len(better)]
         assert marks.iloc[row, column] == expected
+
+
+def test_a_metric_that_older_rows_lack_is_an_empty_field(tmp_path):
+    rows = [row | {"rank_20": np.nan, "mINP": np.nan} for row in sysu_rows("old", value=41.0)]
+    folders = [keep(tmp_path / "old", rows), keep(tmp_path / "new", sysu_rows("new"))]
+    table = table_of("sysu", *folders)
+    columns = [name for _, name in table.shown]
+    for label, lacking in (("old", ["r=20"]), ("new", [])):
+        _, shown, beside = line(table, label)
+        assert [name for name, text in zip(columns, shown, strict=True) if not text] == lacking * 2
+        assert [not text for text in shown] == [not text for text in beside]
+    whole = table_of_runs(summarise(read_results(folders)[0]))
+    assert (whole.shown["", "mINP"] == "").tolist() == [True, True, False, False]
+    assert "nan" not in "".join(to_form(made).lower() for to_form, _ in FORMATS.values() for made in (table, whole))
+
+
+def test_lines_of_other_trainings_are_named_by_what_differs(tmp_path):
+    facts = {"train_set": "1a", "weights": "random", "norm": "global", "ranks": "1"}
+    rows = [*sysu_rows("a", **facts), *sysu_rows("a", **facts | {"train_set": "2b", "ranks": "4"}), *sysu_rows("a")]
+    labels = table_of("sysu", keep(tmp_path / "a", rows)).labels.iloc[:, 0].tolist()
+    assert labels[-3:] == ["a (train_set=1a)", "a (train_set=2b)", "a (train_set=not known)"]

@@ -75,12 +75,16 @@ def test_versions_of_the_code_are_averaged_only_where_it_is_asked_for(tmp_path, 
         str(
             keep(
                 tmp_path / f"a-seed{seed}",
-                sysu_rows(f"a-seed{seed}", 40 + seed, seed, recipe="1", code_version=version),
+                sysu_rows(
+                    f"a-seed{seed}", 40 + seed, seed, recipe="1", code_version=version, train_code_version=version
+                ),
             )
         )
         for seed, version in enumerate(("0.1+a", "0.1+b"))
     ]
     main(folders)
-    assert "code_version differs: 0.1+a (a-seed0), 0.1+b (a-seed1)" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    for name in ("code_version", "train_code_version"):
+        assert f"sysu: {name} differs: 0.1+a (a-seed0), 0.1+b (a-seed1)" in printed
     main([*folders, "--across-versions"])
     assert "between 2 seeds" in (printed := capsys.readouterr().out) and "46.00 ±0.71" in printed
