@@ -211,7 +211,7 @@ def test_settings_and_environment_are_those_of_the_files(run, tmp_path):
     said = [("starts", "5"), ("python", "3.11"), ("host", "a, then 2 others, then d"), ("torch", "2")]
     assert environment_rows(tmp_path) == said
     (tmp_path / "env.json").write_text("[1]")
-    with pytest.raises(ValueError, match="expected names with values; found list"):
+    with pytest.raises(ValueError, match="expected names with values; found int"):
         environment_rows(tmp_path)
 
 
