@@ -245,7 +245,7 @@ def test_derivatives_that_the_graph_makes_are_fused_picture_by_picture(words, fu
     index = build_index(settings.data)
     pictures, rows = FolderPictures(index), np.flatnonzero(index["split"] == "test")[::9]
     table = extract_features(network_extractor(network, settings, accelerator), index, rows, settings, accelerator)
-    for row in rows:
+    for place, row in enumerate(rows):
         base = Modality(index["modality"][row])
         derivative = Modality.from_name(f"{base.key}_derived")
         (images,) = evaluation_batches(pictures, [row], base, settings, torch.device("cpu"), made[base])
@@ -256,7 +256,7 @@ def test_derivatives_that_the_graph_makes_are_fused_picture_by_picture(words, fu
             ]
         views = [view / view.norm() for view in views]
         expected = torch.cat(views) if fusion == "concatenate" else (views[0] + views[1]) / 2
-        torch.testing.assert_close(table[row], expected, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(table[place], expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -331,4 +331,4 @@ def test_a_regdb_model_is_tested_on_its_own_split_by_every_way_in(tiny, tmp_path
 
 
 def test_a_run_of_another_data_set_is_named(tmp_path, capsys):
-    assert "expected a finished run" in refusal(evaluate.main, [Path("tests")], capsys)
+    assert "expected a trained run" in refusal(evaluate.main, [Path("tests")], capsys)

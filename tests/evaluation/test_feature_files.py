@@ -53,7 +53,7 @@ def assert_filled(found: torch.Tensor, table: np.ndarray, rows: np.ndarray) -> N
 def test_what_is_saved_is_read_to_the_last_bit(index, tested, table, kind, tmp_path):
     table = table.astype(kind)
     file, origin = tmp_path / "features.npz", {"config": "0123abcd", "flip": True, "epoch": 3}
-    assert save_features(file, torch.from_numpy(table), index, tested, ROOT, origin) == [file]
+    assert save_features(file, torch.from_numpy(table[tested]), index, tested, ROOT, origin) == [file]
     found, read = read_features(file, index, tested, ROOT)
     assert_filled(found, table, tested)
     assert read == origin and [path.name for path in tmp_path.iterdir()] == ["features.npz"]
@@ -187,7 +187,7 @@ def test_other_files_are_refused_in_one_line(index, tested, table, tmp_path):
 
 def test_a_file_is_replaced_whole_or_not_at_all(index, tested, table, tmp_path, monkeypatch):
     file = tmp_path / "f.npz"
-    save_features(file, torch.from_numpy(table), index, tested, ROOT, {})
+    save_features(file, torch.from_numpy(table[tested]), index, tested, ROOT, {})
     before = file.read_bytes()
 
     def cut(opened, **arrays):
@@ -196,7 +196,7 @@ def test_a_file_is_replaced_whole_or_not_at_all(index, tested, table, tmp_path, 
 
     monkeypatch.setattr(np, "savez", cut)
     with pytest.raises(OSError, match="no space"):
-        save_features(file, torch.from_numpy(table + 1), index, tested, ROOT, {})
+        save_features(file, torch.from_numpy(table[tested] + 1), index, tested, ROOT, {})
     assert file.read_bytes() == before
 
 
@@ -215,7 +215,7 @@ def test_where_features_can_be_saved_is_checked_beforehand(tmp_path):
 
 @pytest.fixture
 def written(index, tested, table, tmp_path) -> Path:
-    files = save_features(tmp_path / "net.mat", torch.from_numpy(table), index, tested, ROOT, {})
+    files = save_features(tmp_path / "net.mat", torch.from_numpy(table[tested]), index, tested, ROOT, {})
     assert [file.name for file in files] == [f"net_cam{camera}.mat" for camera in range(1, 7)]
     return tmp_path
 

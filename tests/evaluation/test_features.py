@@ -34,19 +34,18 @@ def test_a_row_of_the_table_is_the_feature_of_that_image_alone(index, settings, 
     rows = np.random.default_rng(0).permutation(len(index))[:17]
     accelerator = Accelerator(cpu=True)
     table = extract_features(network_extractor(network, settings, accelerator), index, rows, settings, accelerator)
-    assert table.shape[0] == len(index)
+    assert table.shape[0] == len(rows)
     network.eval()
     pictures = FolderPictures(index)
-    for row in rows[:5]:
+    for place, row in enumerate(rows[:5]):
         modality = Modality(index["modality"][row])
         image = next(evaluation_batches(pictures, np.array([row]), modality, settings, torch.device("cpu")))
         with torch.inference_mode():
             expected = getattr(network(image, [modality]), feature)[0]
             if flip:
                 expected = (expected + getattr(network(image.flip(-1), [modality]), feature)[0]) / 2
-        torch.testing.assert_close(table[row], expected, rtol=1e-4, atol=1e-4)
-    others = np.setdiff1d(np.arange(len(index)), rows)
-    assert (table[others] == 0).all() and (table[rows].abs().sum(1) > 0).all()
+        torch.testing.assert_close(table[place], expected, rtol=1e-4, atol=1e-4)
+    assert (table.abs().sum(1) > 0).all()
 
 
 def test_pixels_see_the_picture_but_neither_brightness_nor_contrast():

@@ -151,6 +151,7 @@ def test_every_start_is_in_env_json_and_an_older_file_of_one_is_read(words):
 
 def test_a_run_of_another_version_is_not_gone_on_with_where_a_key_is_gone(words, caplog):
     folder = open_run(load_config(words))
+    (folder / "checkpoints" / "step-00000001").mkdir(parents=True)
     kept = (folder / "config.yaml").read_text()
     (folder / "config.yaml").write_text(kept.replace("loader:", "loader:\n  warp: 3"))
     open_run(load_config(words))  # it decides nothing

@@ -77,9 +77,7 @@ def test_children_do_not_keep_the_lock(tmp_path):
 
 
 def test_children_do_not_keep_the_lock_of_a_killed_training(tmp_path):
-    fork = HOLD.replace(
-        "time.sleep(300)", "import os; child = os.fork(); child and print(child, flush=True); time.sleep(300)"
-    )
+    fork = HOLD.replace("time.sleep(300)", "import os; os.fork() or print(os.getpid(), flush=True); time.sleep(300)")
     process = subprocess.Popen([sys.executable, "-c", fork, tmp_path], stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline()
     child = int(process.stdout.readline())

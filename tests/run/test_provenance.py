@@ -17,7 +17,6 @@ from pipeline.run.provenance import (
     older_facts,
     read_facts,
     record_weights,
-    resolved_norm,
     starting_facts,
     write_facts,
 )
@@ -67,20 +66,6 @@ def test_the_columns_say_each_thing_once():
         "decode": "cpu, mixed",
     }
     assert set(UNTRAINED.columns().values()) == {"none"}
-
-
-@pytest.mark.parametrize(
-    ("norm", "ranks", "expected"),
-    [
-        ("auto", 1, "global"),
-        ("auto", 4, "global"),
-        ("local", 1, "global"),
-        ("local", 4, "local"),
-        ("frozen", 4, "frozen"),
-    ],
-)
-def test_the_norm_is_what_comes_of_it_on_so_many_ranks(norm, ranks, expected):
-    assert resolved_norm(norm, ranks) == expected
 
 
 def test_a_start_is_described_by_what_the_launcher_says(monkeypatch):
