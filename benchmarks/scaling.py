@@ -28,7 +28,7 @@ class Figures:
     features: int
     parameters: float
     norm_channels: int
-    synchronised: bool
+    norm: str
     network: float
     latency: float
     overlap: float
@@ -40,14 +40,14 @@ def step_on(gpus: int, it: Figures) -> dict[str, float]:
     """Bytes that a GPU receives and seconds that a step takes, by part."""
     gradients = 4 * it.parameters * 2 * (gpus - 1) / gpus  # ring all-reduce
     gathered = 4 * it.rows * it.features * (gpus - 1)
-    norms = 2 * 2 * 4 * it.norm_channels * it.synchronised  # mean and variance, forward and backward
+    norms = 2 * 2 * 4 * it.norm_channels  # mean and variance, forward and backward
     rows = it.rows * gpus // it.modalities  # of a modality, on every GPU after the gathering
     distances = (it.intra_terms + it.cross_terms) * rows**2
     hops = math.ceil(math.log2(gpus)) if gpus > 1 else 0
     seconds = {
         "gradients": max(0.0, gradients / it.network + hops * it.latency - it.overlap * it.step),
         "features": gathered / it.network + hops * it.latency * 2,
-        "norms": (norms / it.network + 2 * NORM_LAYERS * hops * it.latency) * it.synchronised * (gpus > 1),
+        "norms": (norms / it.network + 2 * NORM_LAYERS * hops * it.latency) * (it.norm == "auto" and gpus > 1),
         "mining": 3 * distances * it.features / it.operations,
     }
     total = it.step + sum(seconds.values())
@@ -75,7 +75,7 @@ def main(argv: list[str] | None = None) -> None:
     add("--features", type=int, default=2048, help="dimensions of a feature")
     add("--parameters", type=float, default=25.1e6, help="of the network, float32 gradients")
     add("--norm-channels", type=int, default=28_672, help="channels of all norm layers (ResNet-50)")
-    add("--synchronised", action="store_true", help="batch norm over all GPUs")
+    add("--norm", choices=("auto", "local", "frozen"), default="auto", help="auto: batch norm over all GPUs")
     add("--network", type=float, default=25e9, help="bytes a second into a GPU from another node")
     add("--latency", type=float, default=20e-6, help="seconds of a message between nodes")
     add("--overlap", type=float, default=0.5, help="share of a step behind which the gradients' exchange hides")
