@@ -90,7 +90,7 @@ def create_training_accelerator(settings: Settings, run_folder: str) -> Accelera
 
 
 def refuse_small_shares(settings: Settings, ranks: int) -> None:
-    """ValueError where a rank's share of a batch has too few identities to learn from; a warning where it has few."""
+    """ValueError where a rank's share of a batch has too few identities to learn from."""
     found = settings.batch.ids_per_batch
     local = choose_norm(settings.train.norm, ranks) == "local"
     alone = {"loss.mining=local": settings.loss.mining == "local", "train.norm=local": local}
@@ -101,11 +101,17 @@ def refuse_small_shares(settings: Settings, ranks: int) -> None:
             + (f" ({why})" if why else "")
             + f"; found {found}"
         )
-    if local and found // ranks < FEW_IDENTITIES:
-        log.warning(
-            f"train.norm=local: statistics of {found // ranks} identities on a rank; below {FEW_IDENTITIES} they tell "
-            "who is in the batch, and accuracy is lost. train.norm=auto takes those of all ranks"
-        )
+
+
+def norm_problems(settings: Settings, ranks: int) -> list[str]:
+    """What is to be said of the batch norm of a training on so many ranks, a sentence each."""
+    each = settings.batch.ids_per_batch // ranks
+    if choose_norm(settings.train.norm, ranks) != "local" or each >= FEW_IDENTITIES:
+        return []
+    return [
+        f"train.norm=local: statistics of {each} identities on a rank; below {FEW_IDENTITIES} they tell who is in the "
+        "batch, and accuracy is lost. train.norm=auto takes those of all ranks"
+    ]
 
 
 def refuse_foreign_settings(precision: str | None) -> None:

@@ -135,10 +135,8 @@ def prepare_evaluation(words: list[str]) -> tuple[Settings, Settings | None]:
     return settings, kept
 
 
-def finish(settings: Settings, judged: Judged, accelerator: Accelerator) -> None:
-    """Adds the results to the run folder and prints their means; the first rank only."""
-    if not accelerator.is_main_process:
-        return
+def finish(settings: Settings, judged: Judged) -> None:
+    """Adds the results to the run folder and prints their means. Called by one rank."""
     folder = run_path(settings)
     folder.mkdir(parents=True, exist_ok=True)
     write_queries(folder, judged.queries)
@@ -163,7 +161,7 @@ def evaluate_network(words: list[str], saved: Path | None) -> None:
         origin = network.backbone.origin if network else UNTRAINED.weights
         tested = Tested(config_hash(settings), training=replace(UNTRAINED, weights=origin))
         judged = evaluate(settings, index, choose_extractor(settings, network, accelerator), accelerator, tested, saved)
-    finish(settings, judged, accelerator)
+    on_first_rank(accelerator, lambda: finish(settings, judged))
     accelerator.end_training()
 
 
@@ -176,7 +174,8 @@ def evaluate_features(words: list[str], file: Path, index_file: Path | None) -> 
     features, origin = read_features(file, index, tested_rows(trials), settings.data.root)
     described = describe_run(settings, Tested("unknown"), index, "unknown")
     described |= {"run": f"features:{file}"} | {name: origin.get(name, "unknown") for name in ORIGIN_COLUMNS}
-    finish(settings, judge(trials, index, features.to(accelerator.device), settings, described), accelerator)
+    judged = judge(trials, index, features.to(accelerator.device), settings, described)
+    on_first_rank(accelerator, lambda: finish(settings, judged))
     accelerator.end_training()
 
 

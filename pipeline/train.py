@@ -18,7 +18,7 @@ from timm.utils import ModelEmaV3
 
 from pipeline.build import build_index, build_network, build_objective, build_table, place_network, training_rows
 from pipeline.config import config_hash, describe, load_config
-from pipeline.distributed import create_training_accelerator, on_first_rank, precision_of
+from pipeline.distributed import create_training_accelerator, norm_problems, on_first_rank, precision_of
 from pipeline.entry import one_line_errors
 from pipeline.evaluate import Tested, choose_extractor, evaluate_trained, finish
 from pipeline.evaluation.features import fused_derivatives
@@ -58,7 +58,6 @@ def prepare_training(
     set_cudnn(settings)
     set_seed(settings.seed)
     network = place_network(build_network(settings, len(table.identities)), settings, accelerator.device)
-    on_first_rank(accelerator, lambda: record_weights(run_path(settings), network.backbone.origin))
     if ranks > 1:
         share_statistics(network, norm)
     set_seed(settings.seed, device_specific=True)
@@ -113,7 +112,8 @@ def announce(training: Training, table: TrainingTable, left_out: int, log: loggi
         f"{precision_of(accelerator)}, norm {training.norm}"
         + (f"; resumed at step {training.step}" if training.step else "")
     )
-    for problem in schedule_problems(settings.train.epochs, settings.optimizer):
+    problems = schedule_problems(settings.train.epochs, settings.optimizer)
+    for problem in [*problems, *norm_problems(settings, accelerator.num_processes)]:
         log.warning(problem)
 
 
@@ -134,19 +134,23 @@ def train_run(
     log = logging.getLogger("pipeline")
     training = prepare_training(settings, accelerator, index, table)
     training.stop = stop
+    on_first_rank(accelerator, lambda: record_weights(training.folder, training.tested_network.backbone.origin))
     recorded = training_rows(index, settings.data)["identity"].nunique()
     announce(training, table, recorded - len(table.identities), log)
     rehearse(settings, index, choose_extractor(settings, training.tested_network, accelerator), accelerator)
     if not train(training):
         return False
-    if accelerator.is_main_process:
-        replaced = training.replaced.count
-        facts = read_facts(training.folder)
-        tested = Tested(config_hash(settings), settings.train.epochs, replaced, training=facts)
-        tested.save(training.tested_network, weights_path(training.folder))
-        log.info(f"{training.folder}: trained" + (f"; {replaced} images were replaced in all" if replaced else ""))
-    accelerator.wait_for_everyone()
+    on_first_rank(accelerator, lambda: keep_weights(training))
+    replaced = training.replaced.count
+    log.info(f"{training.folder}: trained" + (f"; {replaced} images were replaced in all" if replaced else ""))
     return True
+
+
+def keep_weights(training: Training) -> None:
+    """Writes what is tested, with what is known of its training. Called by one rank."""
+    settings, facts = training.settings, read_facts(training.folder)
+    tested = Tested(config_hash(settings), settings.train.epochs, training.replaced.count, training=facts)
+    tested.save(training.tested_network, weights_path(training.folder))
 
 
 def train_and_evaluate(
@@ -157,10 +161,10 @@ def train_and_evaluate(
     accelerator.init_trackers(settings.name, config={name: str(value) for name, value, _ in describe(settings)})
     trained = on_first_rank(accelerator, lambda: is_trained(folder))
     if trained or train_run(settings, accelerator, index, table, stop):
-        finish(settings, evaluate_trained(settings, settings, index, accelerator), accelerator)
-        if accelerator.is_main_process:
-            mark_finished(folder)
-            log.info(f"{folder}: finished")
+        judged = evaluate_trained(settings, settings, index, accelerator)
+        on_first_rank(accelerator, lambda: finish(settings, judged))
+        on_first_rank(accelerator, lambda: mark_finished(folder))
+        log.info(f"{folder}: finished")
     accelerator.wait_for_everyone()
     accelerator.end_training()
 
