@@ -28,6 +28,7 @@ from pipeline.config import load_config
 from pipeline.distributed import create_accelerator
 from pipeline.entry import one_line_errors
 from pipeline.run.folder import open_run
+from pipeline.run.provenance import starting_facts
 from pipeline.settings import Settings
 from pipeline.train import prepare_training
 from pipeline.training.optimization import create_optimizer
@@ -167,7 +168,7 @@ def main(argv: list[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         settings = replace(settings, output=folder, train=replace(settings.train, epochs=1, steps_per_epoch=1000))
         accelerator = create_accelerator(settings, folder)
-        open_run(settings)
+        open_run(settings, facts=starting_facts(settings, accelerator))
         index = build_index(settings.data)
         table = build_table(settings, index)
         training = prepare_training(settings, accelerator, index, table)
