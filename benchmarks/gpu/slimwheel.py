@@ -50,7 +50,7 @@ def keep_architecture(library: bytes) -> bytes:
     Raises ValueError for one that can't be walked to its very end.
     """
     kept, place = bytearray(library), 0
-    while (place := library.find(MAGIC, place)) >= 0:
+    while 0 <= (place := library.find(MAGIC, place)) <= len(library) - CONTAINER.size:
         _, version, header, size = CONTAINER.unpack_from(library, place)
         begin, end = place + header, place + header + size
         if (version, header) != (1, CONTAINER.size) or end > len(library):
