@@ -54,3 +54,32 @@ def test_pixels_see_the_picture_but_neither_brightness_nor_contrast():
     features = pixels_extractor(images, Modality.VISIBLE)
     torch.testing.assert_close(pixels_extractor(images * 2 + 1, Modality.VISIBLE), features, rtol=1e-3, atol=1e-3)
     assert (features[0] - features[1]).abs().mean() > 0.1
+
+
+def test_nothing_is_rounded_or_compiled_for_a_test_and_all_is_as_before_afterwards(index, settings, network):
+    compiled, seen = [], []
+
+    def backend(graph, inputs):
+        compiled.append(graph)
+        return graph.forward
+
+    network.eval().compile(backend=backend)
+    inner = network_extractor(network, settings, Accelerator(cpu=True))
+
+    def extract(images, modality):
+        flags = torch.backends.cudnn
+        seen.append((flags.allow_tf32, flags.benchmark, torch.backends.cuda.matmul.allow_tf32))
+        return inner(images, modality)
+
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = torch.backends.cuda.matmul.allow_tf32 = True
+    try:
+        rows = np.array([0, len(index) - 1])
+        extract_features(extract, index, rows, settings, Accelerator(cpu=True))
+        after = (torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark, torch.backends.cuda.matmul.allow_tf32)
+    finally:
+        torch.backends.cudnn.benchmark, torch.backends.cuda.matmul.allow_tf32 = before, False
+    assert seen == [(False, False, False)] * 2 and after == (True, True, True)
+    assert compiled == []
+    network(torch.zeros(1, 3, settings.augment.height, settings.augment.width), [0])
+    assert compiled, "it would have been"
