@@ -29,6 +29,7 @@ from pipeline.run.provenance import (
     UNKNOWN,
     TrainingFacts,
     code_version,
+    decided_facts,
     go_on,
     older_facts,
     read_facts,
@@ -115,6 +116,7 @@ def refuse_other_run(settings: Settings, folder: Path) -> None:
     kept = folder / "config.yaml"
     if is_begun(folder) and kept.exists():
         refuse_other_settings(settings, kept, folder)
+        refuse_other_facts(decided_facts(settings), kept_facts(folder), folder, settings)
 
 
 def refuse_other_settings(settings: Settings, kept: Path, folder: Path) -> None:

@@ -111,6 +111,12 @@ def starting_facts(settings: Settings, accelerator: Accelerator) -> TrainingFact
     )
 
 
+def decided_facts(settings: Settings) -> TrainingFacts:
+    """What the settings decide, whatever the launcher says; the rest isn't known."""
+    norm = UNKNOWN if settings.train.norm == "local" else choose_norm(settings.train.norm, 1)
+    return TrainingFacts(UNKNOWN, UNKNOWN, settings.train.precision or UNKNOWN, norm, settings.loader.image_type)
+
+
 def facts_path(folder: Path) -> Path:
     return folder / "training.json"
 
@@ -148,7 +154,7 @@ def refuse_other_facts(now: TrainingFacts, before: TrainingFacts, folder: Path, 
     """ValueError where a run would go on in another precision, with other statistics or with other images."""
     for name, said in (
         ("precision", said_of_precision(settings)),
-        ("norm", f"train.norm={settings.train.norm}, on {now.stretches[-1].ranks} processes"),
+        ("norm", f"train.norm={settings.train.norm}" + "".join(f", on {it.ranks} processes" for it in now.stretches)),
         ("image_type", f"loader.image_type={settings.loader.image_type}"),
     ):
         kept, found = getattr(before, name), getattr(now, name)
@@ -177,8 +183,13 @@ def go_on(before: TrainingFacts, facts: TrainingFacts, step: int) -> TrainingFac
 
 
 def record_weights(folder: Path, origin: str) -> None:
-    """Keeps what a run begins from. ValueError where it goes on and began from something else. Called by one rank."""
+    """Keeps what a run begins from, in a folder that `open_run` has opened. Called by one rank.
+
+    ValueError where it goes on and began from something else.
+    """
     facts = read_facts(folder)
+    if facts is None:
+        return
     if not checkpoints(folder / "checkpoints"):
         write_facts(folder, replace(facts, weights=origin))
     elif facts.weights not in (UNKNOWN, origin):

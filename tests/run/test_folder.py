@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from pipeline.config import load_config
-from pipeline.run.folder import MetricsFile, code_version, open_run, read_environments, settings_of
+from pipeline.run.folder import MetricsFile, code_version, open_run, read_environments, refuse_other_run, settings_of
 from pipeline.run.trained_identities import named_splits
 
 
@@ -161,3 +161,23 @@ def test_a_run_of_another_version_is_not_gone_on_with_where_a_key_is_gone(words,
         open_run(load_config(words))
     assert "\n" not in str(error.value)
     assert settings_of(folder).optimizer.lr == 0.05, "it can be evaluated"
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("train.precision=bf16", r"train\.precision: the run was begun with fp32; found bf16"),
+        ("train.norm=frozen", r"train\.norm: the run was begun with global; found frozen"),
+        ("loader.image_type=float16", r"loader\.image_type: the run was begun with float32; found float16"),
+    ],
+)
+def test_what_settings_alone_decide_is_compared_without_a_launcher(words, word, message):
+    words = [*words, "train.precision=fp32"]
+    folder = open_run(load_config(words))
+    refuse_other_run(load_config([*words, word]), folder)  # nothing was trained
+    (folder / "checkpoints" / "step-00000001").mkdir(parents=True)
+    (folder / "checkpoints" / "step-00000001" / "random_states_0.pkl").touch()
+    for same in (words, words[:-1], [*words, "train.norm=local"]):  # these depend on the launcher
+        refuse_other_run(load_config(same), folder)
+    with pytest.raises(ValueError, match=message):
+        refuse_other_run(load_config([*words, word]), folder)

@@ -143,6 +143,11 @@ def test_a_run_goes_on_from_the_weights_it_began_with(words):
     assert "\n" not in str(error.value)
 
 
+def test_weights_are_recorded_in_an_opened_folder_only(tmp_path):
+    record_weights(tmp_path, "random")
+    assert not [*tmp_path.iterdir()]
+
+
 def test_the_precision_that_was_trained_in_is_kept_in_the_settings(words):
     folder = start(words, replace(FACTS, precision="bf16"))
     assert settings_of(folder).train.precision == "bf16"
