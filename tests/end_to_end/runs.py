@@ -1,0 +1,18 @@
+"""Short trainings by the real entry point."""
+
+from pathlib import Path
+
+from safetensors.torch import load_file
+
+from pipeline import train
+
+SHORT = ["train.epochs=2", "train.steps_per_epoch=6", "train.checkpoint_steps=2"]
+
+
+def run(words, name, *more):
+    train.main([*words, f"name={name}", *more])
+    return Path(words[-1].split("=")[1]) / name
+
+
+def weights(folder):
+    return load_file(folder / "model.safetensors")
