@@ -61,7 +61,7 @@ def test_by_default_several_ranks_are_one(found, ranks):
     pd.testing.assert_frame_equal(one["results"], several["results"])
 
 
-@pytest.mark.parametrize("ranks", RANKS[1:])
+@pytest.mark.parametrize("ranks", [2, 3])
 @pytest.mark.parametrize(
     ("way", "tolerance"),
     [("float32", 1e-3), ("frozen", 1e-5), ("accumulated", 1e-5), ("bfloat16", 2e-2)],
@@ -77,10 +77,10 @@ def test_several_ranks_have_the_losses_gradients_and_weights_of_one(found, ranks
 
 @pytest.mark.parametrize("ranks", RANKS[1:])
 def test_buffers_are_the_same_on_all_ranks_to_the_bit(found, ranks):
-    ways = [way for way in found[ranks] if len(found[ranks][way]["buffers"]) == ranks]
-    assert {"float64", "float32", "frozen"} <= {*ways} and ("local_norm" in ways) == (ranks < 4)
-    for way in ways:
-        first, *others = found[ranks][way]["buffers"]
+    assert {"float64", "float32"} <= {*found[ranks]} and ("local_norm" in found[ranks]) == (ranks < 4)
+    for way, what in found[ranks].items():
+        first, *others = what["buffers"]
+        assert len(others) == ranks - 1
         assert first.isfinite().all() and all(torch.equal(first, other) for other in others), way
 
 
