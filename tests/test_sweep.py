@@ -194,6 +194,8 @@ def test_ctrl_c_waits_for_the_training_and_begins_no_other(status, tmp_path):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # shells start background jobs, such as these tests may be, with the signal of Ctrl-C ignored
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     while not (tmp_path / "begun").exists():
         assert begin.poll() is None

@@ -1,4 +1,4 @@
-"""A finished run, evaluated once for all its figures, by the code that also gives its results."""
+"""A trained run, evaluated once for all its figures, by the code that also gives its results."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ class EvaluatedRun:
 
 
 def evaluate_run(words: list[str], accelerator: Accelerator | None = None) -> EvaluatedRun:
-    """A run folder and `key=value` words, as for pipeline.evaluate; ValueError where it isn't a finished run.
+    """A run folder and `key=value` words, as for pipeline.evaluate; ValueError where it isn't a trained run.
 
     `accelerator` is that of another run evaluated before: a process has one precision.
     """
     if not Path(words[0]).is_dir():
-        raise ValueError(f"{words[0]}: expected the folder of a finished run; found none")
+        raise ValueError(f"{words[0]}: expected the folder of a trained run; found none")
     settings, kept = prepare_evaluation(words)
     accelerator = accelerator or create_accelerator(settings, settings.output)
     set_seed(settings.seed)

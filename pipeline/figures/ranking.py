@@ -1,4 +1,4 @@
-"""The figures of a finished run: what its network makes of the test images."""
+"""The figures of a trained run: what its network makes of the test images."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ FIGURES: dict[str, Callable[[list[EvaluatedRun], argparse.Namespace], dict[str, 
 def parse(argv: list[str]) -> argparse.Namespace:
     """The options, `words` divided into `runs` and `overrides`. ValueError for numbers and figures there can't be."""
     parser = argparse.ArgumentParser(
-        prog="python -m pipeline.figures ranking", description="Figures of a finished run, as PNG and PDF."
+        prog="python -m pipeline.figures ranking", description="Figures of a trained run, as PNG and PDF."
     )
     parser.add_argument("words", nargs="+", metavar="RUN|key=value", help="run folders; keys as for pipeline.evaluate")
     parser.add_argument("--out", type=Path, help="folder to write to (default: figures/ in the first RUN)")
@@ -55,7 +55,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     options.runs = [word for word in options.words if Path(word).is_dir() or not is_override(word)]
     options.overrides = [word for word in options.words if word not in options.runs]
     if not options.runs:
-        raise ValueError("expected the folder of a finished run, e.g. runs/demo; found none")
+        raise ValueError("expected the folder of a trained run, e.g. runs/demo; found none")
     return options
 
 

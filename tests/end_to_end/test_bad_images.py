@@ -101,7 +101,7 @@ def test_an_image_that_vanishes_between_the_check_and_the_training_is_named(
 ):
     root = shutil.copytree(people, tmp_path / "set")
     with pytest.raises(SystemExit) as ended:
-        prepare.main(["configs/folder.yaml", f"data.root={root}"])
+        prepare.main([*words, f"data.root={root}"])
     assert ended.value.code == 0
     open_run = train.open_run
 
@@ -120,7 +120,7 @@ def test_an_image_that_vanishes_between_the_check_and_the_training_is_named(
 def test_a_run_may_change_between_the_folder_and_its_pack(words, people, tmp_path, monkeypatch, assert_equal):
     """Trained from the folder, from the pack, and from one after the other: the same weights and results."""
     with pytest.raises(SystemExit):
-        prepare.main(["configs/folder.yaml", f"data.root={people}", "--pack", str(tmp_path / "packs")])
+        prepare.main([*words, f"data.root={people}", "--pack", str(tmp_path / "packs")])
     folder, pack = f"data.root={people}", f"data.root={tmp_path / 'packs'}"
     train.main([*words, folder, "name=folder"])
     train.main([*words, pack, "name=pack"])

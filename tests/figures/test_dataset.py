@@ -10,6 +10,7 @@ from pipeline.figures.__main__ import main
 
 WIDE = 2 * (dataset.WIDTH + 4) + dataset.GAP
 TALL = dataset.HEIGHT + dataset.CAPTION + 4
+FEW = ["configs/folder.yaml", "batch.ids_per_batch=4", "model.pretrained=false"]  # people enough to train on
 
 
 def draw(root, out, *more):
@@ -44,7 +45,7 @@ def test_a_sheet_shows_what_is_on_disk_from_the_folder_and_from_packs(people, tm
     cells = [sheet[dataset.TITLE + row * TALL :][: dataset.HEIGHT, left : left + width] for row in range(3)]
     assert any((cell == expected).all() for cell in cells)
     try:
-        prepare.main(["configs/folder.yaml", f"data.root={people}", "--pack", str(tmp_path / "packs")])
+        prepare.main([*FEW, f"data.root={people}", "--pack", str(tmp_path / "packs")])
     except SystemExit as ended:
         assert ended.code in (0, None)
     np.testing.assert_array_equal(draw(tmp_path / "packs", tmp_path / "packs.png", "--identities", "3"), sheet)
@@ -53,7 +54,7 @@ def test_a_sheet_shows_what_is_on_disk_from_the_folder_and_from_packs(people, tm
 
 def test_a_pack_of_pixels_is_shown_as_well(people, tmp_path):
     size = ["augment.height=96", "augment.width=48"]
-    pack = ["configs/folder.yaml", *size, f"data.root={people}", "--resized", "--pack", str(tmp_path / "packs")]
+    pack = [*FEW, *size, f"data.root={people}", "--resized", "--pack", str(tmp_path / "packs")]
     try:
         prepare.main(pack)
     except SystemExit as ended:

@@ -49,7 +49,7 @@ def test_wrong_runs_are_refused(copied_run, capsys):
     for words, message in (
         ([str(copied_run), "model.backbone=resnet18"], "a trained run is evaluated with"),
         ([str(copied_run), "data.split_seed=3"], "would test identities it was trained on"),
-        ([str(copied_run), str(copied_run / "none")], "none: expected the folder of a finished run"),
+        ([str(copied_run), str(copied_run / "none")], "none: expected the folder of a trained run"),
     ):
         with pytest.raises(SystemExit):
             main(["ranking", *words])
@@ -57,4 +57,4 @@ def test_wrong_runs_are_refused(copied_run, capsys):
     (copied_run / "model.safetensors").unlink()
     with pytest.raises(SystemExit):
         main(["ranking", str(copied_run)])
-    assert "expected a finished run" in capsys.readouterr().err
+    assert "expected a trained run" in capsys.readouterr().err
