@@ -85,7 +85,7 @@ def create_training_accelerator(settings: Settings, run_folder: str) -> Accelera
         if importlib.util.find_spec(tracker) is None:
             raise ValueError(f"train.trackers: {tracker} is not installed; `pip install {tracker}` or leave it out")
     accelerator = create_accelerator(settings, run_folder, settings.train.trackers)
-    refuse_small_shares(settings, accelerator.num_processes)
+    on_first_rank(accelerator, lambda: refuse_small_shares(settings, accelerator.num_processes))
     return accelerator
 
 

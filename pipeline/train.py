@@ -23,7 +23,7 @@ from pipeline.entry import one_line_errors
 from pipeline.evaluate import Tested, choose_extractor, evaluate_trained, finish
 from pipeline.evaluation.features import fused_derivatives
 from pipeline.evaluation.rehearsal import rehearse
-from pipeline.evaluation.results import format_summary, read_rows, summarise
+from pipeline.evaluation.results import format_summary, read_rows, refuse_folder, summarise
 from pipeline.loading.batches import training_batches
 from pipeline.loading.replacement import ReplacedCount
 from pipeline.loading.sampling import TrainingTable, steps_in_epoch
@@ -32,6 +32,7 @@ from pipeline.run.checkpoint import load_newest
 from pipeline.run.folder import (
     is_finished,
     is_trained,
+    log_failure,
     mark_finished,
     open_run,
     run_path,
@@ -122,6 +123,7 @@ def begin(
 ) -> str:
     """Takes the run folder for this training; returns who holds it. Called by one rank."""
     holder = lock.acquire()
+    refuse_folder(run_path(settings) / "results.csv")
     data = training_data(index, table, settings.data)
     open_run(settings, named_splits(index), data, starting_facts(settings, accelerator))
     return holder
@@ -188,7 +190,11 @@ def main(argv: list[str] | None = None) -> None:
             if accelerator.is_main_process and (folder / "results.csv").exists():
                 print(format_summary(summarise(read_rows(folder / "results.csv"))))
             return
-        train_and_evaluate(settings, accelerator, index, table, stop)
+        try:
+            train_and_evaluate(settings, accelerator, index, table, stop)
+        except (ValueError, OSError, FloatingPointError) as error:
+            log_failure(log, error)
+            raise
 
 
 if __name__ == "__main__":

@@ -129,12 +129,19 @@ def locked(path: Path) -> Iterator[None]:
         yield
 
 
+def refuse_folder(path: Path) -> None:
+    """ValueError where a folder has the name of the file of results."""
+    if path.is_dir():
+        raise ValueError(f"{path}: expected a file, or nothing yet; found a folder; take it away")
+
+
 def append_rows(path: Path, rows: pd.DataFrame) -> None:
     """Adds rows to the CSV `path`. A row that repeats one already there replaces it: METRICS and RECORDED don't count.
 
     The file is replaced whole, under a lock: a kill or a second process loses nothing. A file that can't be read is
     kept under another name, with a warning: hours of training may be in the rows that are to be added.
     """
+    refuse_folder(path)
     with locked(path):
         rows = as_text(rows)
         if path.exists():

@@ -93,7 +93,9 @@ def refuse_other_start(
         refuse_other_data(data, folder, settings.data.root)
     before = kept_facts(folder) if (folder / "config.yaml").exists() else None
     if before and facts:
-        refuse_other_facts(facts, before, folder, settings)
+        # what is left to do where all is trained, the evaluation, is the same on any number of ranks
+        now = dataclasses.replace(facts, norm=UNKNOWN) if is_trained(folder) else facts
+        refuse_other_facts(now, before, folder, settings)
     return before
 
 
@@ -232,6 +234,14 @@ def start_log(folder: Path | None) -> logging.Logger:
     for handler in handlers:
         log.addHandler(handler)
     return log
+
+
+def log_failure(log: logging.Logger, error: Exception) -> None:
+    """A line in log.txt alone: the terminal gets it from `pipeline.entry`."""
+    record = log.makeRecord(log.name, logging.ERROR, __file__, 0, f"error: {error}", (), None)
+    for handler in log.handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.handle(record)
 
 
 def read_metrics(path: Path) -> pd.DataFrame:

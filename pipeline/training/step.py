@@ -16,6 +16,7 @@ from timm.utils import ModelEmaV3
 from pipeline.batch import Batch
 from pipeline.loading.replacement import ReplacedCount
 from pipeline.models.norm import average_buffers, freeze_statistics
+from pipeline.run.checkpoint import checkpoints
 from pipeline.settings import Settings
 from pipeline.training.gathering import mean_over_ranks
 from pipeline.training.objective import Objective
@@ -52,9 +53,9 @@ class Training:
 
 @dataclass
 class QueuedStep:
-    """An optimiser step that the device may still be at: its number, the names of its figures (the parts of the loss,
-    and `gradient_norm`), what reads them and the counts once they are there, rows seen, seconds this rank waited for
-    data."""
+    """An optimiser step that the device may still be at: its number (from 1), the names of its figures (the parts of
+    the loss, and `gradient_norm`), what reads them and the counts once they are there, rows seen, seconds this rank
+    waited for data."""
 
     number: int
     names: list[str]
@@ -113,7 +114,7 @@ def train_step(training: Training) -> QueuedStep:
         average_buffers(network)
     if training.average is not None:
         training.average.update(network, training.step)
-    return QueuedStep(training.step, [*sums], values, images, waiting)
+    return QueuedStep(training.step + 1, [*sums], values, images, waiting)
 
 
 def gradient_norm(training: Training) -> torch.Tensor:
@@ -173,8 +174,10 @@ def read_step(training: Training, queued: QueuedStep) -> Step:
     elif broken:
         what = "gradient" if broken == ["gradient_norm"] else "loss"
         shown = ", ".join(f"{name} {value:g}" for name, value in parts.items())
+        saved = checkpoints(training.folder / "checkpoints")
         raise FloatingPointError(
-            f"the {what} of step {queued.number} is not finite ({shown}); the newest checkpoint in "
-            f"{training.folder / 'checkpoints'} is intact. Lower optimizer.lr, set optimizer.clip or use fp32"
+            f"the {what} of step {queued.number} is not finite ({shown}); "
+            + (f"the newest checkpoint, {saved[-1]}, is intact" if saved else "no checkpoint was written yet")
+            + ". Lower optimizer.lr, set optimizer.clip or use fp32"
         )
     return Step(parts, queued.images, round(replaced * training.accelerator.num_processes), queued.waiting, stop > 0)

@@ -43,8 +43,11 @@ def test_a_gradient_that_is_not_finite_reaches_no_checkpoint_whatever_the_loss_s
         patch.setattr("accelerate.Accelerator.backward", backward)
         run(words, "broken")
     assert ended.value.code == 2
-    assert "error: the gradient of step 3 is not finite (loss" in capsys.readouterr().err  # steps count from 0
     folder = tmp_path / "broken"
+    error = capsys.readouterr().err
+    assert "error: the gradient of step 4 is not finite (loss" in error
+    assert f"the newest checkpoint, {folder / 'checkpoints' / 'step-00000002'}, is intact" in error
+    assert "error: the gradient of step 4 is not finite (loss" in (folder / "log.txt").read_text()
     assert [path.name for path in checkpoints(folder / "checkpoints")] == ["step-00000002"]
     assert not (folder / "model.safetensors").exists()
     assert_equal(weights(run(words, "whole")), weights(run(words, "broken")))

@@ -215,3 +215,11 @@ def test_a_spreadsheets_line_ends_and_byte_order_mark_are_read(file):
     before = read_rows(file)
     file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes().replace(b"\n", b"\r\n"))
     pd.testing.assert_frame_equal(read_rows(file), before)
+
+
+def test_a_folder_in_the_place_of_the_file_is_refused_in_a_line(tmp_path):
+    (tmp_path / "results.csv").mkdir()
+    with pytest.raises(
+        ValueError, match=r"results\.csv: expected a file, or nothing yet; found a folder; take it away"
+    ):
+        append_one(tmp_path / "results.csv", 1)

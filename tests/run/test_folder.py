@@ -1,11 +1,13 @@
 import json
 import os
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 
 from pipeline.config import load_config
 from pipeline.run.folder import MetricsFile, code_version, open_run, read_environments, refuse_other_run, settings_of
+from pipeline.run.provenance import TrainingFacts
 from pipeline.run.trained_identities import named_splits
 
 
@@ -181,3 +183,16 @@ def test_what_settings_alone_decide_is_compared_without_a_launcher(words, word, 
         refuse_other_run(load_config(same), folder)
     with pytest.raises(ValueError, match=message):
         refuse_other_run(load_config([*words, word]), folder)
+
+
+def test_what_is_trained_may_be_evaluated_on_any_number_of_ranks(words):
+    settings = load_config([*words, "train.norm=local"])
+    of_two, of_one = (TrainingFacts("7a", "random", "fp32", norm, "float32") for norm in ("local", "global"))
+    folder = open_run(settings, facts=of_two)
+    (folder / "checkpoints" / "step-00000001").mkdir(parents=True)
+    with pytest.raises(ValueError, match=r"train\.norm: the run was begun with local; found global"):
+        open_run(settings, facts=of_one)
+    (folder / "model.safetensors").touch()
+    open_run(settings, facts=of_one)
+    with pytest.raises(ValueError, match=r"train\.precision: the run was begun with fp32; found bf16"):
+        open_run(settings, facts=replace(of_one, precision="bf16"))
