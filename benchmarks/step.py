@@ -23,15 +23,16 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.devices import describe_device, seconds_of
 from pipeline.batch import Batch
-from pipeline.build import build_index, build_network, build_table
+from pipeline.build import build_index, build_table
 from pipeline.config import load_config
 from pipeline.distributed import create_accelerator
 from pipeline.entry import one_line_errors
+from pipeline.losses.term import Rows
+from pipeline.methods.method import Share, method_of
 from pipeline.run.folder import open_run
 from pipeline.run.provenance import starting_facts
 from pipeline.settings import Settings
-from pipeline.train import prepare_training
-from pipeline.training.optimization import create_optimizer
+from pipeline.training.prepare import prepare_training
 from pipeline.training.step import Training, set_training_mode, train_step
 
 WARM_UP, STEPS = 5, 25
@@ -53,8 +54,9 @@ def ours(training: Training) -> tuple[float, float]:
 
 def plain(settings: Settings, identities: int, batch: Batch, device: torch.device) -> float:
     """Seconds of a step of the plain loop."""
-    network = build_network(settings, identities).to(device).train()
-    optimizer = create_optimizer(network, settings.optimizer)
+    method = method_of(settings).build(settings, identities, Share(0, (settings.batch.ids_per_batch,)))
+    network = method.tested.to(device).train()
+    optimizer = method.players(settings)[0].optimizer
     images = batch.images.float().contiguous()
     same = batch.label[:, None] == batch.label[None, :]
 
@@ -76,21 +78,24 @@ def plain(settings: Settings, identities: int, batch: Batch, device: torch.devic
 
 def objective(training: Training, batch: Batch) -> float:
     """Seconds of the losses alone, forward and backward, with the exchange of features between the processes."""
-    network = training.accelerator.unwrap_model(training.network)
+    method = training.bare_method
     with torch.no_grad(), training.accelerator.autocast():
-        made = network(batch.images, batch.modality)
-    output = type(made)(*(part.detach().clone().requires_grad_() for part in made))
+        made = method.network(batch.images, batch.modality).features
+    features = {
+        name: Rows(*(part.detach().float().requires_grad_() for part in feature), batch.label, batch.modality)
+        for name, feature in made.items()
+    }
     device = training.accelerator.device
-    return seconds_of(lambda: training.loss(output, batch)["loss"].backward(), device, STEPS, WARM_UP)
+    return seconds_of(lambda: method.objective(features)["loss"].backward(), device, STEPS, WARM_UP)
 
 
 def operations(training: Training, batch: Batch) -> float:
     """Floating-point operations of a forward and backward pass."""
-    network = training.accelerator.unwrap_model(training.network)
+    network = training.bare_method.network
     with FlopCounterMode(display=False) as counter:
         output = network(batch.images, batch.modality)
         (output.logits.sum() + output.pooled.sum()).backward()
-    training.optimizer.zero_grad()
+    training.method.zero_grad()
     return counter.get_total_flops()
 
 

@@ -14,22 +14,26 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from pipeline import former
-from pipeline.settings import Settings
+from pipeline.parts import PartOptions, reason_of
+from pipeline.settings import DEFAULT_HEADS, Settings
 
 # keys, or groups of keys, that say where a run is kept, how it is loaded and how it is judged
-FREE = ("name", "output", "data.root", "data.test_split", "loader.", "evaluation.")
+FREE = ("name", "output", "method.name", "data.root", "data.test_split", "loader.", "evaluation.")
 FREE += ("train.resume", "train.checkpoint_steps", "train.keep_checkpoints", "train.log_steps", "train.trackers")
 # What comes of these depends on the launcher too: it is kept and compared by itself (pipeline.run.provenance).
 FREE += ("train.precision", "train.norm")
+
+# keys below which the names are those of parts
+PARTS = ("method.", "inserts.", "heads.", "losses.")
 
 log = logging.getLogger("pipeline")
 
@@ -44,10 +48,10 @@ def load_config(arguments: list[str], name_required: bool = False) -> Settings:
     overrides = [word for word in arguments if is_override(word)]
     if name_required and not files:
         raise ValueError("expected a configuration file, e.g. configs/demo.yaml; found none")
-    layers = [(str(path), layer) for file in files for path, layer in read_layers(file)]
-    settings = to_settings([*layers, *((word, parse_override(word)) for word in overrides)])
+    layers = [Layer(str(path), values, True) for file in files for path, values in read_layers(file)]
+    settings = to_settings([*layers, *(Layer(word, parse_override(word)) for word in overrides)])
     if settings.name is None:
-        settings.name = default_name(files, settings)
+        settings = dataclasses.replace(settings, name=default_name(files, settings))
     return settings
 
 
@@ -59,21 +63,34 @@ def load_kept(file: Path, overrides: Sequence[str] = ()) -> Settings:
     values, unknown = read_kept(file)
     if unknown:
         log.warning(f"{file}: of another version; settings that this one doesn't have: {', '.join(unknown)}")
-    return to_settings([(str(file), values), *((word, parse_override(word)) for word in overrides)])
+    return to_settings([Layer(str(file), values, True), *(Layer(word, parse_override(word)) for word in overrides)])
 
 
 def read_kept(file: Path) -> tuple[DictConfig, list[str]]:
     """The settings of a run's config.yaml by their names of now, and the names that this version doesn't have."""
     *_, (_, layer) = read_layers(file)
-    values, unknown = former.read(OmegaConf.to_container(layer), {name for name, _, _ in describe(Settings())})
+    values, unknown = former.read(OmegaConf.to_container(layer), is_known)
     return OmegaConf.create(values), unknown
 
 
-def to_settings(layers: list[tuple[str, DictConfig]]) -> Settings:
-    """Origins and values, each over those before it, over the defaults."""
+def is_known(name: str) -> bool:
+    """Whether there is a key of this full name; what parts have is checked when they are made."""
+    return name.startswith(PARTS) or name in {known for known, _, _ in describe(Settings())}
+
+
+class Layer(NamedTuple):
+    """Values of a configuration; `origin`, a file or an override, opens messages about them."""
+
+    origin: str
+    values: DictConfig
+    is_file: bool = False
+
+
+def to_settings(layers: Sequence[Layer]) -> Settings:
+    """Returns the values of the layers, each over those before it, over the defaults."""
     config = OmegaConf.structured(Settings)
-    for origin, layer in layers:
-        config = merge(config, layer, origin)
+    for layer in layers:
+        config = merge(config, layer)
     settings = OmegaConf.to_object(config)
     assert isinstance(settings, Settings)
     refuse_out_of_range(settings)
@@ -110,19 +127,31 @@ def parse_override(word: str) -> DictConfig:
         raise ValueError(f"{word}: not a value: {' '.join(str(error).split())}") from None
 
 
-def merge(config: DictConfig, layer: DictConfig, origin: str) -> DictConfig:
-    """`layer` over `config`; `origin` (a file or an override) opens the message of a ValueError."""
-    plain = OmegaConf.to_container(layer)
-    refuse_unknown(plain, Settings, "", origin)
+def merge(config: DictConfig, layer: Layer) -> DictConfig:
+    """Returns the layer over `config`. ValueError where it has an unknown key or a value that doesn't fit."""
+    plain = OmegaConf.to_container(layer.values)
+    refuse_unknown(plain, Settings, "", layer.origin)
     list_single_words(plain, Settings())
     try:
-        return OmegaConf.merge(config, plain)
+        if layer.is_file and "name" in (plain.get("method") or {}):
+            config = OmegaConf.merge(config, without_parts(config, plain))
+        merged = OmegaConf.merge(config, plain)
+        OmegaConf.to_object(merged)  # makes the parts, which check their keys
     except OmegaConfBaseException as error:
-        reason = str(error.msg or error).splitlines()[0]
-        if "$VALUE" in reason:  # OmegaConf leaves its placeholders in when an element of a tuple is wrong
-            reason = "a value of the wrong type in a list"
         where = f"{error.full_key}: " if error.full_key else ""
-        raise ValueError(f"{origin}: {where}{reason}") from None
+        raise ValueError(f"{layer.origin}: {where}{reason_of(error)}") from None
+    except ValueError as error:
+        raise ValueError(f"{layer.origin}: {error}") from None
+    return merged
+
+
+def without_parts(config: DictConfig, layer: dict) -> dict:
+    """Returns what takes the parts of a method away, so that a file that names another has only its own.
+
+    A method that says nothing of its heads has the default one.
+    """
+    removed = {name: dict.fromkeys(config[name]) for name in ("inserts", "heads", "losses")}
+    return removed if "heads" in layer else removed | {"heads": removed["heads"] | DEFAULT_HEADS}
 
 
 def refuse_unknown(values: dict, settings: type, prefix: str, origin: str) -> None:
@@ -131,8 +160,7 @@ def refuse_unknown(values: dict, settings: type, prefix: str, origin: str) -> No
     for name, value in values.items():
         full = f"{prefix}{name}"
         if name not in known:
-            now = former.KEYS.get(full)
-            raise ValueError(f"{origin}: unknown key {full}{f'; it is {now} now' if now else nearest_key(full)}")
+            raise ValueError(f"{origin}: unknown key {full}{renamed_keys(full, value) or nearest_key(full)}")
         nested = known[name].default_factory
         if dataclasses.is_dataclass(nested):
             if not isinstance(value, dict):
@@ -140,33 +168,38 @@ def refuse_unknown(values: dict, settings: type, prefix: str, origin: str) -> No
             refuse_unknown(value, nested, f"{full}.", origin)
 
 
+def renamed_keys(unknown: str, value: Any) -> str:
+    """Returns `"; loss.margin is losses.intra.margin and losses.cross.margin now"`, or nothing for what never was a
+    key."""
+    names = former.flatten({unknown: value})
+    renamed = [f"{name} is {' and '.join(former.KEYS[name])} now" for name in names if name in former.KEYS]
+    return "".join(f"; {line}" for line in renamed)
+
+
 def list_single_words(values: dict, settings: Any) -> None:
     """`derive.visible=grey` -> `[grey]`: one word where a key takes a list of words is a list of it alone."""
     for name, value in values.items():
         default = getattr(settings, name)
+        if isinstance(default, PartOptions):
+            continue
         if dataclasses.is_dataclass(default):
             list_single_words(value, default)
         elif isinstance(default, list) and isinstance(value, str):
             values[name] = [value]
 
 
-def refuse_out_of_range(settings: Any, prefix: str = "") -> None:
-    """ValueError naming the first key whose value breaks the bounds that `settings.key` gave it."""
-    for field in dataclasses.fields(settings):
-        value = getattr(settings, field.name)
-        name = f"{prefix}{field.name}"
-        if dataclasses.is_dataclass(value):
-            refuse_out_of_range(value, f"{name}.")
-            continue
-        least, most, among = (field.metadata[bound] for bound in ("least", "most", "among"))
+def refuse_out_of_range(settings: Any) -> None:
+    """ValueError naming the first key whose value breaks the bounds that `settings_key.key` gave it."""
+    for name, value, field in fields_of(settings):
+        low, high, choices = (field.metadata[bound] for bound in ("min", "max", "choices"))
         for element in value if isinstance(value, (list, tuple)) else [value]:
-            if among and element is not None and element not in among:
-                raise ValueError(f"{name}: expected elements among {', '.join(among)}; found {element!r}")
-            if least is not None and element is not None and not element >= least:
-                raise ValueError(f"{name}: expected at least {least}; found {element}")
-            if most is not None and element is not None and not element <= most:
-                raise ValueError(f"{name}: expected at most {most}; found {element}")
-        if among and value is not None and len(set(value)) != len(value):
+            if choices and element is not None and element not in choices:
+                raise ValueError(f"{name}: expected elements among {', '.join(choices)}; found {element!r}")
+            if low is not None and element is not None and not element >= low:
+                raise ValueError(f"{name}: expected at least {low}; found {element}")
+            if high is not None and element is not None and not element <= high:
+                raise ValueError(f"{name}: expected at most {high}; found {element}")
+        if choices and value is not None and len(set(value)) != len(value):
             raise ValueError(f"{name}: expected each element once; found {value}")
 
 
@@ -182,16 +215,22 @@ def nearest_key(unknown: str) -> str:
     return f"; the nearest is {near[0]}" if near else "; `python -m pipeline.config` lists all keys"
 
 
-def describe(settings: Any, prefix: str = "") -> list[tuple[str, Any, str]]:
-    """Every key as (full name, value, meaning), in the order of `Settings`."""
-    rows = []
+def fields_of(settings: Any, prefix: str = "") -> Iterator[tuple[str, Any, dataclasses.Field]]:
+    """Yields every key as (full name, value, its field), in the order of `Settings`, those of parts included."""
     for field in dataclasses.fields(settings):
-        value = getattr(settings, field.name)
+        value, name = getattr(settings, field.name), f"{prefix}{field.name}"
         if dataclasses.is_dataclass(value):
-            rows += describe(value, f"{prefix}{field.name}.")
+            yield from fields_of(value, f"{name}.")
+        elif field.metadata["parts"]:
+            for part, of_part in value.items():
+                yield from fields_of(of_part, f"{name}.{part}.")
         else:
-            rows.append((f"{prefix}{field.name}", value, field.metadata["meaning"]))
-    return rows
+            yield name, value, field
+
+
+def describe(settings: Any) -> list[tuple[str, Any, str]]:
+    """Returns every key as (full name, value, meaning), in the order of `Settings`."""
+    return [(name, value, field.metadata["help"]) for name, value, field in fields_of(settings)]
 
 
 def default_name(files: list[Path], settings: Settings) -> str:
@@ -215,14 +254,27 @@ def config_hash(settings: Settings) -> str:
     """Eight hex digits that tell apart the configurations whose weights differ.
 
     Of the values that aren't the first defaults, under their first names (`pipeline.former`): neither a new key, nor a
-    new name, nor a new default changes the hash of a training that stays what it was.
+    new name, nor a new default changes the hash of a training that stays what it was. A term of the default loss that
+    isn't there counts as one of weight 0.
     """
-    defaults = {name: value for name, value, _ in describe(Settings())}
-    forms = [
-        former.first_form(name, value, defaults[name]) for name, value, _ in describe(settings) if decides_weights(name)
-    ]
-    values = {name: value for name, value, default in forms if json.dumps(value) != json.dumps(default)}
+    given = {name: value for name, value, _ in fields_of(settings)}
+    defaults = {name: default_of(field) for name, _, field in fields_of(settings)}
+    defaults |= {name: value for name, value, _ in fields_of(Settings())} | former.FIRST_DEFAULTS
+    given |= {name: 0.0 for name in defaults.keys() - given.keys() if name.endswith(".weight")}
+    first, before = (former.first_forms(dict(filter_deciding(values))) for values in (given, defaults))
+    values = {name: value for name, value in first.items() if json.dumps(value) != json.dumps(before.get(name))}
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def filter_deciding(values: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    return ((name, value) for name, value in values.items() if decides_weights(name))
+
+
+def default_of(field: dataclasses.Field) -> Any:
+    """The default of a key; the type of a part has none."""
+    if field.name == "type":
+        return None
+    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -93,7 +93,7 @@ def refuse_small_shares(settings: Settings, ranks: int) -> None:
     """ValueError where a rank's share of a batch has too few identities to learn from."""
     found = settings.batch.ids_per_batch
     local = choose_norm(settings.train.norm, ranks) == "local"
-    alone = {"loss.mining=local": settings.loss.mining == "local", "train.norm=local": local}
+    alone = {"method.mining=local": getattr(settings.method, "mining", "") == "local", "train.norm=local": local}
     why = " and ".join(name for name, applies in alone.items() if applies)
     if found // ranks < (least := 2 if why else 1):
         raise ValueError(

@@ -21,7 +21,7 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 from safetensors import SafetensorError, safe_open
 
-from pipeline.build import build_index, build_network, build_table, build_trials, place_network
+from pipeline.build import build_index, build_table, build_trials, place_network
 from pipeline.config import config_hash, is_override, load_config, load_kept
 from pipeline.distributed import create_accelerator, on_first_rank, precision_of
 from pipeline.entry import one_line_errors
@@ -36,6 +36,7 @@ from pipeline.evaluation.features import (
 from pipeline.evaluation.judging import ORIGIN_COLUMNS, Judged, Tested, describe_run, judge, tested_rows
 from pipeline.evaluation.queries import write_queries
 from pipeline.evaluation.results import append_rows, format_summary, summarise
+from pipeline.methods.method import method_of
 from pipeline.models.reid import ReIDNetwork
 from pipeline.run.checkpoint import load_weights
 from pipeline.run.folder import is_trained, run_path, settings_of, weights_path
@@ -100,10 +101,10 @@ def restore_network(
     if settings.evaluation.extractor == "pixels":
         return None
     if kept is None:
-        network = build_network(settings, len(build_table(settings, index).identities))
+        network = method_of(settings).build_tested(settings, len(build_table(settings, index).identities))
     else:
         file = weights_path(run_path(kept))
-        network = build_network(settings, stored_identities(file), weights=False)
+        network = method_of(settings).build_tested(settings, stored_identities(file), weights=False)
         load_weights(network, file)
     return place_network(network, settings, device)
 
@@ -112,8 +113,9 @@ def stored_identities(file: Path) -> int:
     """The number of identities a network was trained on: the data set may have others by now."""
     try:
         with safe_open(file, framework="pt") as weights:
-            return weights.get_slice("classifier.weight").get_shape()[0]
-    except (SafetensorError, OSError) as error:
+            names = [name for name in weights.keys() if "classifier" in name and name.endswith("weight")]  # noqa: SIM118
+            return weights.get_slice(names[0]).get_shape()[0]
+    except (SafetensorError, OSError, IndexError) as error:
         raise ValueError(f"{file}: not the weights of a trained network: {error}") from None
 
 
@@ -129,7 +131,7 @@ def prepare_evaluation(words: list[str]) -> tuple[Settings, Settings | None]:
             raise ValueError(f"{word}: a trained run is evaluated with {', '.join(CHANGEABLE)} changed only")
     kept = settings_of(folder)
     settings = load_kept(folder / "config.yaml", words[1:])
-    settings.name, settings.output = kept.name, kept.output
+    settings = replace(settings, name=kept.name, output=kept.output)
     if settings.data.dataset == kept.data.dataset:
         refuse_trained_split(settings.data, kept.data)
     return settings, kept
@@ -158,7 +160,7 @@ def evaluate_network(words: list[str], saved: Path | None) -> None:
         judged = evaluate_trained(settings, kept, index, accelerator, saved)
     else:
         network = restore_network(settings, index, None, accelerator.device)
-        origin = network.backbone.origin if network else UNTRAINED.weights
+        origin = network.origin if network else UNTRAINED.weights
         tested = Tested(config_hash(settings), training=replace(UNTRAINED, weights=origin))
         judged = evaluate(settings, index, choose_extractor(settings, network, accelerator), accelerator, tested, saved)
     on_first_rank(accelerator, lambda: finish(settings, judged))
@@ -193,9 +195,9 @@ def settings_for_features(words: list[str], file: Path, index_file: Path | None)
     if file.suffix != ".npz" and settings.data.dataset != "sysu":
         raise ValueError(f"{file}: MATLAB files are SYSU-MM01's; give features of {settings.data.dataset} as .npz")
     if index_file and "data.root" not in keys:
-        settings.data.root = str(index_file.parent)
+        settings = replace(settings, data=replace(settings.data, root=str(index_file.parent)))
     if "name" not in keys:
-        settings.name = f"features-{file.stem}"
+        settings = replace(settings, name=f"features-{file.stem}")
     return settings
 
 

@@ -6,10 +6,21 @@ default, adds an entry here: older runs are then read as they were meant, and no
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-# former full name -> name now
-KEYS: dict[str, str] = {}
+# former full name -> names now: several where a key was divided
+KEYS: dict[str, tuple[str, ...]] = {
+    "loss.identity": ("losses.identity.weight",),
+    "loss.label_smoothing": ("losses.identity.label_smoothing",),
+    "loss.intra": ("losses.intra.weight",),
+    "loss.intra_modalities": ("losses.intra.modalities",),
+    "loss.cross": ("losses.cross.weight",),
+    "loss.cross_pairs": ("losses.cross.pairs",),
+    "loss.margin": ("losses.intra.margin", "losses.cross.margin"),
+    "loss.reduction": ("losses.intra.reduction", "losses.cross.reduction"),
+    "loss.mining": ("method.mining",),
+}
 
 # (full name now, former value, or element of a list) -> value now
 VALUES: dict[tuple[str, Any], Any] = {("train.norm", "synchronised"): "auto"}
@@ -19,17 +30,26 @@ VALUES: dict[tuple[str, Any], Any] = {("train.norm", "synchronised"): "auto"}
 FIRST_DEFAULTS: dict[str, Any] = {"model.backbone": "resnet50"}
 
 
-def read(values: dict, known: set[str]) -> tuple[dict, list[str]]:
-    """The values of a kept config.yaml by the names of now, with FIRST_DEFAULTS for keys that it lacks.
+# how names of tensors in a run's weights began -> how they begin now
+TENSORS = {"neck.": "heads.global.neck.", "classifier.": "heads.global.classifier."}
+
+
+def tensor_now(name: str) -> str:
+    """Returns the name of a tensor of a run's weights as it is now."""
+    return next((now + name.removeprefix(before) for before, now in TENSORS.items() if name.startswith(before)), name)
+
+
+def read(values: dict, known: Callable[[str], bool]) -> tuple[dict, list[str]]:
+    """Returns the values of a kept config.yaml by the names of now, with FIRST_DEFAULTS for keys that it lacks.
 
     And the full names of those that aren't `known` (any more, or yet), which are left out.
     """
     found = {}
-    for name, value in flatten(values).items():
-        name = KEYS.get(name, name)
-        found[name] = value_now(name, value)
-    whole = {name: value for name, value in (FIRST_DEFAULTS | found).items() if name in known}
-    return unflatten(whole), sorted(found.keys() - known)
+    for before, value in flatten(values).items():
+        for name in KEYS.get(before, (before,)):
+            found[name] = value_now(name, value)
+    whole = {name: value for name, value in (FIRST_DEFAULTS | found).items() if known(name)}
+    return unflatten(whole), sorted(name for name in found if not known(name))
 
 
 def flatten(values: dict, prefix: str = "") -> dict[str, Any]:
@@ -59,11 +79,18 @@ def value_now(name: str, value: Any) -> Any:
     return VALUES.get((name, value), value)
 
 
-def first_form(name: str, value: Any, default: Any) -> tuple[str, Any, Any]:
-    """A key, its value and its default as the first version that had the key wrote them."""
-    names = [before for before, now in KEYS.items() if now == name]
-    default = FIRST_DEFAULTS.get(name, default)
-    return names[0] if names else name, first_value(name, value), first_value(name, default)
+def first_forms(values: dict[str, Any]) -> dict[str, Any]:
+    """Returns values by full name as the first version that had the keys wrote them.
+
+    A key that was divided stands under its former name where its parts agree, else under the names of now.
+    """
+    former = {name: before for before, names in KEYS.items() for name in names}
+    first = {}
+    for name, value in values.items():
+        before = former.get(name, name)
+        agree = all(values.get(other, value) == value for other in KEYS.get(before, ()))
+        first[before if agree else name] = first_value(name, value)
+    return first
 
 
 def first_value(name: str, value: Any) -> Any:

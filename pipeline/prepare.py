@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from dali_ops.decode_graph import decoding_pipeline, resize_pictures
 from pipeline.batch import Modality
-from pipeline.build import build_index, build_network, build_objective, build_table, build_trials
+from pipeline.build import build_index, build_table, build_trials
 from pipeline.checks.counts import check_counts, count_table, format_counts
 from pipeline.checks.identities import check_identities, check_leftovers
 from pipeline.checks.pictures import check_pictures
@@ -41,6 +41,7 @@ from pipeline.evaluation.features import fused_derivatives
 from pipeline.files import write_atomically
 from pipeline.loading.hardware import usable_cores
 from pipeline.loading.pictures import open_pictures, require_size
+from pipeline.methods.method import Share, method_of
 from pipeline.protocols.sysu import permutations_file
 from pipeline.run.trained_identities import refuse_trained_split
 from pipeline.settings import DataSettings, Settings
@@ -96,13 +97,15 @@ def check_protocol(index: pd.DataFrame, settings: Settings) -> list[Problem]:
 
 def check_training(index: pd.DataFrame, settings: Settings, asked: bool) -> Iterator[Problem]:
     """What training would refuse before its first step, but for what the machine decides and weights to be fetched."""
+    alone = Share(0, (settings.batch.ids_per_batch,))
     parts: list[Callable[[], object]] = [
         lambda: refuse_trained_split(settings.data, settings.data),
         lambda: fused_derivatives(settings),
         lambda: require_size(open_pictures(settings.data.root, index), settings.augment),
-        lambda: build_objective(settings),
         lambda: build_table(settings, index),
-        lambda: build_network(settings, index["identity"].nunique(), weights=settings.model.weights is not None),
+        lambda: method_of(settings).build(
+            settings, index["identity"].nunique(), alone, settings.model.weights is not None
+        ),
     ]
     for part in parts:
         try:

@@ -5,50 +5,48 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import dataclasses
+from dataclasses import dataclass
 from typing import Any, Literal
 
+from pipeline import parts
 from pipeline.batch import MODALITY_NAMES
+from pipeline.settings_key import key
 
+
+def options_of(table: parts.PartTable, value: Any, key_: str, name: str = "") -> parts.PartOptions:
+    try:
+        return table.options_of(value, name)
+    except ValueError as error:
+        raise ValueError(f"{key_}.{error}") from None
+
+
+DEFAULT_HEADS = {"global": {"type": "bnneck"}}
 DIRECTIONS = ("visible_to_infrared", "infrared_to_visible")
 
 
-def key(default: Any, meaning: str, *, least: float | None = None, most: float | None = None, among: Any = None) -> Any:
-    """A dataclass field with its one explanation.
-
-    `least` and `most` bound a number (each number of a list), `among` names the allowed elements of a list; both are
-    checked by `pipeline.config.load_config`. Lists and nested settings are made anew for every instance.
-    """
-    metadata = {"meaning": meaning, "least": least, "most": most, "among": among}
-    if isinstance(default, type):
-        return field(default_factory=default, metadata=metadata)
-    if isinstance(default, list):
-        return field(default_factory=lambda: [*default], metadata=metadata)
-    return field(default=default, metadata=metadata)
-
-
-@dataclass
+@dataclass(frozen=True)
 class DataSettings:
     dataset: Literal["sysu", "regdb", "llcm", "folder"] = key("sysu", "layout of the folder `root`")
     root: str = key("data/sysu", "folder of the data set, or of its packs (python -m pipeline.prepare --pack)")
-    trial: int = key(1, "RegDB: which of its ten splits (1-10) is trained on and tested on", least=1, most=10)
+    trial: int = key(1, "RegDB: which of its ten splits (1-10) is trained on and tested on", min=1, max=10)
     train_splits: list[str] = key(
-        ["train", "val"], "splits trained on, those that exist (SYSU-MM01: also [train])", among=("train", "val")
+        ["train", "val"], "splits trained on, those that exist (SYSU-MM01: also [train])", choices=("train", "val")
     )
     test_split: Literal["test", "val"] = key("test", "split evaluated on; val exists in SYSU-MM01 only")
-    test_fraction: float = key(0.5, "folder: share of the identities kept for testing, 0-1", least=0, most=1)
-    split_seed: int = key(0, "folder: seed of that division", least=0)
+    test_fraction: float = key(0.5, "folder: share of the identities kept for testing, 0-1", min=0, max=1)
+    split_seed: int = key(0, "folder: seed of that division", min=0)
     split_file: str | None = key(
         None, "folder: CSV with the columns identity,split, e.g. a run's split.csv; null: the manifest's, or drawn"
     )
 
 
-@dataclass
+@dataclass(frozen=True)
 class BatchSettings:
-    ids_per_batch: int = key(8, "identities in a global batch (all ranks together)", least=2)
-    images_per_modality: int = key(4, "recorded images of an identity in a batch, per recorded modality", least=1)
+    ids_per_batch: int = key(8, "identities in a global batch (all ranks together)", min=2)
+    images_per_modality: int = key(4, "recorded images of an identity in a batch, per recorded modality", min=1)
     modalities: list[str] = key(
-        list(MODALITY_NAMES), "modalities trained on, recorded and derived", among=MODALITY_NAMES
+        list(MODALITY_NAMES), "modalities trained on, recorded and derived", choices=MODALITY_NAMES
     )
     repeat_images: bool = key(True, "draw an image twice where an identity has too few (false: refuse to start)")
 
@@ -58,25 +56,25 @@ class BatchSettings:
         return self.ids_per_batch * self.images_per_modality * len(self.modalities)
 
 
-@dataclass
+@dataclass(frozen=True)
 class AugmentSettings:
-    height: int = key(288, "pixels, of the network's input", least=16)
-    width: int = key(144, "pixels, of the network's input", least=16)
-    pad: int = key(10, "pixels of black added on each side before the random crop", least=0)
-    flip: float = key(0.5, "probability of a horizontal flip", least=0, most=1)
-    erasing: float = key(0.0, "probability of random erasing (Zhong et al., AAAI 2020)", least=0, most=1)
+    height: int = key(288, "pixels, of the network's input", min=16)
+    width: int = key(144, "pixels, of the network's input", min=16)
+    pad: int = key(10, "pixels of black added on each side before the random crop", min=0)
+    flip: float = key(0.5, "probability of a horizontal flip", min=0, max=1)
+    erasing: float = key(0.0, "probability of random erasing (Zhong et al., AAAI 2020)", min=0, max=1)
     erasing_area: tuple[float, float] = key(
-        (0.02, 0.4), "erased share of the picture, smallest and largest", least=0, most=1
+        (0.02, 0.4), "erased share of the picture, smallest and largest", min=0, max=1
     )
     erasing_aspect: float = key(
-        0.3, "smallest height / width of the erased box; the largest is its inverse", least=0.01, most=1
+        0.3, "smallest height / width of the erased box; the largest is its inverse", min=0.01, max=1
     )
     derivative_geometry: Literal["own", "shared"] = key(
         "own", "whether a derivative draws its own crop, flip and erasing or shares its base image's"
     )
 
 
-@dataclass
+@dataclass(frozen=True)
 class DeriveSettings:
     visible: list[str] = key(
         ["grey"],
@@ -87,10 +85,10 @@ class DeriveSettings:
     mixing: Literal["none", "cutmix", "patches"] = key(
         "none", "let a box (cutmix) or squares (patches) of the recorded image show through in its derivative"
     )
-    mixing_probability: float = key(0.5, "of the derived images that are mixed", least=0, most=1)
+    mixing_probability: float = key(0.5, "of the derived images that are mixed", min=0, max=1)
 
 
-@dataclass
+@dataclass(frozen=True)
 class LoaderSettings:
     device: Literal["auto", "cpu"] = key("auto", "where images are augmented: on the GPU that trains, or on the CPU")
     decode: Literal["auto", "cpu", "mixed"] = key(
@@ -101,8 +99,8 @@ class LoaderSettings:
     image_type: Literal["float32", "float16", "bfloat16"] = key(
         "float32", "of the images handed out; the shorter ones halve their memory and are for GPUs"
     )
-    threads: int | None = key(None, "CPU threads of a rank's loader; null: the cores it may use", least=1)
-    prefetch: int = key(3, "batches prepared ahead, by each core that augments images", least=1)
+    threads: int | None = key(None, "CPU threads of a rank's loader; null: the cores it may use", min=1)
+    prefetch: int = key(3, "batches prepared ahead, by each core that augments images", min=1)
     on_bad_image: Literal["error", "replace"] = key(
         "error",
         "a training image that can't be decoded stops the run (error), or another of the same identity and modality "
@@ -110,7 +108,7 @@ class LoaderSettings:
     )
 
 
-@dataclass
+@dataclass(frozen=True)
 class ModelSettings:
     backbone: str = key("resnet50.tv_in1k", "any timm model; the tag behind the dot names its weights")
     pretrained: bool = key(True, "start from timm's ImageNet weights (downloaded once by timm)")
@@ -118,52 +116,32 @@ class ModelSettings:
     stems: Literal["source", "modality", "shared"] = key(
         "source", "first layers: one per recorded modality and its derivative, one per modality, or one for all"
     )
-    last_stride: int = key(1, "stride of the last stage (ResNet, ConvNeXt), 1 or 2", least=1, most=2)
+    last_stride: int = key(1, "stride of the last stage (ResNet, ConvNeXt), 1 or 2", min=1, max=2)
     pooling: Literal["gem", "average"] = key("gem", "generalised mean or average over the picture")
-    pool_power: float = key(3.0, "power of the generalised mean", least=0.1)
+    pool_power: float = key(3.0, "power of the generalised mean", min=0.1)
 
 
-@dataclass
-class LossSettings:
-    identity: float = key(1.0, "weight of the identity loss (ID)", least=0)
-    label_smoothing: float = key(0.0, "of the identity loss, 0-1", least=0, most=1)
-    intra: float = key(1.0, "weight of the intra-modality loss (MML); 0: off", least=0)
-    intra_modalities: list[str] | None = key(
-        None, "modalities MML sums over; null: all in batch.modalities", among=MODALITY_NAMES
-    )
-    cross: float = key(1.0, "weight of the cross-modality loss (MDL); 0: off", least=0)
-    cross_pairs: list[list[str]] = key(
-        [["infrared", "visible"], ["visible", "infrared_derived"], ["infrared", "visible_derived"]],
-        "pairs of modalities MDL sums over, each in both directions",
-    )
-    margin: float = key(0.3, "of MML and MDL", least=0)
-    reduction: Literal["mean", "sum"] = key("mean", "over the anchors of MML and MDL")
-    mining: Literal["global", "local"] = key(
-        "global", "hardest pairs among the rows of all ranks, or among each rank's own, without an exchange"
-    )
-
-
-@dataclass
+@dataclass(frozen=True)
 class OptimizerSettings:
     name: Literal["sgd", "adamw"] = key("sgd", "SGD with Nesterov momentum, or AdamW")
-    lr: float = key(0.1, "learning rate of the neck and the classifier", least=0)
-    backbone_factor: float = key(0.1, "learning rate of all the rest, as a factor of lr", least=0)
-    momentum: float = key(0.9, "of SGD", least=0, most=1)
-    weight_decay: float = key(5e-4, "L2 for SGD, decoupled for AdamW", least=0)
+    lr: float = key(0.1, "learning rate of the neck and the classifier", min=0)
+    backbone_factor: float = key(0.1, "learning rate of all the rest, as a factor of lr", min=0)
+    momentum: float = key(0.9, "of SGD", min=0, max=1)
+    weight_decay: float = key(5e-4, "L2 for SGD, decoupled for AdamW", min=0)
     schedule: Literal["step", "cosine"] = key("step", "after the warm-up")
-    warmup_epochs: float = key(10.0, "epochs of linear warm-up from a tenth of the learning rate", least=0)
-    milestones: list[float] = key([20.0, 50.0], "step: epochs at which the rate is multiplied by decay", least=0)
+    warmup_epochs: float = key(10.0, "epochs of linear warm-up from a tenth of the learning rate", min=0)
+    milestones: list[float] = key([20.0, 50.0], "step: epochs at which the rate is multiplied by decay", min=0)
     decay: float = key(
-        0.1, "step: factor at each milestone; cosine: last rate as a factor of the first, 0-1", least=0, most=1
+        0.1, "step: factor at each milestone; cosine: last rate as a factor of the first, 0-1", min=0, max=1
     )
-    clip: float | None = key(None, "largest norm of the gradient; null: no clipping", least=0)
+    clip: float | None = key(None, "largest norm of the gradient; null: no clipping", min=0)
 
 
-@dataclass
+@dataclass(frozen=True)
 class TrainSettings:
-    epochs: int = key(80, "length of the training", least=1)
-    steps_per_epoch: int | None = key(None, "optimiser steps; null: until the larger modality was drawn once", least=1)
-    accumulate: int = key(1, "global batches per optimiser step", least=1)
+    epochs: int = key(80, "length of the training", min=1)
+    steps_per_epoch: int | None = key(None, "optimiser steps; null: until the larger modality was drawn once", min=1)
+    accumulate: int = key(1, "global batches per optimiser step", min=1)
     precision: Literal["fp32", "bf16", "fp16"] | None = key(None, "null: what `accelerate launch` says, else fp32")
     norm: Literal["auto", "local", "frozen"] = key(
         "auto",
@@ -172,20 +150,20 @@ class TrainSettings:
     )
     tf32: bool = key(True, "fp32 on GPUs: convolutions round to TF32's 10 bits, as PyTorch's do (tests never round)")
     ema: float = key(
-        0.0, "decay of a moving average of the weights, which is then the tested model; 0: off", least=0, most=1
+        0.0, "decay of a moving average of the weights, which is then the tested model; 0: off", min=0, max=1
     )
     channels_last: bool = key(True, "memory layout of images and weights")
     compile: bool = key(False, "torch.compile the network")
     resume: Literal["auto", "never"] = key("auto", "auto: go on from the newest checkpoint of the run folder")
-    checkpoint_steps: int | None = key(None, "optimiser steps between checkpoints; null: an epoch", least=1)
-    keep_checkpoints: int = key(2, "newest checkpoints kept", least=1)
-    log_steps: int = key(50, "optimiser steps between rows of metrics.csv", least=1)
+    checkpoint_steps: int | None = key(None, "optimiser steps between checkpoints; null: an epoch", min=1)
+    keep_checkpoints: int = key(2, "newest checkpoints kept", min=1)
+    log_steps: int = key(50, "optimiser steps between rows of metrics.csv", min=1)
     trackers: list[str] = key(
-        [], "also log to: tensorboard, wandb (Accelerate's trackers)", among=("tensorboard", "wandb")
+        [], "also log to: tensorboard, wandb (Accelerate's trackers)", choices=("tensorboard", "wandb")
     )
 
 
-@dataclass
+@dataclass(frozen=True)
 class EvaluationSettings:
     extractor: Literal["network", "pixels"] = key("network", "pixels: the grey picture itself, a baseline")
     feature: Literal["embedding", "pooled"] = key("embedding", "after or before the BN neck")
@@ -197,34 +175,57 @@ class EvaluationSettings:
     re_ranking: Literal["none", "k_reciprocal"] = key(
         "none", "k_reciprocal: distances by common nearest neighbours (Zhong et al., CVPR 2017)"
     )
-    re_ranking_k1: int = key(20, "k_reciprocal: nearest neighbours that must be mutual", least=1)
-    re_ranking_k2: int = key(6, "k_reciprocal: nearest neighbours averaged over; 1: none", least=1)
+    re_ranking_k1: int = key(20, "k_reciprocal: nearest neighbours that must be mutual", min=1)
+    re_ranking_k2: int = key(6, "k_reciprocal: nearest neighbours averaged over; 1: none", min=1)
     re_ranking_weight: float = key(
-        0.3, "k_reciprocal: share of the original distance (lambda), 0-1; 1: it alone", least=0, most=1
+        0.3, "k_reciprocal: share of the original distance (lambda), 0-1; 1: it alone", min=0, max=1
     )
-    batch: int = key(128, "images of a rank at a time", least=1)
-    trials: int = key(10, "random galleries (SYSU-MM01, LLCM)", least=1, most=10)
-    modes: list[str] = key(["all", "indoor"], "SYSU-MM01: all and/or indoor search", among=("all", "indoor"))
-    shots: list[str] = key(["single"], "SYSU-MM01: single and/or multi", among=("single", "multi"))
+    batch: int = key(128, "images of a rank at a time", min=1)
+    trials: int = key(10, "random galleries (SYSU-MM01, LLCM)", min=1, max=10)
+    modes: list[str] = key(["all", "indoor"], "SYSU-MM01: all and/or indoor search", choices=("all", "indoor"))
+    shots: list[str] = key(["single"], "SYSU-MM01: single and/or multi", choices=("single", "multi"))
     gallery_rule: Literal["auto", "official", "random_seed"] = key(
         "auto", "SYSU-MM01: official rand_perm_cam.mat or Python's random.seed(trial); auto: official where it is there"
     )
-    directions: list[str] = key(list(DIRECTIONS), "query to gallery, for RegDB, LLCM and folder", among=DIRECTIONS)
+    directions: list[str] = key(list(DIRECTIONS), "query to gallery, for RegDB, LLCM and folder", choices=DIRECTIONS)
     reading: Literal["paper", "repository"] = key("paper", "LLCM: which of its two protocols visible -> infrared")
 
 
-@dataclass
+@dataclass(frozen=True)
 class Settings:
+    """Everything. Parts (`pipeline.parts`) are given as mappings and kept as the typed options of each; one that is
+    None is left out. ValueError naming the key where a mapping isn't one of a part.
+    """
+
     name: str | None = key(None, "name of the run; null: from the configuration files, RegDB's trial and the seed")
     output: str = key("runs", "folder of the run folders")
-    seed: int = key(0, "of the batches, the augmentation and the initial weights; 0 or more", least=0)
+    seed: int = key(0, "of the batches, the augmentation and the initial weights; 0 or more", min=0)
+    method: Any = key({"type": "one_objective"}, "what is trained and how its parts work together", part="METHODS")
     data: DataSettings = key(DataSettings, "the data set")
     batch: BatchSettings = key(BatchSettings, "what a global batch holds")
     augment: AugmentSettings = key(AugmentSettings, "pixels")
     derive: DeriveSettings = key(DeriveSettings, "the derivative modalities")
     loader: LoaderSettings = key(LoaderSettings, "speed and place of the loading")
     model: ModelSettings = key(ModelSettings, "the network")
-    loss: LossSettings = key(LossSettings, "the objective")
-    optimizer: OptimizerSettings = key(OptimizerSettings, "its minimisation")
+    inserts: dict[str, Any] = key({}, "modules put into the backbone, by name", parts="INSERTS")
+    heads: dict[str, Any] = key(DEFAULT_HEADS, "from the backbone's map to features, by name", parts="HEADS")
+    losses: dict[str, Any] = key(
+        {"identity": {}, "intra": {}, "cross": {}},
+        "terms of the loss, by name; the type is the name unless it is given",
+        parts="LOSSES",
+    )
+    optimizer: OptimizerSettings = key(OptimizerSettings, "minimisation of the loss")
     train: TrainSettings = key(TrainSettings, "the course of the training")
     evaluation: EvaluationSettings = key(EvaluationSettings, "the test")
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.metadata["parts"]:
+                table, found = getattr(parts, field.metadata["parts"]), value.items()
+                named = {name: part for name, part in found if part is not None}
+                typed = {name: options_of(table, part, f"{field.name}.{name}", name) for name, part in named.items()}
+                object.__setattr__(self, field.name, typed)
+            elif field.metadata["part"]:
+                options = options_of(getattr(parts, field.metadata["part"]), value, field.name)
+                object.__setattr__(self, field.name, options)

@@ -8,15 +8,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
-import warnings
 
 import pandas as pd
-import torch
 from accelerate import Accelerator
-from accelerate.utils import set_seed
-from timm.utils import ModelEmaV3
 
-from pipeline.build import build_index, build_network, build_objective, build_table, place_network, training_rows
+from pipeline.build import build_index, build_table, training_rows
 from pipeline.config import config_hash, describe, load_config
 from pipeline.distributed import create_training_accelerator, norm_problems, on_first_rank, precision_of
 from pipeline.entry import one_line_errors
@@ -24,11 +20,8 @@ from pipeline.evaluate import Tested, choose_extractor, evaluate_trained, finish
 from pipeline.evaluation.features import fused_derivatives
 from pipeline.evaluation.rehearsal import rehearse
 from pipeline.evaluation.results import format_summary, read_rows, refuse_folder, summarise
-from pipeline.loading.batches import training_batches
-from pipeline.loading.replacement import ReplacedCount
-from pipeline.loading.sampling import TrainingTable, steps_in_epoch
-from pipeline.models.norm import choose_norm, share_statistics
-from pipeline.run.checkpoint import load_newest
+from pipeline.loading.sampling import TrainingTable
+from pipeline.optimization import schedule_problems
 from pipeline.run.folder import (
     is_finished,
     is_trained,
@@ -44,62 +37,10 @@ from pipeline.run.provenance import read_facts, record_weights, starting_facts
 from pipeline.run.trained_identities import named_splits, refuse_trained_split
 from pipeline.run.training_data import training_data
 from pipeline.settings import Settings
-from pipeline.training.optimization import create_optimizer, schedule_problems
+from pipeline.training.prepare import prepare_training
 from pipeline.training.step import Training
 from pipeline.training.stopping import StopRequest
 from pipeline.training.trainer import train
-
-
-def prepare_training(
-    settings: Settings, accelerator: Accelerator, index: pd.DataFrame, table: TrainingTable
-) -> Training:
-    """Everything the loop needs, restored from the newest checkpoint."""
-    rank, ranks = accelerator.process_index, accelerator.num_processes
-    norm = choose_norm(settings.train.norm, ranks)
-    set_cudnn(settings)
-    set_seed(settings.seed)
-    network = place_network(build_network(settings, len(table.identities)), settings, accelerator.device)
-    if ranks > 1:
-        share_statistics(network, norm)
-    set_seed(settings.seed, device_specific=True)
-    average = ModelEmaV3(network, decay=settings.train.ema) if settings.train.ema else None
-    optimizer = create_optimizer(network, settings.optimizer)
-    if settings.train.compile:
-        network.compile()
-    with warnings.catch_warnings():  # what torch advises instead of broadcast_buffers, Accelerate doesn't know
-        warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated")
-        network, optimizer = accelerator.prepare(network, optimizer)
-    if average is not None:
-        accelerator.register_for_checkpointing(average)
-    replaced = ReplacedCount()
-    accelerator.register_for_checkpointing(replaced)
-    folder = run_path(settings)
-    step = load_newest(accelerator, folder / "checkpoints")
-    accumulate = settings.train.accumulate
-    batches = training_batches(
-        index, table, settings, accelerator.device, start=step * accumulate, rank=rank, ranks=ranks
-    )
-    steps_per_epoch = settings.train.steps_per_epoch or -(-steps_in_epoch(table, settings.batch) // accumulate)
-    return Training(
-        settings,
-        accelerator,
-        norm,
-        network,
-        optimizer,
-        build_objective(settings, rank, ranks),
-        batches,
-        steps_per_epoch,
-        folder,
-        step=step,
-        average=average,
-        replaced=replaced,
-    )
-
-
-def set_cudnn(settings: Settings) -> None:
-    """Batches never change their size, so cuDNN may try its kernels out."""
-    torch.backends.cudnn.benchmark = True
-    torch.backends.cudnn.allow_tf32 = settings.train.tf32
 
 
 def announce(training: Training, table: TrainingTable, left_out: int, log: logging.Logger) -> None:
@@ -136,10 +77,10 @@ def train_run(
     log = logging.getLogger("pipeline")
     training = prepare_training(settings, accelerator, index, table)
     training.stop = stop
-    on_first_rank(accelerator, lambda: record_weights(training.folder, training.tested_network.backbone.origin))
+    on_first_rank(accelerator, lambda: record_weights(training.folder, training.tested.origin))
     recorded = training_rows(index, settings.data)["identity"].nunique()
     announce(training, table, recorded - len(table.identities), log)
-    rehearse(settings, index, choose_extractor(settings, training.tested_network, accelerator), accelerator)
+    rehearse(settings, index, choose_extractor(settings, training.tested, accelerator), accelerator)
     if not train(training):
         return False
     on_first_rank(accelerator, lambda: keep_weights(training))
@@ -152,7 +93,7 @@ def keep_weights(training: Training) -> None:
     """Writes what is tested, with what is known of its training. Called by one rank."""
     settings, facts = training.settings, read_facts(training.folder)
     tested = Tested(config_hash(settings), settings.train.epochs, training.replaced.count, training=facts)
-    tested.save(training.tested_network, weights_path(training.folder))
+    tested.save(training.tested, weights_path(training.folder))
 
 
 def train_and_evaluate(

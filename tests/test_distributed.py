@@ -37,8 +37,8 @@ def test_a_tracker_that_is_not_installed_is_refused_for_a_training_only(monkeypa
         (9, [], "expected at least 9, 1 for each of the 9 processes; found 8"),
         (
             5,
-            ["loss.mining=local"],
-            r"expected at least 10, 2 for each of the 5 processes \(loss.mining=local\); found 8",
+            ["method.mining=local"],
+            r"expected at least 10, 2 for each of the 5 processes \(method.mining=local\); found 8",
         ),
         (5, ["train.norm=local"], r"expected at least 10, 2 for each of the 5 processes \(train.norm=local\); found 8"),
     ],

@@ -10,7 +10,7 @@ from accelerate import Accelerator
 
 from pipeline import evaluate, prepare, train
 from pipeline.batch import Modality
-from pipeline.build import build_index, build_network
+from pipeline.build import build_index
 from pipeline.config import load_config
 from pipeline.datasets.synthetic import generate
 from pipeline.evaluation import judging
@@ -20,6 +20,7 @@ from pipeline.evaluation.results import METRICS, read_rows
 from pipeline.loading.batches import evaluation_batches
 from pipeline.loading.derivations import parse_stages
 from pipeline.loading.pictures import FolderPictures
+from pipeline.methods.one_objective import build_network
 
 LEARNED = ["derive.visible=learned", "derive.infrared=learned", "model.stems=modality"]
 
@@ -271,7 +272,7 @@ def test_derivatives_that_the_graph_makes_are_fused_picture_by_picture(words, fu
     ],
 )
 def test_fusion_that_cannot_be_is_refused_before_training(words, more, message, capsys, tmp_path):
-    words = [*words, "name=x", "loss.cross=0", "evaluation.fusion=mean", *more]
+    words = [*words, "name=x", "losses.cross.weight=0", "evaluation.fusion=mean", *more]
     for main in (evaluate.main, train.main):
         assert message in refusal(main, words, capsys)
     assert not (tmp_path / "x").exists()

@@ -151,7 +151,7 @@ def test_a_resized_pack_holds_the_pixels_of_the_evaluation(root, tmp_path, capsy
     ("word", "message"),
     [
         ("batch.ids_per_batch=50", "batch.ids_per_batch: expected at most the number of training identities"),
-        ("batch.modalities=[visible,infrared]", "loss.cross_pairs"),
+        ("batch.modalities=[visible,infrared]", "losses.cross.pairs"),
         ("model.backbone=vgg11", "model.last_stride: 1 is for timm's modules"),
         ("model.weights=missing.pth", "model.weights: no such file: missing.pth"),
         ("data.train_splits=[val]", "data.train_splits: no images in val"),

@@ -202,7 +202,11 @@ def test_the_hardest_queries_are_those_with_the_least_average_precision(run):
 def test_settings_and_environment_are_those_of_the_files(run, tmp_path):
     changed, settings = map(dict, settings_rows(run))
     assert changed.items() <= settings.items() and len(changed) < len(settings)
-    assert settings["loss.margin"] == "0.3" and "loss.margin" not in changed and changed["train.epochs"] == "2"
+    assert (
+        settings["losses.intra.margin"] == "0.3"
+        and "losses.intra.margin" not in changed
+        and changed["train.epochs"] == "2"
+    )
     (written,) = json.loads((run / "env.json").read_text())
     environment = dict(environment_rows(run))
     assert environment["python"] == written["python"] and environment["torch"] == written["packages"]["torch"]

@@ -15,13 +15,13 @@ from benchmarks.gpu.checks import Check
 from benchmarks.gpu.graphs import CPU
 from benchmarks.loading import open_batches
 from pipeline import evaluate
-from pipeline.build import build_network
 from pipeline.config import load_config
 from pipeline.datasets.synthetic import generate
 from pipeline.evaluation.distances import DISTANCES
+from pipeline.methods.one_objective import build_network
 from pipeline.models.norm import share_statistics
+from pipeline.optimization import create_optimizer
 from pipeline.settings import Settings
-from pipeline.training.optimization import create_optimizer
 
 BATCHES = 3
 LEVEL = 1 / (255 * 0.229)  # of a normalised image
@@ -125,7 +125,7 @@ def exact_distances(name: str, device: torch.device) -> tuple[bool, str]:
 def overflow_is_skipped(settings: Settings, device: torch.device) -> tuple[bool, str]:
     """Right where a first step that overflows leaves no trace in the momentum of the steps after it."""
     network = build_network(settings, 4).to(device)
-    optimizer = create_optimizer(network, settings.optimizer)
+    optimizer = create_optimizer([{"params": [*network.parameters()], "lr": settings.optimizer.lr}], settings.optimizer)
     scaler = torch.amp.GradScaler(device.type, init_scale=4.0)
     for gradient in (float("inf"), 1e-3):
         scaler.scale(sum(parameter.sum() for parameter in network.parameters()) * 0).backward()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import NoReturn
 
@@ -35,16 +35,18 @@ def training_batches(
     table: TrainingTable,
     settings: Settings,
     device: torch.device,
+    views: Mapping[Modality, View] | None = None,
     start: int = 0,
     rank: int = 0,
     ranks: int = 1,
 ) -> Iterator[Batch]:
     """This rank's share of the global batches number `start`, `start` + 1, ... without end.
 
-    `index` is that of `settings.data.root`. A picture that can't be read or decoded raises ValueError with its path,
-    or another takes its place, as `loader.on_bad_image` says.
+    `index` is that of `settings.data.root`; `views` say what the images of each modality show (`views_in_use` unless
+    they are given). An image that can't be read or decoded raises ValueError with its path, or another takes its place,
+    as `loader.on_bad_image` says.
     """
-    views = views_in_use(settings)
+    views = views_in_use(settings) if views is None else views
     pictures, replacements = open_pictures(settings.data.root, index), Replacements(table)
     require_size(pictures, settings.augment)
     columns = {name: index[name].to_numpy(np.int64) for name in ("identity", "camera")}

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 
+from pipeline.batch import Modality
 from pipeline.losses.distance import euclidean
-from pipeline.losses.hardest import batch_hard_hinge
+from pipeline.losses.hardest import BatchHardLoss, batch_hard_hinge
+from pipeline.losses.term import LossContext, Parts, Rows, check_in_use, modalities_of
+from pipeline.settings_key import key
 
 
 def cross_modality_loss(
@@ -29,3 +34,38 @@ def cross_modality_loss(
     forth = batch_hard_hinge(features_1, features_2, distance, same_identity, margin, reduction)
     back = batch_hard_hinge(features_2, features_1, distance.T, same_identity.T, margin, reduction)
     return forth + back
+
+
+class CrossModalityLoss(BatchHardLoss):
+    """MDL: the sum of `cross_modality_loss` over pairs of modalities. One without rows counts 0."""
+
+    @dataclass(frozen=True)
+    class Options(BatchHardLoss.Options):
+        pairs: list[list[str]] = key(
+            [["infrared", "visible"], ["visible", "infrared_derived"], ["infrared", "visible_derived"]],
+            "pairs of modalities summed over, each in both directions",
+        )
+
+    def __init__(self, settings: Options, context: LossContext) -> None:
+        super().__init__(settings, context)
+        self.pairs = [modality_pair(names) for names in settings.pairs]
+        for number, pair in enumerate(self.pairs):
+            check_in_use("pairs", sorted(set(pair)), context)
+            if pair[0] == pair[1] or set(pair) in [set(before) for before in self.pairs[:number]]:
+                found = ", ".join(modality.key for modality in pair)
+                raise ValueError(f"pairs: expected pairs of two different modalities, each pair once; found {found}")
+
+    def forward(self, rows: Rows) -> Parts:
+        parts = {}
+        for first, second in self.pairs:
+            one, other = rows.of(first), rows.of(second)
+            value = cross_modality_loss(one.pooled, one.labels, other.pooled, other.labels, *self.hinge)
+            parts[f"{first.key}_{second.key}"] = value
+        return parts
+
+
+def modality_pair(names: list[str]) -> tuple[Modality, Modality]:
+    if len(names) != 2:
+        raise ValueError(f"pairs: expected pairs of modalities; found {names}")
+    first, second = modalities_of("pairs", names)
+    return first, second

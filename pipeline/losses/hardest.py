@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Literal, get_args
+
 import torch
 
 from pipeline.losses.distance import paired_euclidean
+from pipeline.losses.term import LossTerm
+from pipeline.settings_key import key
 
-REDUCTIONS = ("mean", "sum")
+Reduction = Literal["mean", "sum"]
 
 
 def batch_hard_hinge(
@@ -26,8 +31,8 @@ def batch_hard_hinge(
     without a negative the hinge is not defined: such an anchor adds nothing to the sum and is not counted in the mean.
     No anchor left: 0. ValueError: unknown reduction.
     """
-    if reduction not in REDUCTIONS:
-        raise ValueError(f"loss.reduction: expected one of {', '.join(REDUCTIONS)}; found {reduction!r}")
+    if reduction not in get_args(Reduction):
+        raise ValueError(f"reduction: expected one of {', '.join(get_args(Reduction))}; found {reduction!r}")
     if distance.numel() == 0:
         return anchors.sum() * 0 + others.sum() * 0  # still part of the graph
     hardest_positive = distance.masked_fill(~same_identity, -torch.inf).argmax(dim=1)
@@ -37,3 +42,20 @@ def batch_hard_hinge(
     counted = same_identity.any(dim=1) & ~same_identity.all(dim=1)
     total = (torch.relu(margin + to_positive - to_negative) * counted).sum()
     return total if reduction == "sum" else total / counted.sum().clamp(min=1)
+
+
+class BatchHardLoss(LossTerm):
+    """What terms with a `batch_hard_hinge` have in common."""
+
+    @dataclass(frozen=True)
+    class Options(LossTerm.Options):
+        margin: float = key(0.3, "of the hinge, in units of the feature distance", min=0)
+        reduction: Reduction = key("mean", "over the anchors")
+
+    @property
+    def hinge(self) -> tuple[float, str]:
+        return self.settings.margin, self.settings.reduction
+
+    @property
+    def adds_rows(self) -> bool:
+        return self.settings.reduction == "sum"

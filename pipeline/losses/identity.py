@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch.nn import functional
+
+from pipeline.losses.term import LossTerm, Rows
+from pipeline.settings_key import key
 
 
 def identity_loss(logits: torch.Tensor, labels: torch.Tensor, label_smoothing: float = 0.0) -> torch.Tensor:
@@ -13,3 +18,17 @@ def identity_loss(logits: torch.Tensor, labels: torch.Tensor, label_smoothing: f
     """
     dtype = torch.promote_types(logits.dtype, torch.float32)
     return functional.cross_entropy(logits.to(dtype), labels, label_smoothing=label_smoothing)
+
+
+class IdentityLoss(LossTerm):
+    """`identity_loss` of this rank's rows."""
+
+    @dataclass(frozen=True)
+    class Options(LossTerm.Options):
+        label_smoothing: float = key(0.0, "share of the target spread over all identities, 0-1", min=0, max=1)
+
+    reads = ("logits",)
+    compares_rows = False
+
+    def forward(self, rows: Rows) -> torch.Tensor:
+        return identity_loss(rows.logits, rows.labels, self.settings.label_smoothing)

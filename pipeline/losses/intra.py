@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 
+from pipeline.batch import MODALITY_NAMES
 from pipeline.losses.distance import euclidean
-from pipeline.losses.hardest import batch_hard_hinge
+from pipeline.losses.hardest import BatchHardLoss, batch_hard_hinge
+from pipeline.losses.term import LossContext, Parts, Rows, check_in_use, modalities_of
+from pipeline.settings_key import key
 
 
 def intra_modality_loss(features: torch.Tensor, labels: torch.Tensor, margin: float, reduction: str) -> torch.Tensor:
@@ -17,3 +22,26 @@ def intra_modality_loss(features: torch.Tensor, labels: torch.Tensor, margin: fl
     """
     distance, same_identity = euclidean(features, features), labels[:, None] == labels[None, :]
     return batch_hard_hinge(features, features, distance, same_identity, margin, reduction)
+
+
+class IntraModalityLoss(BatchHardLoss):
+    """MML: the sum of `intra_modality_loss` over modalities. One without rows counts 0."""
+
+    @dataclass(frozen=True)
+    class Options(BatchHardLoss.Options):
+        modalities: list[str] | None = key(
+            None, "modalities summed over; null: all in batch.modalities", choices=MODALITY_NAMES
+        )
+
+    def __init__(self, settings: Options, context: LossContext) -> None:
+        super().__init__(settings, context)
+        names = settings.modalities
+        self.modalities = context.modalities if names is None else modalities_of("modalities", names)
+        check_in_use("modalities", self.modalities, context)
+
+    def forward(self, rows: Rows) -> Parts:
+        parts = {}
+        for modality in self.modalities:
+            own = rows.of(modality)
+            parts[modality.key] = intra_modality_loss(own.pooled, own.labels, *self.hinge)
+        return parts

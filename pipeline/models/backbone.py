@@ -37,7 +37,7 @@ def create_backbone(
     """
     check_name(name)
     if weights is not None and not Path(weights).is_file():
-        raise FileNotFoundError(f"model.weights: no such file: {weights}")
+        raise FileNotFoundError(f"weights: no such file: {weights}")
     arguments = _size_arguments(name, height, width) | _stride_arguments(name, last_stride)
     backbone = _build(name, pretrained and weights is None, arguments)
     if weights is not None:
@@ -54,11 +54,11 @@ def check_name(name: str) -> None:
     """ValueError if timm knows no such model or tag; names the nearest."""
     if not timm.is_model(name):
         nearest = get_close_matches(split_model_name_tag(name)[0], timm.list_models(), n=3) or ["resnet50"]
-        raise ValueError(f"model.backbone: timm has no model {name!r}; nearest: {', '.join(nearest)}")
+        raise ValueError(f"backbone: timm has no model {name!r}; nearest: {', '.join(nearest)}")
     architecture, tag = split_model_name_tag(name)
     tags = timm.list_models(f"{architecture}.*", include_tags=True)
     if tag and name not in tags:
-        raise ValueError(f"model.backbone: timm has no weights {name!r}; there are: {', '.join(tags) or 'none'}")
+        raise ValueError(f"backbone: timm has no weights {name!r}; there are: {', '.join(tags) or 'none'}")
 
 
 def _size_arguments(name: str, height: int, width: int) -> dict[str, object]:
@@ -72,13 +72,13 @@ def _size_arguments(name: str, height: int, width: int) -> dict[str, object]:
 
 def _stride_arguments(name: str, last_stride: int) -> dict[str, object]:
     if last_stride not in (1, 2):
-        raise ValueError(f"model.last_stride: expected 1 or 2; found {last_stride!r}")
+        raise ValueError(f"last_stride: expected 1 or 2; found {last_stride!r}")
     if last_stride == 2 or is_model_in_modules(name, ("resnet", *PLAIN_MODULES)):
         return {}
     if is_model_in_modules(name, "convnext"):
         return {"output_stride": 16}
     known = ", ".join(STRIDED_MODULES)
-    raise ValueError(f"model.last_stride: 1 is for timm's modules {known}; {name} is of another: set it to 2")
+    raise ValueError(f"last_stride: 1 is for timm's modules {known}; {name} is of another: set it to 2")
 
 
 def _build(name: str, pretrained: bool, arguments: dict) -> nn.Module:
@@ -87,10 +87,10 @@ def _build(name: str, pretrained: bool, arguments: dict) -> nn.Module:
     except Exception as error:  # timm and the hub raise many kinds; the user needs one line
         if pretrained:
             raise ValueError(
-                f"model.pretrained: the weights of {name} could not be fetched ({first_line(error)}); "
-                "give a local .safetensors or .pth file in model.weights, or set model.pretrained to false"
+                f"pretrained: the weights of {name} could not be fetched ({first_line(error)}); "
+                "give a local .safetensors or .pth file as weights, or set pretrained to false"
             ) from error
-        raise ValueError(f"model.backbone: {name} cannot be built with {arguments}: {first_line(error)}") from error
+        raise ValueError(f"backbone: {name} cannot be built with {arguments}: {first_line(error)}") from error
 
 
 def set_last_stride_one(backbone: nn.Module) -> None:
@@ -114,7 +114,7 @@ def _check_patches(backbone: nn.Module, name: str, height: int, width: int) -> N
     patch = getattr(getattr(backbone, "patch_embed", None), "patch_size", None)
     if isinstance(patch, tuple) and (height % patch[0] or width % patch[1]):
         raise ValueError(
-            f"augment.height, augment.width: {name} cuts images into {patch[0]} x {patch[1]} patches; "
+            f"height, width: {name} cuts images into {patch[0]} x {patch[1]} patches; "
             f"found {height} x {width}, whose edge would be lost: use multiples of the patch"
         )
 
@@ -133,7 +133,7 @@ def freeze_unused(backbone: nn.Module, name: str, height: int, width: int) -> No
             features = backbone.forward_features(torch.zeros(1, 3, height, width))
             gradients = torch.autograd.grad(features.sum(), parameters, allow_unused=True)
     except Exception as error:  # asserts of timm's layers about sizes and windows
-        raise ValueError(f"model.backbone: {name} fails on a {height} x {width} image: {first_line(error)}") from error
+        raise ValueError(f"backbone: {name} fails on a {height} x {width} image: {first_line(error)}") from error
     backbone.train(was_training)
     for parameter, gradient in zip(parameters, gradients, strict=True):
         if gradient is None:

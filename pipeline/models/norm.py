@@ -7,13 +7,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from typing import Any
 
 import torch
 from timm.layers import BatchNormAct2d, convert_sync_batchnorm
 from torch import distributed, nn
-
-from pipeline.models.reid import ReIDNetwork
 
 NORMS = ("global", "local", "frozen")
 
@@ -25,18 +24,26 @@ def choose_norm(setting: str, ranks: int) -> str:
     return "local" if setting == "local" and ranks > 1 else "global"
 
 
-def share_statistics(network: ReIDNetwork, norm: str) -> None:
-    """Prepares the norms of a network on its device, in place, for training on several ranks.
+def share_statistics(module: nn.Module, norm: str, pretrained: Collection[nn.Module] = ()) -> None:
+    """Prepares the norms of a module on its device, in place, for training on several ranks.
 
-    Weights and buffers keep their names, so that checkpoints and weights don't depend on the number of ranks. timm's
-    converter keeps the activation of the layers that join norm and activation; torch's own would drop it.
+    pretrained: norm layers that keep their statistics where `norm` is frozen. Weights and buffers keep their names, so
+    that checkpoints and weights don't depend on the number of ranks. timm's converter keeps the activation of layers
+    that join norm and activation; torch's own would drop it.
     """
     if norm == "local":
         return
-    on_cpu = network.neck.weight.device.type == "cpu"
-    for name in ["neck"] if norm == "frozen" else [name for name, _ in network.named_children()]:
-        part = getattr(network, name)
-        setattr(network, name, share_on_cpu(part) if on_cpu else convert_sync_batchnorm(part))
+    left_out = {id(layer) for layer in pretrained} if norm == "frozen" else set()
+    share = share_on_cpu if next(module.parameters()).device.type == "cpu" else convert_sync_batchnorm
+    share_children(module, share, left_out)
+
+
+def share_children(module: nn.Module, share: Callable[[nn.Module], nn.Module], left_out: set[int]) -> None:
+    for name, child in module.named_children():
+        if not any(id(layer) in left_out for layer in child.modules()):
+            setattr(module, name, share(child))
+        elif id(child) not in left_out:
+            share_children(child, share, left_out)
 
 
 def share_on_cpu(part: nn.Module) -> nn.Module:
@@ -49,12 +56,15 @@ def share_on_cpu(part: nn.Module) -> nn.Module:
     return part
 
 
-def freeze_statistics(network: ReIDNetwork) -> None:
-    """Puts the norms of the backbone and its stems into evaluation mode."""
-    for part in (network.stems, network.backbone):
-        for layer in part.modules():
-            if isinstance(layer, nn.modules.batchnorm._BatchNorm):
-                layer.eval()
+def freeze_statistics(pretrained: Collection[nn.Module]) -> None:
+    """Puts norm layers into evaluation mode."""
+    for layer in pretrained:
+        layer.eval()
+
+
+def norm_layers(module: nn.Module) -> list[nn.Module]:
+    """Returns the batch-norm layers of a module."""
+    return [layer for layer in module.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
 
 
 @torch.no_grad()

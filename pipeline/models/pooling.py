@@ -25,14 +25,26 @@ class Pooling(nn.Module):
     ) -> None:
         super().__init__()
         if kind not in POOLINGS:
-            raise ValueError(f"model.pooling: expected one of {', '.join(POOLINGS)}; found {kind!r}")
+            raise ValueError(f"pooling: expected one of {', '.join(POOLINGS)}; found {kind!r}")
         if not power > 0:
-            raise ValueError(f"model.pool_power: expected a number above 0; found {power!r}")
+            raise ValueError(f"pool_power: expected a number above 0; found {power!r}")
         self.kind = kind
         self.power = power
         self.channels_last = channels_last
         self.prefix_tokens = prefix_tokens
         self.eps = eps
+
+    def stripes(self, features: torch.Tensor, count: int) -> list[torch.Tensor]:
+        """Returns (B, C) of each of `count` horizontal stripes of a 4-d map, from the top, as PCB's adaptive pooling
+        divides it. ValueError where the map has fewer rows, or its places are tokens."""
+        if features.ndim != 4:
+            raise ValueError("expected a backbone that returns a map of rows and columns; found tokens")
+        rows = 1 if self.channels_last else 2
+        height = features.shape[rows]
+        if height < count:
+            raise ValueError(f"count: expected at most the {height} rows of the backbone's map; found {count}")
+        edges = [(number * height // count, -(-(number + 1) * height // count)) for number in range(count)]
+        return [self(features.narrow(rows, begin, end - begin)) for begin, end in edges]
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """(B, C, H, W), (B, H, W, C) or tokens (B, N, C), any float type -> (B, C) float32 or wider."""

@@ -1,8 +1,8 @@
-"""The re-identification network: stems, shared body, pooling, batch-norm neck, classifier."""
+"""The re-identification network: stems, shared body with its inserts, pooling, heads."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -10,24 +10,40 @@ from torch import nn
 
 from pipeline.batch import Modality
 from pipeline.models.generator import ModalityGenerator
-from pipeline.models.pooling import pooling_for
-from pipeline.models.routing import apply_by_key, runs_of
+from pipeline.models.heads import Feature, HeadContext
+from pipeline.models.inserts import Followed
+from pipeline.models.norm import norm_layers
+from pipeline.models.pooling import Pooling
 from pipeline.models.stems import build_stems, stem_keys
+from pipeline.parts import HEADS, PartOptions, build_part
+from pipeline.routing import apply_by_key, runs_of
 
 AS_IT_IS = "as_it_is"
 
 
 class ReIDOutput(NamedTuple):
-    """What the network says of B images; D is the backbone's width, C the number of training identities.
+    """What the network says of B images: `features` by name, in the order of the heads."""
 
-    pooled     (B, D) float32, before the neck: for the metric losses
-    embedding  (B, D) float32, after the neck: for retrieval
-    logits     (B, C), of autocast's type under autocast; None in eval mode, where the classifier is not needed
-    """
+    features: dict[str, Feature]
 
-    pooled: torch.Tensor
-    embedding: torch.Tensor
-    logits: torch.Tensor | None
+    @property
+    def pooled(self) -> torch.Tensor:
+        """(B, D) float32: all features before their BN neck, side by side."""
+        return side_by_side([feature.pooled for feature in self.features.values()])
+
+    @property
+    def embedding(self) -> torch.Tensor:
+        """(B, D) float32: all features after their BN neck, side by side."""
+        return side_by_side([feature.embedding for feature in self.features.values()])
+
+    @property
+    def logits(self) -> torch.Tensor | None:
+        """Of the first feature."""
+        return next(iter(self.features.values())).logits
+
+
+def side_by_side(parts: list[torch.Tensor]) -> torch.Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
 
 class ReIDNetwork(nn.Module):
@@ -37,11 +53,10 @@ class ReIDNetwork(nn.Module):
     modalities           those in use in training
     stems                "source", "modality" or "shared": see `stem_keys`
     identities           C, number of training identities
-    pooling, pool_power  "gem" or "average"; power of gem
+    heads                from the backbone's map to features, by name (`pipeline.models.heads`)
+    pooling              of that map, used by all heads
     learned_derivations  derived modalities in use whose rows hold the *base* image and go through a
                          `ModalityGenerator`, one for each
-
-    The neck's bias stays 0 and the classifier has none (Luo et al., "Bag of Tricks", 2019).
     """
 
     def __init__(
@@ -51,8 +66,8 @@ class ReIDNetwork(nn.Module):
         modalities: Sequence[Modality],
         stems: str,
         identities: int,
-        pooling: str,
-        pool_power: float,
+        heads: Mapping[str, PartOptions],
+        pooling: Pooling,
         learned_derivations: Sequence[Modality] = (),
     ) -> None:
         super().__init__()
@@ -60,17 +75,24 @@ class ReIDNetwork(nn.Module):
         self.stem_of = stem_keys(stems, modalities)
         self.stems = build_stems(backbone, list(self.stem_of.values()))
         self.backbone = backbone
-        self.pooling = pooling_for(backbone, pooling, pool_power)
+        self.pooling = pooling
         self.generators = nn.ModuleDict({modality.base.key: ModalityGenerator() for modality in learned_derivations})
         self.generator_of = {modality: modality.base.key for modality in learned_derivations}
         if learned_derivations:
             self.generators[AS_IT_IS] = nn.Identity()
-        self.neck = nn.BatchNorm1d(backbone.num_features)
-        self.classifier = nn.Linear(backbone.num_features, identities, bias=False)
-        nn.init.ones_(self.neck.weight)
-        nn.init.zeros_(self.neck.bias)
-        self.neck.bias.requires_grad_(False)
-        nn.init.normal_(self.classifier.weight, std=0.001)
+        context = HeadContext(backbone.num_features, modalities, identities)
+        made = {name: build_part(HEADS, settings, f"heads.{name}", name, context) for name, settings in heads.items()}
+        self.heads = nn.ModuleDict(made)
+
+    @property
+    def origin(self) -> str:
+        """What its pre-trained weights are (`weights_origin`)."""
+        return self.backbone.origin
+
+    @property
+    def widths(self) -> dict[str, int]:
+        """D of each feature, by name."""
+        return {name: width for head in self.heads.values() for name, width in head.widths.items()}
 
     def forward(self, images: torch.Tensor, modality: torch.Tensor | Sequence[int]) -> ReIDOutput:
         """images (B, 3, H, W) of a float type, normalised; modality: B values of `Modality` on the host; B >= 1.
@@ -79,23 +101,34 @@ class ReIDNetwork(nn.Module):
         DistributedDataParallel, which moves all tensors among its inputs to the device. The output's rows are in the
         order of the input's. ValueError: a modality that no stem was built for.
         """
-        generator_runs, stem_runs = self._plan(modality)
-        images = images.to(self.neck.weight.dtype)
+        rows, generator_runs, stem_runs = self._plan(modality)
+        images = images.to(next(self.heads.parameters()).dtype)
         if generator_runs:
             images = apply_by_key(images, generator_runs, self.generators)
         features = self.backbone.forward_features(apply_by_key(images, stem_runs, self.stems))
-        pooled = self.pooling(features)
-        embedding = self.neck(pooled)
-        return ReIDOutput(pooled, embedding, self.classifier(embedding) if self.training else None)
+        made = [head(features, self.pooling, rows) for head in self.heads.values()]
+        return ReIDOutput({name: feature for of_head in made for name, feature in of_head.items()})
 
     def head_parameters(self) -> list[nn.Parameter]:
-        """Trained parameters of neck and classifier, which recipes give a learning rate of their own."""
-        head = [*self.neck.parameters(), *self.classifier.parameters()]
-        return [parameter for parameter in head if parameter.requires_grad]
+        """Trained parameters of the heads, which recipes give a learning rate of their own."""
+        return [parameter for parameter in self.heads.parameters() if parameter.requires_grad]
+
+    def pretrained_norms(self) -> list[nn.Module]:
+        """Returns the batch-norm layers of stems and backbone, without those of inserts."""
+        inserts = [part.insert for part in self.backbone.modules() if isinstance(part, Followed)]
+        added = {id(layer) for insert in inserts for layer in norm_layers(insert)}
+        return [layer for part in (self.stems, self.backbone) for layer in norm_layers(part) if id(layer) not in added]
+
+    def freeze_unread(self, reads: Callable[[str, str], bool]) -> None:
+        """Freezes layers of the heads whose output no loss looks at. `reads`: whether one does, of (feature, what)."""
+        for head in self.heads.values():
+            head.freeze_unread(reads)
 
     @torch.compiler.disable  # reads values on the host; what follows is compiled for the runs that it found
-    def _plan(self, modality: torch.Tensor | Sequence[int]) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
-        """Runs of rows by generator (none if no row needs one) and by stem."""
+    def _plan(
+        self, modality: torch.Tensor | Sequence[int]
+    ) -> tuple[list[Modality], list[tuple[str, int]], list[tuple[str, int]]]:
+        """Returns each row's modality, and runs of rows by generator (none if no row needs one) and by stem."""
         if isinstance(modality, torch.Tensor):
             assert modality.device.type == "cpu", "modality must stay on the host: reading it from a device would wait"
             modality = modality.tolist()
@@ -107,7 +140,7 @@ class ReIDNetwork(nn.Module):
         generators = runs_of([self.generator_of.get(found, AS_IT_IS) for found in rows])
         if all(key == AS_IT_IS for key, _ in generators):
             generators = []
-        return generators, runs_of([self.stem_of[found] for found in rows])
+        return rows, generators, runs_of([self.stem_of[found] for found in rows])
 
 
 def _check(modalities: Sequence[Modality], identities: int, learned_derivations: Sequence[Modality]) -> None:

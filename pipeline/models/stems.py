@@ -31,7 +31,7 @@ def stem_keys(mode: str, modalities: Sequence[Modality]) -> dict[Modality, str]:
           "shared":   one stem for all
     """
     if mode not in STEM_MODES:
-        raise ValueError(f"model.stems: expected one of {', '.join(STEM_MODES)}; found {mode!r}")
+        raise ValueError(f"stems: expected one of {', '.join(STEM_MODES)}; found {mode!r}")
     if mode == SHARED:
         return {modality: SHARED for modality in Modality}
     if mode == "modality":
@@ -60,8 +60,7 @@ def take_stem(backbone: nn.Module) -> nn.Sequential:
     if names is None or getattr(backbone, "dynamic_img_size", False):
         known = ", ".join(family.__name__ for family in STEMS)
         raise ValueError(
-            f"model.stems: separate stems are for {known} of fixed image size; found {type(backbone).__name__}: "
-            'use "shared"'
+            f'stems: separate stems are for {known} of fixed image size; found {type(backbone).__name__}: use "shared"'
         )
     stem = nn.Sequential(OrderedDict((name, getattr(backbone, name)) for name in names))
     for name in names:

@@ -30,7 +30,7 @@ def load_weights(backbone: nn.Module, path: str) -> None:
     ]
     if wrong:
         raise ValueError(
-            f"model.weights: {path} is not for this backbone: {len(matching)} of its {len(wanted)} tensors match by "
+            f"weights: {path} is not for this backbone: {len(matching)} of its {len(wanted)} tensors match by "
             f"name and shape, the file has {len(state)}; first difference: {wrong[0]}"
         )
     # Heads whose shape differs would stop load_state_dict even when it isn't strict.
@@ -81,7 +81,7 @@ def _read(path: str) -> dict[str, torch.Tensor]:
             raise TypeError("it holds other things than tensors")
         return state
     except Exception as error:  # each format's reader has its own kinds
-        raise ValueError(f"model.weights: {path} holds no weights that timm can read ({first_line(error)})") from error
+        raise ValueError(f"weights: {path} holds no weights that timm can read ({first_line(error)})") from error
 
 
 def _convert(backbone: nn.Module, state: dict[str, torch.Tensor], path: str) -> dict[str, torch.Tensor]:
@@ -92,4 +92,4 @@ def _convert(backbone: nn.Module, state: dict[str, torch.Tensor], path: str) -> 
     try:
         return convert(state, backbone)
     except Exception as error:  # it looks keys up and reshapes
-        raise ValueError(f"model.weights: {path} is not for this backbone ({first_line(error)})") from error
+        raise ValueError(f"weights: {path} is not for this backbone ({first_line(error)})") from error

@@ -19,6 +19,7 @@ from accelerate import Accelerator
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
+from pipeline import former
 from pipeline.distributed import on_every_rank, on_first_rank
 from pipeline.files import UNFINISHED, force_to_disc, replace_atomically
 
@@ -177,6 +178,6 @@ def weights_facts(path: Path) -> dict[str, str]:
 def load_weights(network: torch.nn.Module, path: Path) -> None:
     """Into a network of the same shape. ValueError naming the first key that doesn't fit."""
     try:
-        network.load_state_dict(load_file(path))
+        network.load_state_dict({former.tensor_now(name): tensor for name, tensor in load_file(path).items()})
     except (RuntimeError, OSError) as error:
         raise ValueError(f"{path}: not the weights of this network: {str(error).splitlines()[-1].strip()}") from None

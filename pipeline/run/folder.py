@@ -129,11 +129,12 @@ def refuse_other_settings(settings: Settings, kept: Path, folder: Path) -> None:
             f"have. Choose another name=, or go on with the version that env.json names"
         )
     by_name = DRAWN_SPLIT if split_path(folder).exists() else ()
-    for (name, value, _), (_, before, _) in zip(describe(settings), describe(load_kept(kept)), strict=True):
-        if value != before and decides_weights(name) and name not in by_name:
+    given, before = ({name: value for name, value, _ in describe(one)} for one in (settings, load_kept(kept)))
+    for name in dict.fromkeys([*given, *before]):  # a part may be in one of the two only
+        if given.get(name) != before.get(name) and decides_weights(name) and name not in by_name:
             raise ValueError(
-                f"{folder}: belongs to a run with {name}={json.dumps(before)}; found {json.dumps(value)}. "
-                f"Choose another name= or take the folder away"
+                f"{folder}: belongs to a run with {name}={json.dumps(before.get(name))}; found "
+                f"{json.dumps(given.get(name))}. Choose another name= or take the folder away"
             )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pipeline.config import load_kept
 from pipeline.literature import read_literature
+from pipeline.methods.method import method_of
 from pipeline.settings import Settings
 
 # Columns of literature/ablation.csv: the heading and the name they are printed with.
@@ -21,12 +22,6 @@ TICKS = {
     "mdl_i_dv": ("MDL", "I, D_V"),
     "mdl_di_dv": ("MDL", "D_I, D_V"),
 }
-PAIRS = {
-    frozenset(("infrared", "visible")): "mdl_i_v",
-    frozenset(("visible", "infrared_derived")): "mdl_v_di",
-    frozenset(("infrared", "visible_derived")): "mdl_i_dv",
-    frozenset(("infrared_derived", "visible_derived")): "mdl_di_dv",
-}
 Ticks = tuple[bool, ...]  # one for each of TICKS
 
 
@@ -37,18 +32,9 @@ def ticks_by_row() -> dict[str, Ticks]:
 
 
 def ticks_of(settings: Settings) -> Ticks:
-    """ValueError for losses that the table has no column for."""
-    loss, used = settings.loss, set(settings.batch.modalities)
-    pairs = {frozenset(pair) for pair in loss.cross_pairs} if loss.cross else set()
-    if pairs - PAIRS.keys():
-        raise ValueError(
-            f"loss.cross_pairs: table 4 has no column for {', '.join(sorted(next(iter(pairs - PAIRS.keys()))))}"
-        )
-    if loss.intra and loss.intra_modalities is not None and set(loss.intra_modalities) != used:
-        raise ValueError("loss.intra_modalities: table 4 has no column for some modalities only")
-    used |= {name for name, weight in (("id", loss.identity), ("mml", loss.intra)) if weight}
-    used |= {PAIRS[pair] for pair in pairs}
-    return tuple(name in used for name in TICKS)
+    """Returns the ticks of a run. ValueError, which says what differs, for what isn't a method of the table."""
+    columns = method_of(settings).columns(settings)
+    return tuple(columns[name] for name in TICKS)
 
 
 def ticks_of_run(folder: Path) -> Ticks:

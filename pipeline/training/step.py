@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -14,26 +15,27 @@ from accelerate import Accelerator
 from timm.utils import ModelEmaV3
 
 from pipeline.batch import Batch
+from pipeline.gathering import mean_over_ranks
 from pipeline.loading.replacement import ReplacedCount
+from pipeline.losses.term import Parts
+from pipeline.methods.method import Method, Player
 from pipeline.models.norm import average_buffers, freeze_statistics
+from pipeline.optimization import set_learning_rate
 from pipeline.run.checkpoint import checkpoints
 from pipeline.settings import Settings
-from pipeline.training.gathering import mean_over_ranks
-from pipeline.training.objective import Objective
-from pipeline.training.optimization import learning_rate_factor, set_learning_rate
 from pipeline.training.stopping import StopRequest
 
 
 @dataclass
 class Training:
-    """What the loop works on. `network` and `optimizer` are prepared by Accelerate, `batches` start at `step`."""
+    """What the loop works on. `method`, and the optimizers of `players`, are prepared by Accelerate; `batches` start at
+    `step`."""
 
     settings: Settings
     accelerator: Accelerator
     norm: str  # one of `pipeline.models.norm.NORMS`
-    network: torch.nn.Module
-    optimizer: torch.optim.Optimizer
-    loss: Objective
+    method: torch.nn.Module
+    players: list[Player]
     batches: Iterator[Batch]
     steps_per_epoch: int
     folder: Path
@@ -47,8 +49,19 @@ class Training:
         return self.settings.train.epochs * self.steps_per_epoch
 
     @property
-    def tested_network(self) -> torch.nn.Module:
-        return self.average.module if self.average else self.accelerator.unwrap_model(self.network)
+    def bare_method(self) -> Method:
+        """As it is without what Accelerate wraps it in."""
+        return self.accelerator.unwrap_model(self.method)
+
+    @property
+    def tested(self) -> torch.nn.Module:
+        return self.average.module if self.average else self.bare_method.tested
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the last group, which is that of heads or losses where a method has them apart."""
+        groups = {group.get("name", ""): group["lr"] for group in self.players[0].optimizer.param_groups}
+        return groups.get("heads", [*groups.values()][-1])
 
 
 @dataclass
@@ -79,16 +92,16 @@ class Step:
 
 def set_training_mode(training: Training) -> None:
     """Training mode; norm layers stay in evaluation mode where their statistics are frozen."""
-    training.network.train()
+    training.method.train()
     if training.norm == "frozen":
-        freeze_statistics(training.accelerator.unwrap_model(training.network))
+        freeze_statistics(training.bare_method.pretrained_norms())
 
 
 def train_step(training: Training) -> QueuedStep:
     """Queues a step; nothing waits for the device."""
     settings, accelerator = training.settings, training.accelerator
-    factor = learning_rate_factor(training.step / training.steps_per_epoch, settings.train.epochs, settings.optimizer)
-    set_learning_rate(training.optimizer, factor)
+    for player in training.players:
+        set_learning_rate(player.optimizer, player.schedule(training.step / training.steps_per_epoch))
     sums: dict[str, torch.Tensor] = {}
     images, replaced, waiting = 0, 0, 0.0
     accumulate = settings.train.accumulate
@@ -99,7 +112,7 @@ def train_step(training: Training) -> QueuedStep:
         images += settings.batch.rows
         replaced += batch.replaced
         last = number == accumulate - 1
-        with contextlib.nullcontext() if last else accelerator.no_sync(training.network):
+        with contextlib.nullcontext() if last else accelerator.no_sync(training.method):
             parts = loss_of(training, batch)
             accelerator.backward(parts["loss"] / accumulate)
         del batch  # its memory is free for the next one
@@ -107,33 +120,30 @@ def train_step(training: Training) -> QueuedStep:
             sums[name] = sums.get(name, 0) + value.detach() / accumulate
     sums["gradient_norm"] = gradient_norm(training)
     values = exchange(training, sums, replaced)
-    training.optimizer.step()
-    training.optimizer.zero_grad(set_to_none=True)
-    network = accelerator.unwrap_model(training.network)
+    for player in training.players:
+        player.optimizer.step()
+        player.optimizer.zero_grad(set_to_none=True)
     if training.norm == "local":
-        average_buffers(network)
+        average_buffers(training.bare_method)
     if training.average is not None:
-        training.average.update(network, training.step)
+        training.average.update(training.bare_method.tested, training.step)
     return QueuedStep(training.step + 1, [*sums], values, images, waiting)
 
 
 def gradient_norm(training: Training) -> torch.Tensor:
     """The Euclidean norm of the gradient, of which no more than `optimizer.clip` is left: a scalar on the device."""
-    parameters = [parameter for parameter in training.network.parameters() if parameter.grad is not None]
-    training.accelerator.unscale_gradients(training.optimizer)
+    parameters = [parameter for parameter in training.method.parameters() if parameter.grad is not None]
+    training.accelerator.unscale_gradients([player.optimizer for player in training.players])
     norm = torch.nn.utils.get_total_norm([parameter.grad for parameter in parameters])
     if training.settings.optimizer.clip is not None:
         torch.nn.utils.clip_grads_with_norm_(parameters, training.settings.optimizer.clip, norm)
     return norm.detach()
 
 
-def loss_of(training: Training, batch: Batch) -> dict[str, torch.Tensor]:
-    images = batch.images
+def loss_of(training: Training, batch: Batch) -> Parts:
     if training.settings.train.channels_last:
-        images = images.contiguous(memory_format=torch.channels_last)
-    with training.accelerator.autocast():
-        output = training.network(images, batch.modality)
-    return training.loss(output, batch)
+        batch = dataclasses.replace(batch, images=batch.images.contiguous(memory_format=torch.channels_last))
+    return training.method(batch)
 
 
 def exchange(training: Training, parts: dict[str, torch.Tensor], replaced: int) -> Callable[[], list[float]]:

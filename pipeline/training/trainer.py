@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from pipeline.run.checkpoint import save_checkpoint
 from pipeline.run.folder import MetricsFile
+from pipeline.run.metrics import main_parts
 from pipeline.training.step import QueuedStep, Step, Training, read_step, set_training_mode, train_step
 
 log = logging.getLogger("pipeline")
@@ -137,7 +138,7 @@ def record(training: Training, metrics: MetricsFile, interval: Interval) -> None
     position = {
         "step": training.step,
         "epoch": training.step / training.steps_per_epoch,
-        "lr": training.optimizer.param_groups[-1]["lr"],
+        "lr": training.lr,
     }
     row = position | interval.means() | {"replaced_images": interval.replaced}
     metrics.append(row)
@@ -147,11 +148,11 @@ def record(training: Training, metrics: MetricsFile, interval: Interval) -> None
 def epoch_line(training: Training, interval: Interval) -> str:
     means = interval.means()
     speed, waiting = means.pop("images_per_second"), means.pop("waiting_for_data")
-    groups = " ".join(f"{name} {means[name]:.3f}" for name in ("loss", "identity", "intra", "cross") if name in means)
+    terms = " ".join(f"{name} {means[name]:.3f}" for name in main_parts(list(means)) if name != "gradient_norm")
     epoch = training.step // training.steps_per_epoch
-    lr = training.optimizer.param_groups[-1]["lr"]
+    lr = training.lr
     return (
-        f"epoch {epoch}/{training.settings.train.epochs} step {training.step}: {groups} lr {lr:.2e} "
+        f"epoch {epoch}/{training.settings.train.epochs} step {training.step}: {terms} lr {lr:.2e} "
         f"{speed:.0f} images/s, {waiting:.1%} waiting for data"
         + (f", {interval.replaced} images replaced" if interval.replaced else "")
     )

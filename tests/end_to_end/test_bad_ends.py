@@ -37,7 +37,7 @@ def test_a_gradient_that_is_not_finite_reaches_no_checkpoint_whatever_the_loss_s
         loss.backward()
         steps.append(loss)
         if len(steps) == 4:  # after which a checkpoint is due
-            accelerator._models[0].classifier.weight.grad[0, 0] = float("nan")
+            accelerator._models[0].network.heads["global"].classifier.weight.grad[0, 0] = float("nan")
 
     with monkeypatch.context() as patch, pytest.raises(SystemExit) as ended:
         patch.setattr("accelerate.Accelerator.backward", backward)

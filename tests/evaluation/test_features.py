@@ -1,14 +1,17 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
 
 from pipeline.batch import Modality
-from pipeline.build import build_index, build_network
+from pipeline.build import build_index
 from pipeline.config import load_config
 from pipeline.evaluation.features import extract_features, network_extractor, pixels_extractor
 from pipeline.loading.batches import evaluation_batches
 from pipeline.loading.pictures import FolderPictures
+from pipeline.methods.one_objective import build_network
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +33,7 @@ def network(settings):
 @pytest.mark.parametrize("feature", ["embedding", "pooled"])
 @pytest.mark.parametrize("flip", [False, True])
 def test_a_row_of_the_table_is_the_feature_of_that_image_alone(index, settings, network, feature, flip):
-    settings.evaluation.feature, settings.evaluation.flip = feature, flip
+    settings = replace(settings, evaluation=replace(settings.evaluation, feature=feature, flip=flip))
     rows = np.random.default_rng(0).permutation(len(index))[:17]
     accelerator = Accelerator(cpu=True)
     table = extract_features(network_extractor(network, settings, accelerator), index, rows, settings, accelerator)

@@ -3,7 +3,6 @@ import pytest
 import torch
 
 from pipeline.batch import Modality
-from pipeline.build import build_network
 from pipeline.config import load_config
 from pipeline.figures.attention import (
     activation_norm,
@@ -14,6 +13,7 @@ from pipeline.figures.attention import (
     token_grid,
 )
 from pipeline.figures.evaluated_run import LeftOut
+from pipeline.methods.one_objective import build_network
 
 
 def slow_norm(features):
@@ -54,7 +54,7 @@ def test_features_without_places_are_left_out(features, reason):
 
 @pytest.mark.parametrize("backbone", ["resnet10t", "convnext_atto", "vit_tiny_patch16_224"])
 def test_the_map_is_of_what_the_network_pools_and_leaves_the_network_as_it_was(tiny, backbone):
-    words = [*tiny, "augment.height=64", "augment.width=32", "model.pooling=average", "loss.intra=1"]
+    words = [*tiny, "augment.height=64", "augment.width=32", "model.pooling=average", "losses.intra.weight=1"]
     torch.manual_seed(0)
     network = build_network(load_config([*words, f"model.backbone={backbone}"]), identities=3).eval()
     images = torch.randn(2, 3, 64, 32)

@@ -71,7 +71,7 @@ def test_only_derived_images_are_mixed(tiny):
 
 
 def test_a_modality_that_is_not_in_use_has_no_view_but_its_words_are_read(tiny):
-    settings = load_config([*tiny, "batch.modalities=[visible,infrared]", "loss.cross_pairs=[[visible,infrared]]"])
+    settings = load_config([*tiny, "batch.modalities=[visible,infrared]", "losses.cross.pairs=[[visible,infrared]]"])
     assert list(views_in_use(settings)) == [V, IR]
     with pytest.raises(ValueError, match="derive.visible"):
         derivations(load_config([*tiny, "batch.modalities=[visible,infrared]", "derive.visible=gray"]))

@@ -64,5 +64,5 @@ def test_no_rows(rows: tuple[int, int]) -> None:
 
 
 def test_unknown_reduction() -> None:
-    with pytest.raises(ValueError, match="loss.reduction: expected one of mean, sum; found 'median'"):
+    with pytest.raises(ValueError, match="reduction: expected one of mean, sum; found 'median'"):
         _hinge(torch.ones(1, 1), torch.ones(1, 1), torch.ones(1, 1, dtype=torch.bool), 0.3, "median")

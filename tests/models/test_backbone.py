@@ -60,9 +60,9 @@ def test_last_stride_one_equals_a_stage_built_by_timm_with_stride_one(
 
 def test_ignored_by_plain_transformers_and_refused_by_other_families() -> None:
     assert _map_size(_create("test_vit", last_stride=1)) == _map_size(_create("test_vit"))
-    with pytest.raises(ValueError, match="model.last_stride: 1 is for .*resnet, convnext; test_efficientnet is of ano"):
+    with pytest.raises(ValueError, match="last_stride: 1 is for .*resnet, convnext; test_efficientnet is of ano"):
         _create("test_efficientnet", last_stride=1)
-    with pytest.raises(ValueError, match="model.last_stride: expected 1 or 2; found 4"):
+    with pytest.raises(ValueError, match="last_stride: expected 1 or 2; found 4"):
         _create("resnet18", last_stride=4)
 
 
@@ -105,13 +105,13 @@ def test_pretrained_without_network(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     hub = pytest.importorskip("huggingface_hub.constants")
     monkeypatch.setattr(hub, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(hub, "HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(ValueError, match="the weights of resnet18 could not be fetched .*model.weights") as caught:
+    with pytest.raises(ValueError, match="the weights of resnet18 could not be fetched .*as weights") as caught:
         _create("resnet18", pretrained=True)
     assert "\n" not in str(caught.value)
 
 
 def test_image_that_the_model_cannot_take() -> None:
-    with pytest.raises(ValueError, match="model.backbone: test_efficientnet fails on a 0 x 32 image") as caught:
+    with pytest.raises(ValueError, match="backbone: test_efficientnet fails on a 0 x 32 image") as caught:
         _create("test_efficientnet", height=0)
     assert "\n" not in str(caught.value)
 
@@ -122,5 +122,5 @@ def test_weights_file_replaces_fetching(tmp_path: Path) -> None:
     torch.save(source.state_dict(), path)
     backbone = _create("resnet10t", pretrained=True, weights=str(path), last_stride=1)
     assert torch.equal(backbone.layer4[0].conv2.weight, source.layer4[0].conv2.weight)
-    with pytest.raises(FileNotFoundError, match="model.weights: no such file: .*absent.pth"):
+    with pytest.raises(FileNotFoundError, match="weights: no such file: .*absent.pth"):
         _create("resnet10t", weights=str(tmp_path / "absent.pth"))

@@ -10,21 +10,16 @@ from torch import nn
 
 from pipeline.batch import Modality
 from pipeline.models import norm as norms
-from pipeline.models.backbone import create_backbone
 from pipeline.models.norm import SharedBatchNorm, SharedBatchNormAct, choose_norm, freeze_statistics, share_statistics
-from pipeline.models.reid import ReIDNetwork
+from tests.models.networks import make_network
 
 FAMILIES = ["resnet10t", "resnetv2_50", "efficientnet_b0", "regnety_002", "mobilenetv3_small_100", "convnext_atto"]
 
 
 def build(backbone="resnet10t"):
-    torch.manual_seed(0)
-    stride = 1 if backbone == "resnet10t" else 2
-    made = create_backbone(backbone, height=64, width=32, pretrained=False, weights=None, last_stride=stride)
     modalities = [Modality.VISIBLE, Modality.INFRARED]
-    return ReIDNetwork(
-        backbone=made, modalities=modalities, stems="shared", identities=5, pooling="average", pool_power=3.0
-    )
+    stride = 1 if backbone == "resnet10t" else 2
+    return make_network(backbone, last_stride=stride, pooling="average", modalities=modalities, stems="shared")
 
 
 @pytest.fixture()
@@ -107,13 +102,13 @@ def test_joined_layers_are_shared_with_their_activation(alone):
 
 def test_frozen_norms_are_the_backbones_and_the_neck_is_shared(alone):
     network = build().train()
-    share_statistics(network, "frozen")
-    freeze_statistics(network)
+    share_statistics(network, "frozen", network.pretrained_norms())
+    freeze_statistics(network.pretrained_norms())
     before = {name: buffer.clone() for name, buffer in network.named_buffers()}
     network(torch.randn(4, 3, 64, 32), [0, 0, 1, 1])
     changed = {name for name, buffer in network.named_buffers() if not torch.equal(buffer, before[name])}
-    assert changed == {"neck.running_mean", "neck.running_var", "neck.num_batches_tracked"}
-    assert type(network.neck) is SharedBatchNorm
+    assert changed == {f"heads.global.neck.{name}" for name in ("running_mean", "running_var", "num_batches_tracked")}
+    assert type(network.heads["global"].neck) is SharedBatchNorm
 
 
 def test_local_norms_stay_as_they_are():

@@ -6,27 +6,14 @@ import pytest
 import torch
 
 from pipeline.batch import Modality
-from pipeline.models.backbone import create_backbone
 from pipeline.models.generator import ModalityGenerator
-from pipeline.models.reid import ReIDNetwork
+from tests.models.networks import make_network
 
 V, IR, DV, DI = Modality
 ALL = (V, IR, DV, DI)
 ROWS = torch.tensor([V, V, IR, IR, DV, DV, DI, DI])
 HEIGHT, WIDTH = 64, 32
 NAMES = ["resnet18", "resnet10t", "test_convnext", "test_vit"]
-
-
-def _network(name: str = "resnet10t", **changes: object) -> ReIDNetwork:
-    torch.manual_seed(0)
-    backbone = create_backbone(
-        name, height=HEIGHT, width=WIDTH, pretrained=False, weights=None, last_stride=changes.pop("last_stride", 2)
-    )
-    keywords = {
-        "backbone": backbone, "modalities": ALL, "stems": "source", "identities": 6, "pooling": "gem",
-        "pool_power": 3.0, "learned_derivations": (),
-    }  # fmt: skip
-    return ReIDNetwork(**keywords | changes)
 
 
 def _images(rows: int = len(ROWS)) -> torch.Tensor:
@@ -36,9 +23,9 @@ def _images(rows: int = len(ROWS)) -> torch.Tensor:
 @pytest.mark.parametrize("stems", ["source", "modality", "shared"])
 @pytest.mark.parametrize("name", [*NAMES, "resnet50", "convnext_atto", "vit_tiny_patch16_224"])
 def test_shapes_and_every_parameter_gets_a_gradient(name: str, stems: str) -> None:
-    network = _network(name, stems=stems, learned_derivations=(DI,))
+    network = make_network(name, stems=stems, learned_derivations=(DI,))
     output = network(_images(), ROWS)
-    width = network.neck.num_features
+    width = network.heads["global"].neck.num_features
     assert output.pooled.shape == output.embedding.shape == (8, width)
     assert output.logits.shape == (8, 6)
     assert output.pooled.dtype == output.embedding.dtype == torch.float32
@@ -51,7 +38,7 @@ def test_shapes_and_every_parameter_gets_a_gradient(name: str, stems: str) -> No
 @pytest.mark.parametrize("stems", ["source", "modality", "shared"])
 @pytest.mark.parametrize("training", [False, True])
 def test_order_of_rows_does_not_matter(name: str, stems: str, training: bool) -> None:
-    network = _network(name, stems=stems, learned_derivations=(DV, DI)).train(training)
+    network = make_network(name, stems=stems, learned_derivations=(DV, DI)).train(training)
     images, order = _images(), torch.tensor([3, 0, 7, 4, 1, 6, 2, 5])
     with torch.no_grad():
         straight, shuffled = network(images, ROWS), network(images[order], ROWS[order])
@@ -65,7 +52,7 @@ def test_order_of_rows_does_not_matter(name: str, stems: str, training: bool) ->
 )
 def test_modalities_share_stems_as_asked(stems: str, groups: list[set[Modality]]) -> None:
     """A changed first convolution changes exactly the rows of its group."""
-    network = _network(stems=stems).eval()
+    network = make_network(stems=stems).eval()
     images = _images(1).expand(4, -1, -1, -1)
     modality = torch.tensor(ALL)
     with torch.no_grad():
@@ -80,34 +67,34 @@ def test_modalities_share_stems_as_asked(stems: str, groups: list[set[Modality]]
 
 
 def test_batch_norm_of_a_stem_sees_its_rows_together() -> None:
-    network = _network(stems="source")
+    network = make_network(stems="source")
     network(_images(), ROWS[torch.tensor([0, 2, 4, 6, 1, 3, 5, 7])])
     assert network.stems["visible"].bn1.num_batches_tracked == 1
     assert network.stems["infrared"].bn1.num_batches_tracked == 1
 
 
 def test_learned_derivation_equals_the_generator_before_the_network() -> None:
-    network = _network(learned_derivations=(DI,)).eval()
+    network = make_network(learned_derivations=(DI,)).eval()
     torch.nn.init.normal_(network.generators["infrared"].to_colour.bias)
     images = _images()
     with torch.no_grad():
         derived = images.clone()
         derived[6:] = network.generators["infrared"](images[6:])
-        plain = _network().eval()
+        plain = make_network().eval()
         plain.load_state_dict({k: v for k, v in network.state_dict().items() if not k.startswith("generators.")})
         torch.testing.assert_close(network(images, ROWS).pooled, plain(derived, ROWS).pooled)
         assert not torch.allclose(plain(images, ROWS).pooled[6:], network(images, ROWS).pooled[6:])
 
 
 def test_one_generator_per_base_that_asks() -> None:
-    network = _network(learned_derivations=(DV, DI))
+    network = make_network(learned_derivations=(DV, DI))
     generators = [name for name, module in network.generators.items() if isinstance(module, ModalityGenerator)]
     assert sorted(generators) == ["infrared", "visible"]
-    assert not list(_network().generators.parameters())
+    assert not list(make_network().generators.parameters())
 
 
 def test_evaluation_needs_the_recorded_modalities_only_and_gives_no_logits() -> None:
-    network = _network(learned_derivations=(DV, DI)).eval()
+    network = make_network(learned_derivations=(DV, DI)).eval()
     with torch.no_grad():
         both = network(_images(4), ROWS[:4])
         infrared = network(_images(4)[2:], ROWS[2:4])
@@ -116,28 +103,34 @@ def test_evaluation_needs_the_recorded_modalities_only_and_gives_no_logits() -> 
 
 
 def test_embedding_is_the_neck_of_pooled() -> None:
-    network = _network()
+    network = make_network()
     output = network(_images(), ROWS)
     mean, variance = output.pooled.mean(0), output.pooled.var(0, unbiased=False)
     torch.testing.assert_close(
         output.embedding, (output.pooled - mean) / (variance + 1e-5).sqrt(), rtol=1e-3, atol=1e-3
     )
-    torch.testing.assert_close(output.logits, output.embedding @ network.classifier.weight.T)
+    torch.testing.assert_close(output.logits, output.embedding @ network.heads["global"].classifier.weight.T)
 
 
 def test_head() -> None:
-    network = _network(identities=500)
-    assert not network.neck.bias.requires_grad and torch.equal(network.neck.bias, torch.zeros_like(network.neck.bias))
-    assert torch.equal(network.neck.weight, torch.ones_like(network.neck.weight))
-    assert network.classifier.bias is None
-    assert network.classifier.weight.std().item() == pytest.approx(0.001, rel=0.05)
+    network = make_network(identities=500)
+    assert not network.heads["global"].neck.bias.requires_grad and torch.equal(
+        network.heads["global"].neck.bias, torch.zeros_like(network.heads["global"].neck.bias)
+    )
+    assert torch.equal(network.heads["global"].neck.weight, torch.ones_like(network.heads["global"].neck.weight))
+    assert network.heads["global"].classifier.bias is None
+    assert network.heads["global"].classifier.weight.std().item() == pytest.approx(0.001, rel=0.05)
     head = network.head_parameters()
-    assert len(head) == 2 and head[0] is network.neck.weight and head[1] is network.classifier.weight
+    assert (
+        len(head) == 2
+        and head[0] is network.heads["global"].neck.weight
+        and head[1] is network.heads["global"].classifier.weight
+    )
 
 
 def test_last_stride_reaches_the_pooling() -> None:
     sizes = []
-    network = _network(last_stride=1).eval()
+    network = make_network(last_stride=1).eval()
     network.pooling.register_forward_pre_hook(lambda _, inputs: sizes.append(inputs[0].shape[2:]))
     with torch.no_grad():
         network(_images(2), ROWS[:2])
@@ -146,7 +139,7 @@ def test_last_stride_reaches_the_pooling() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_state_dict_round_trip(name: str) -> None:
-    source, target = _network(name, learned_derivations=(DI,)), _network(name, learned_derivations=(DI,))
+    source, target = make_network(name, learned_derivations=(DI,)), make_network(name, learned_derivations=(DI,))
     source(_images(), ROWS)  # moves the running statistics
     for parameter in source.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
@@ -157,7 +150,7 @@ def test_state_dict_round_trip(name: str) -> None:
 
 
 def test_modality_may_be_a_sequence() -> None:
-    network = _network().eval()
+    network = make_network().eval()
     with torch.no_grad():
         expected = network(_images(), ROWS).pooled
         assert torch.equal(network(_images(), tuple(ROWS.tolist())).pooled, expected)
@@ -165,7 +158,7 @@ def test_modality_may_be_a_sequence() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_autocast_channels_last_and_half_precision_images(name: str) -> None:
-    network = _network(name, learned_derivations=(DI,)).to(memory_format=torch.channels_last)
+    network = make_network(name, learned_derivations=(DI,)).to(memory_format=torch.channels_last)
     images = _images().half().to(memory_format=torch.channels_last)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         output = network(images, ROWS)
@@ -182,7 +175,7 @@ def test_autocast_channels_last_and_half_precision_images(name: str) -> None:
 
 
 def test_channels_last_is_kept_up_to_the_body() -> None:
-    network = _network(learned_derivations=(DI,)).to(memory_format=torch.channels_last)
+    network = make_network(learned_derivations=(DI,)).to(memory_format=torch.channels_last)
     seen = []
     network.backbone.layer1.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     network(_images().to(memory_format=torch.channels_last), ROWS)
@@ -190,18 +183,18 @@ def test_channels_last_is_kept_up_to_the_body() -> None:
 
 
 def test_compiled_equals_eager() -> None:
-    network = _network(learned_derivations=(DI,)).eval()
+    network = make_network(learned_derivations=(DI,)).eval()
     compiled = torch.compile(network, backend="eager")
     with torch.no_grad():
         torch.testing.assert_close(compiled(_images(), ROWS).pooled, network(_images(), ROWS).pooled)
 
 
 def test_modality_without_a_stem() -> None:
-    network = _network(modalities=(V, IR), stems="modality").eval()
+    network = make_network(modalities=(V, IR), stems="modality").eval()
     with pytest.raises(ValueError, match="visible_derived rows, but the model has stems for visible, infrared only"):
         network(_images(), ROWS)
     with pytest.raises(ValueError, match="infrared rows, but the model has stems for visible, visible_derived only"):
-        _network(modalities=(V,)).eval()(_images(), ROWS)
+        make_network(modalities=(V,)).eval()(_images(), ROWS)
     with pytest.raises(ValueError, match="4"):
         network(_images(1), [4])
 
@@ -214,10 +207,10 @@ def test_modality_without_a_stem() -> None:
         ({"identities": 0}, "identities: expected 1 or more; found 0"),
         ({"learned_derivations": (V,)}, "learned_derivations: expected derived modalities in use; found visible"),
         ({"modalities": (V, IR), "learned_derivations": (DI,)}, "in use; found infrared_derived"),
-        ({"stems": "two"}, "model.stems"),
-        ({"pooling": "max"}, "model.pooling"),
+        ({"stems": "two"}, "stems: expected one of"),
+        ({"pooling": "max"}, "pooling: expected one of"),
     ],
 )
 def test_bad_settings(keywords: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        _network(**keywords)
+        make_network(**keywords)

@@ -20,7 +20,7 @@ def test_keys() -> None:
     assert stem_keys("source", (V, DV)) == {V: "visible", DV: "visible"}
     assert stem_keys("modality", (V, IR, DI)) == {V: "visible", IR: "infrared", DI: "infrared_derived"}
     assert stem_keys("shared", (V,)) == dict.fromkeys(Modality, "shared")
-    with pytest.raises(ValueError, match="model.stems: expected one of source, modality, shared; found 'two'"):
+    with pytest.raises(ValueError, match="stems: expected one of source, modality, shared; found 'two'"):
         stem_keys("two", (V, IR))
     assert STEM_MODES == ("source", "modality", "shared")
 

@@ -14,7 +14,7 @@ from pipeline.config import load_config
 from pipeline.distributed import create_training_accelerator
 from pipeline.evaluate import Tested, choose_extractor, evaluate
 from pipeline.run.folder import run_path
-from pipeline.train import prepare_training
+from pipeline.training.prepare import prepare_training
 from pipeline.training.step import loss_of, read_step, set_training_mode, train_step
 
 STEPS = 10
@@ -27,7 +27,7 @@ WAYS = {
     "frozen": ["train.norm=frozen"],
     "bfloat16": ["train.precision=bf16", "train.norm=frozen"],
     "local_norm": ["train.norm=local", "batch.ids_per_batch=6", "train.ema=0.8"],
-    "local_mining": ["loss.mining=local", "train.norm=frozen", "batch.ids_per_batch=6"],
+    "local_mining": ["method.mining=local", "train.norm=frozen", "batch.ids_per_batch=6"],
 }
 
 
@@ -37,7 +37,9 @@ def in_double(way):
     if way != "float64":
         yield
         return
-    with mock.patch("pipeline.train.place_network", lambda network, *more: place_network(network.double(), *more)):
+    with mock.patch(
+        "pipeline.training.prepare.place_network", lambda network, *more: place_network(network.double(), *more)
+    ):
         yield
 
 
@@ -48,17 +50,18 @@ def run(words):
     accelerator = create_training_accelerator(settings, str(run_path(settings)))
     index = build_index(settings.data)
     training = prepare_training(settings, accelerator, index, build_table(settings, index))
-    network = accelerator.unwrap_model(training.network)
+    method = accelerator.unwrap_model(training.method)
     set_training_mode(training)
     accelerator.backward(loss_of(training, next(training.batches))["loss"])
-    gradients = torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None])
-    training.optimizer.zero_grad()
+    gradients = torch.cat([p.grad.flatten() for p in method.parameters() if p.grad is not None])
+    for player in training.players:
+        player.optimizer.zero_grad()
     losses = []
     for _ in range(STEPS):
         losses.append(read_step(training, train_step(training)).parts)
         training.step += 1
     training.batches.close()
-    tested = training.tested_network
+    tested = training.tested
     buffers = joined(tested.buffers())
     judged = evaluate(settings, index, choose_extractor(settings, tested, accelerator), accelerator, Tested("none"))
     return {

@@ -133,11 +133,11 @@ def test_an_evaluation_repeats_the_rows_of_the_training_to_the_bit(trained, rank
 def test_fewer_identities_than_processes_are_refused(words, tmp_path):
     ended = launch(
         ["--multi_gpu", "--num_processes", "2"],
-        [*words, "name=few", "loss.mining=local", "batch.ids_per_batch=3"],
+        [*words, "name=few", "method.mining=local", "batch.ids_per_batch=3"],
         tmp_path,
     )
     assert ended.returncode != 0
-    assert "expected at least 4, 2 for each of the 2 processes (loss.mining=local); found 3" in ended.stderr
+    assert "expected at least 4, 2 for each of the 2 processes (method.mining=local); found 3" in ended.stderr
 
 
 def test_a_launcher_that_would_start_separate_trainings_is_refused(words, tmp_path):

@@ -115,7 +115,7 @@ def test_the_ablation_has_our_runs_below_the_rows_of_the_same_losses(tmp_path):
     regdb = other_rows("regdb", "x-b1", "visible_to_infrared", 33.0)
     folders.append(keep(tmp_path / "x-b1", regdb, "configs/regdb.yaml", "configs/ablation/b1.yaml"))
     folders.append(keep(tmp_path / "pixels", sysu_rows("pixels", extractor="pixels")))
-    pairs = "loss.cross_pairs=[[visible,visible_derived]]"
+    pairs = "losses.cross.pairs=[[visible,visible_derived]]"
     folders.append(keep(tmp_path / "odd", sysu_rows("odd"), "configs/sysu.yaml", pairs))
     table = table_of("ablation", *folders)
     names = table.labels.iloc[:, 0].tolist()

@@ -6,7 +6,7 @@ import torch
 from pipeline.build import build_index, build_table
 from pipeline.config import load_config
 from pipeline.distributed import create_accelerator
-from pipeline.train import prepare_training
+from pipeline.training.prepare import prepare_training
 from pipeline.training.step import QueuedStep, read_later, set_training_mode, train_step
 from pipeline.training.trainer import Interval, read_steps
 

@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import torch
 
-from pipeline.models.reid import ReIDNetwork
 from pipeline.settings import OptimizerSettings
 
 WARMUP_START = 0.1  # share of the learning rate at step 0, as in AGW's public recipe
 
 
-def create_optimizer(network: ReIDNetwork, settings: OptimizerSettings) -> torch.optim.Optimizer:
-    """Two groups: neck and classifier at `lr`, all the rest at `lr` x `backbone_factor`. Fused: in one kernel."""
-    head = list(network.head_parameters())
-    in_head = {id(parameter) for parameter in head}
-    rest = [parameter for parameter in network.parameters() if id(parameter) not in in_head]
-    groups = [
-        {"params": [p for p in rest if p.requires_grad], "lr": settings.lr * settings.backbone_factor},
-        {"params": [p for p in head if p.requires_grad], "lr": settings.lr},
-    ]
-    for group in groups:
-        group["initial_lr"] = group["lr"]
+def create_optimizer(groups: list[dict[str, Any]], settings: OptimizerSettings) -> torch.optim.Optimizer:
+    """Returns the optimizer of parameter groups that have a "params" and a "lr" each. Fused: in one kernel.
+
+    The rate that a group begins with stays in its "initial_lr"; what else a group says, as its "weight_decay", goes
+    before the settings.
+    """
+    groups = [{**group, "initial_lr": group["lr"]} for group in groups]
     if settings.name == "adamw":
         return torch.optim.AdamW(groups, weight_decay=settings.weight_decay, fused=True)
     nesterov = settings.momentum > 0

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.models.routing import apply_by_key, rows_of, runs_of
+from pipeline.routing import apply_by_key, rows_of, runs_of
 
 
 class _Times(nn.Module):

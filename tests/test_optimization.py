@@ -5,29 +5,26 @@ import pytest
 import torch
 
 from pipeline.batch import Modality
-from pipeline.models.backbone import create_backbone
-from pipeline.models.reid import ReIDNetwork
-from pipeline.settings import OptimizerSettings
-from pipeline.training.optimization import (
+from pipeline.optimization import (
     create_optimizer,
     fill_momentum,
     learning_rate_factor,
     schedule_problems,
     set_learning_rate,
 )
+from pipeline.settings import OptimizerSettings
+from tests.models.networks import make_network
 
 
 @pytest.fixture(scope="module")
 def network():
-    backbone = create_backbone("resnet10t", height=32, width=16, pretrained=False, weights=None, last_stride=1)
-    return ReIDNetwork(
-        backbone=backbone,
-        modalities=[Modality.VISIBLE, Modality.INFRARED],
-        stems="source",
-        identities=5,
-        pooling="gem",
-        pool_power=3.0,
-    )
+    return make_network(height=32, width=16, last_stride=1, modalities=[Modality.VISIBLE, Modality.INFRARED])
+
+
+def groups_of(network, lr=0.1, factor=0.1):
+    head = network.head_parameters()
+    rest = [p for p in network.parameters() if p.requires_grad and all(p is not other for other in head)]
+    return [{"params": rest, "lr": lr * factor}, {"params": head, "lr": lr}]
 
 
 def test_the_papers_recipe_warms_up_and_decays_at_20_and_50():
@@ -50,9 +47,10 @@ def test_cosine_goes_from_one_to_its_last_factor_and_stays_there():
 
 @pytest.mark.parametrize("name", ["sgd", "adamw"])
 def test_every_trained_parameter_is_in_one_group_and_the_head_learns_faster(network, name):
-    optimizer = create_optimizer(network, OptimizerSettings(name=name, lr=0.1, backbone_factor=0.1))
+    optimizer = create_optimizer(groups_of(network, lr=0.1, factor=0.1), OptimizerSettings(name=name))
     rest, head = optimizer.param_groups
-    assert {id(p) for p in head["params"]} == {id(network.neck.weight), id(network.classifier.weight)}
+    own = network.heads["global"]
+    assert {id(p) for p in head["params"]} == {id(own.neck.weight), id(own.classifier.weight)}
     grouped = [id(p) for group in optimizer.param_groups for p in group["params"]]
     assert sorted(grouped) == sorted(id(p) for p in network.parameters() if p.requires_grad)
     set_learning_rate(optimizer, 0.5)
@@ -62,7 +60,7 @@ def test_every_trained_parameter_is_in_one_group_and_the_head_learns_faster(netw
 
 
 def test_sgd_is_nesterovs_with_the_recipes_decay(network):
-    optimizer = create_optimizer(network, OptimizerSettings())
+    optimizer = create_optimizer(groups_of(network), OptimizerSettings())
     assert isinstance(optimizer, torch.optim.SGD)
     assert all(group["nesterov"] and group["weight_decay"] == 5e-4 for group in optimizer.param_groups)
 
@@ -89,7 +87,7 @@ def test_a_first_step_that_overflows_leaves_no_trace_in_the_momentum():
 
 
 def test_a_momentum_that_begins_with_zeros_changes_no_step(network):
-    filled = create_optimizer(deepcopy(network), OptimizerSettings())
+    filled = create_optimizer(groups_of(deepcopy(network)), OptimizerSettings())
     assert all(torch.count_nonzero(state["momentum_buffer"]) == 0 for state in filled.state.values())
     plain = deepcopy(network)
     groups = [{"params": [q for q in plain.parameters() if q.requires_grad]}]
@@ -110,7 +108,7 @@ def test_a_momentum_that_begins_with_zeros_changes_no_step(network):
 
 def named_parameters(optimizer, network):
     """Names of the optimizer's parameters, which are those of a copy of the network: by their groups' order."""
-    head = {"neck.weight", "classifier.weight"}
+    head = {"heads.global.neck.weight", "heads.global.classifier.weight"}
     trained = [name for name, q in network.named_parameters() if q.requires_grad]
     rest = [name for name in trained if name not in head]
     names = [rest, [name for name in trained if name in head]]

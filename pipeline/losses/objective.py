@@ -1,0 +1,92 @@
+"""The weighted sum of loss terms over a global batch, computed by ranks that each hold a part of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+
+from torch import nn
+
+from pipeline.gathering import gather_rows
+from pipeline.losses.term import FEATURES, LossContext, LossTerm, Parts, Rows, scalars
+from pipeline.parts import LOSSES, PartOptions, build_part
+
+
+class Objective(nn.Module):
+    """What each rank minimizes: sum of weight x term. The mean over the ranks is the loss of the global batch, and so
+    are the gradients that DDP averages; with global mining they do not depend on how many ranks share the batch.
+
+    terms       by name; those of weight 0 are left out
+    mining      "global": terms that compare rows get those of all ranks; "local": a rank's own, which needs no exchange
+    identities  of a global batch on each rank
+    """
+
+    def __init__(self, terms: Mapping[str, LossTerm], mining: str, identities: Sequence[int], rank: int = 0) -> None:
+        super().__init__()
+        self.terms = nn.ModuleDict({name: term for name, term in terms.items() if term.settings.weight})
+        if not self.terms:
+            raise ValueError("losses: every term is switched off; give one of them a weight above 0")
+        self.mining, self.identities, self.rank = mining, tuple(identities), rank
+
+    def forward(self, features: Mapping[str, Rows]) -> Parts:
+        """Returns scalars: "loss" with its graph, then detached and unweighted each term, and its parts as
+        `<term>_<part>` where it has some, or is the mean over several features.
+
+        features: by name, this rank's rows.
+        """
+        gathered: dict[str, Rows] = {}
+        report: Parts = {}
+        weighted = []
+        for name, term in self.terms.items():
+            parts: Parts = {}
+            for feature in term.features:
+                rows, share = self._rows(features, feature, term, gathered)
+                of_feature = f"{feature}_" if len(term.features) > 1 else ""
+                for part, value in scalars(term(rows)):
+                    parts[f"{of_feature}{part}".rstrip("_")] = value * share / len(term.features)
+            total = sum(parts.values())
+            weighted.append(term.settings.weight * total)
+            report[name] = total.detach()
+            report |= {f"{name}_{part}": value.detach() for part, value in parts.items() if part}
+        return {"loss": sum(weighted), **report}
+
+    def _rows(
+        self, features: Mapping[str, Rows], feature: str, term: LossTerm, gathered: dict[str, Rows]
+    ) -> tuple[Rows, float]:
+        """Returns the rows a term gets, and the factor of its value: a rank with more rows than others counts more."""
+        own, ranks, mine = features[feature], len(self.identities), self.identities[self.rank]
+        if ranks == 1 or self.mining == "local" or not term.compares_rows:
+            return own, float(ranks) if term.adds_rows else mine * ranks / sum(self.identities)
+        if feature not in gathered:
+            counts = [identities * (len(own) // mine) for identities in self.identities]
+            comparing = [other for other in self.terms.values() if other.compares_rows and feature in other.features]
+            gathered[feature] = rows_of_ranks(own, counts, {what for other in comparing for what in other.reads})
+        return gathered[feature], 1.0
+
+    def reads(self, feature: str, what: str) -> bool:
+        """Whether a term uses `what` (pooled, embedding or logits) of a feature."""
+        return any(feature in term.features and what in term.reads for term in self.terms.values())
+
+
+def build_objective(
+    losses: Mapping[str, PartOptions], context: LossContext, mining: str, identities: Sequence[int], rank: int = 0
+) -> Objective:
+    """Returns the objective of a configuration's `losses`. ValueError naming the key that can't be as it is."""
+    for name, settings in losses.items():
+        if not math.isfinite(settings.weight):
+            raise ValueError(f"losses.{name}.weight: expected a number of 0 or more; found {settings.weight}")
+    terms = {name: build_part(LOSSES, settings, f"losses.{name}", context) for name, settings in losses.items()}
+    return Objective(terms, mining, identities, rank)
+
+
+def rows_of_ranks(own: Rows, counts: Sequence[int], wanted: Collection[str]) -> Rows:
+    """Returns the rows of every rank below each other, of features those `wanted`; counts: how many each rank has."""
+    parts = {name: gather_rows(getattr(own, name), counts) if name in wanted else None for name in FEATURES}
+    labels, modality = gather_rows(own.labels, counts), modality_of_ranks(own.modality, counts)
+    return Rows(**parts, labels=labels, modality=modality)
+
+
+def modality_of_ranks(modality: Sequence[int], rows: Sequence[int]) -> list[int]:
+    """The modality of every rank's rows: on each they stand together, in the same order and equally many."""
+    kinds = list(dict.fromkeys(modality))
+    return [kind for count in rows for kind in kinds for _ in range(count // len(kinds))]

@@ -1,0 +1,135 @@
+"""What a term of the loss is, and the rows of a batch that it looks at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import nn
+
+from pipeline.batch import Modality
+from pipeline.parts import PartOptions
+from pipeline.routing import rows_of, runs_of
+from pipeline.settings_key import key
+
+Parts = dict[str, torch.Tensor]
+FEATURES = ("pooled", "embedding", "logits")
+
+
+@dataclass(frozen=True)
+class Rows:
+    """N rows of one feature, of this rank's share of a batch or of all ranks.
+
+    pooled     (N, D) before the BN neck, embedding (N, D) after it
+    logits     (N, C)
+    labels     (N,) int64, 0 .. C - 1
+    modality   N values of `Modality` on the host; rows of a modality stand together
+
+    Of the rows of all ranks only those of FEATURES are there that a term reads; None stands for the others.
+    """
+
+    pooled: torch.Tensor | None
+    embedding: torch.Tensor | None
+    logits: torch.Tensor | None
+    labels: torch.Tensor
+    modality: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def of(self, modality: Modality) -> Rows:
+        """Returns the rows of one modality, in order; possibly none."""
+        return self._by_modality[modality]
+
+    @cached_property
+    def _by_modality(self) -> dict[Modality, Rows]:
+        """Made once for all terms: the gradients of a modality's rows are then joined once as well."""
+        runs, found = runs_of(self.modality), {name: getattr(self, name) for name in FEATURES}
+        divided = {}
+        for modality in Modality:
+            parts = {name: None if part is None else rows_of(part, runs, modality) for name, part in found.items()}
+            labels = rows_of(self.labels, runs, modality)
+            divided[modality] = Rows(**parts, labels=labels, modality=(int(modality),) * len(labels))
+        return divided
+
+
+@dataclass(frozen=True)
+class LossContext:
+    """What a term is built for.
+
+    modalities  in use in training
+    identities  C, number of training identities; 0 where nobody will be trained
+    widths      feature -> D, number of its values
+    """
+
+    modalities: tuple[Modality, ...]
+    identities: int
+    widths: dict[str, int]
+
+
+class LossTerm(nn.Module):
+    """A term of the loss, with parameters of its own if it likes.
+
+    reads      which of FEATURES it uses; layers whose output no term reads are frozen
+    compares_rows     whether it compares rows: it then gets the rows of all ranks (`method.mining` global)
+
+    A subclass checks its settings in `__init__` and raises ValueError beginning with the argument's name.
+    """
+
+    @dataclass(frozen=True)
+    class Options(PartOptions):
+        weight: float = key(1.0, "factor of the term; 0: neither computed nor reported", min=0)
+        features: list[str] | None = key(None, "features the term is the mean over; null: all that the heads make")
+
+    reads: tuple[str, ...] = ("pooled",)
+    compares_rows = True
+
+    def __init__(self, settings: Any, context: LossContext) -> None:
+        super().__init__()
+        self.settings, self.context = settings, context
+        unknown = [name for name in settings.features or () if name not in context.widths]
+        if unknown:
+            raise ValueError(f"features: expected some of {', '.join(context.widths)}; found {unknown[0]}")
+
+    @property
+    def features(self) -> list[str]:
+        return self.settings.features or list(self.context.widths)
+
+    @property
+    def adds_rows(self) -> bool:
+        """Whether the value is a sum over rows, which grows with their number, rather than a mean."""
+        return False
+
+    def forward(self, rows: Rows) -> torch.Tensor | Parts:
+        """Returns the term's value for one feature: a scalar, or scalars by name whose sum it is."""
+        raise NotImplementedError
+
+    def parameter_group(self, lr: float) -> dict[str, Any]:
+        """Returns what the optimizer is told of the term's own parameters, where it has any; `lr` is the heads'."""
+        return {"params": [parameter for parameter in self.parameters() if parameter.requires_grad], "lr": lr}
+
+
+def check_in_use(argument: str, modalities: Sequence[Modality], context: LossContext) -> None:
+    """Raises ValueError where one of `modalities` isn't in use, or stands there twice."""
+    for modality in modalities:
+        if modality not in context.modalities:
+            used = ", ".join(used.key for used in context.modalities)
+            raise ValueError(f"{argument}: {modality.key} is not in use; in use: {used}")
+    if len(set(modalities)) != len(modalities):
+        raise ValueError(f"{argument}: each modality once; found {', '.join(found.key for found in modalities)}")
+
+
+def modalities_of(argument: str, names: Sequence[str]) -> list[Modality]:
+    """Returns the modalities called so. ValueError beginning with the argument where there is no such one."""
+    try:
+        return [Modality.from_name(name) for name in names]
+    except ValueError as error:
+        raise ValueError(f"{argument}: {error}") from None
+
+
+def scalars(value: torch.Tensor | Parts) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yields the named scalars of a term's value; a single one has no name."""
+    yield from value.items() if isinstance(value, dict) else [("", value)]

@@ -1,0 +1,1 @@
+"""Methods: what is trained, behind one contract. The loop, the optimizers, the curves and the tables know no more."""

@@ -1,0 +1,129 @@
+"""The contract of a method: networks, heads and losses as one module, and all that training, testing and tables ask."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+
+from dali_ops.views import View
+from pipeline.batch import Batch, Modality
+from pipeline.loading.derivations import views_in_use
+from pipeline.losses.term import Parts
+from pipeline.optimization import create_optimizer, learning_rate_factor
+from pipeline.parts import METHODS, PartOptions
+from pipeline.settings import Settings
+from pipeline.settings_key import key
+
+ParameterGroup = dict[str, Any]  # as torch's optimizers take it, with a "name"
+
+
+@dataclass(frozen=True)
+class Share:
+    """One rank's place among those that share a global batch. identities: of the batch on each rank."""
+
+    rank: int
+    identities: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Player:
+    """An optimizer and its schedule: epoch, with its fraction -> factor of the initial learning rates.
+
+    Of several, all step after the one backward pass.
+    """
+
+    name: str
+    optimizer: torch.optim.Optimizer
+    schedule: Callable[[float], float]
+
+
+class Method(nn.Module):
+    """What is trained. A kind of method is a subclass in a file of its own, with a line in `pipeline.parts.METHODS`.
+
+    It owns its networks and every loss that has parameters. Accelerate wraps the whole; a step is one call of it.
+    """
+
+    @dataclass(frozen=True)
+    class Options(PartOptions):
+        name: str = key(
+            "base_derivative", "of the method, as tables show it; a file that gives it starts without parts"
+        )
+
+    # ---- made of a configuration
+
+    @classmethod
+    def build(cls, settings: Settings, identities: int, share: Share, weights: bool = True) -> Method:
+        """Returns the untrained method for so many training identities.
+
+        `weights` False leaves pre-trained weights out. ValueError naming the key that can't be as it is.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def build_tested(cls, settings: Settings, identities: int, weights: bool = True) -> nn.Module:
+        """Returns what `tested` of such a method is, alone: weights of a run are loaded into it."""
+        raise NotImplementedError
+
+    @classmethod
+    def views(cls, settings: Settings) -> dict[Modality, View]:
+        """Returns what the loader makes of each modality in use. ValueError naming the key."""
+        return views_in_use(settings)
+
+    # ---- trained
+
+    def training_step(self, batch: Batch) -> Parts:
+        """Returns scalars of this rank's share of a batch: "loss", to be minimized, first; then what is reported."""
+        raise NotImplementedError
+
+    def forward(self, batch: Batch) -> Parts:
+        """As `training_step`: what wraps a module, for ranks or mixed precision, hooks into `forward` alone."""
+        return self.training_step(batch)
+
+    def parameter_groups(self, settings: Settings) -> list[ParameterGroup]:
+        """Returns every trained parameter once, in named groups, each with its initial "lr"."""
+        raise NotImplementedError
+
+    def players(self, settings: Settings) -> list[Player]:
+        """Returns the optimizers; one with the schedule of `optimizer` unless a method needs more."""
+        schedule = partial(learning_rate_factor, epochs=settings.train.epochs, settings=settings.optimizer)
+        return [Player("optimizer", create_optimizer(self.parameter_groups(settings), settings.optimizer), schedule)]
+
+    def pretrained_norms(self) -> list[nn.Module]:
+        """Returns the batch-norm layers whose statistics come from pre-training: `train.norm=frozen` keeps them."""
+        return []
+
+    # ---- tested
+
+    @property
+    def tested(self) -> nn.Module:
+        """The module that is tested, saved and averaged: (images, modality) -> `ReIDOutput`."""
+        raise NotImplementedError
+
+    def embed(self, images: torch.Tensor, modality: Sequence[int]) -> torch.Tensor:
+        """Returns (B, D) float32 for retrieval, of images (B, 3, H, W), normalized; modality: of each, on the host."""
+        return self.tested(images, modality).embedding
+
+    # ---- shown
+
+    @classmethod
+    def label(cls, settings: Settings) -> str:
+        """Returns what tables call the method."""
+        return settings.method.name
+
+    @classmethod
+    def columns(cls, settings: Settings) -> dict[str, bool]:
+        """Returns the ticks of the paper's table 4, by the names of `literature/ablation.csv`.
+
+        ValueError, which says what differs, for whatever isn't the paper's method or a part of it.
+        """
+        raise ValueError(f"{settings.method.name} is another method than that of table 4")
+
+
+def method_of(settings: Settings) -> type[Method]:
+    """Returns the kind of method that a configuration names."""
+    return METHODS.find(settings.method.type)

@@ -1,0 +1,139 @@
+"""One network, one objective: the kind of method that stems, inserts, heads and loss terms are combined to."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import nn
+
+from pipeline.batch import Batch, Modality
+from pipeline.loading.derivations import derivations
+from pipeline.losses.objective import Objective, build_objective
+from pipeline.losses.term import LossContext, Parts, Rows
+from pipeline.methods.method import Method, ParameterGroup, Share
+from pipeline.methods.table_4 import ticks
+from pipeline.models.backbone import create_backbone
+from pipeline.models.inserts import put_inserts
+from pipeline.models.pooling import pooling_for
+from pipeline.models.reid import ReIDNetwork
+from pipeline.settings import Settings
+from pipeline.settings_key import key
+
+ARGUMENTS = re.compile(r"[a-z_]+(\.\w+)*(, [a-z_]+)*")  # how what is raised about arguments begins
+
+
+class OneObjective(Method):
+    """`network` is tested; `objective` has the loss terms and their parameters."""
+
+    @dataclass(frozen=True)
+    class Options(Method.Options):
+        mining: Literal["global", "local"] = key(
+            "global", "terms that compare rows get those of all ranks, or each rank's own, without an exchange"
+        )
+
+    def __init__(self, network: ReIDNetwork, objective: Objective) -> None:
+        super().__init__()
+        self.network, self.objective = network, objective
+
+    @classmethod
+    def build(cls, settings: Settings, identities: int, share: Share, weights: bool = True) -> OneObjective:
+        network = build_network(settings, identities, weights)
+        context = LossContext(tuple(modalities_in_use(settings)), identities, network.widths)
+        mining = settings.method.mining
+        objective = build_objective(settings.losses, context, mining, share.identities, share.rank)
+        network.freeze_unread(objective.reads)
+        return cls(network, objective)
+
+    @classmethod
+    def build_tested(cls, settings: Settings, identities: int, weights: bool = True) -> ReIDNetwork:
+        return build_network(settings, identities, weights)
+
+    def training_step(self, batch: Batch) -> Parts:
+        output = self.network(batch.images, batch.modality)
+        # features are compared in float32 or wider, whatever the products before were computed in
+        with torch.autocast(batch.images.device.type, enabled=False):
+            features = {
+                name: Rows(*(wide(part) for part in feature), batch.label, batch.modality)
+                for name, feature in output.features.items()
+            }
+            return self.objective(features)
+
+    def parameter_groups(self, settings: Settings) -> list[ParameterGroup]:
+        optimizer = settings.optimizer
+        head = self.network.head_parameters()
+        in_head = {id(parameter) for parameter in head}
+        rest = [p for p in self.network.parameters() if p.requires_grad and id(p) not in in_head]
+        groups = [
+            {"name": "backbone", "params": rest, "lr": optimizer.lr * optimizer.backbone_factor},
+            {"name": "heads", "params": head, "lr": optimizer.lr},
+        ]
+        for name, term in self.objective.terms.items():
+            groups.append({"name": f"losses.{name}", **term.parameter_group(optimizer.lr)})
+        return [group for group in groups if group["params"]]
+
+    def pretrained_norms(self) -> list[nn.Module]:
+        return self.network.pretrained_norms()
+
+    @property
+    def tested(self) -> nn.Module:
+        return self.network
+
+    @classmethod
+    def columns(cls, settings: Settings) -> dict[str, bool]:
+        return ticks(settings)
+
+
+def wide(part: torch.Tensor) -> torch.Tensor:
+    return part.to(torch.promote_types(part.dtype, torch.float32))
+
+
+def modalities_in_use(settings: Settings) -> list[Modality]:
+    return sorted(Modality.from_name(name) for name in settings.batch.modalities)
+
+
+def build_network(settings: Settings, identities: int, weights: bool = True) -> ReIDNetwork:
+    """Returns the untrained network of a configuration, for so many training identities.
+
+    `weights` False leaves out the pre-trained weights, for a network whose own weights are loaded next. ValueError or
+    FileNotFoundError naming the key that can't be as it is.
+    """
+    model, size = settings.model, {"height": settings.augment.height, "width": settings.augment.width}
+    learned = [modality for modality, stages in derivations(settings).items() if stages is None]
+    with keys_named():
+        backbone = create_backbone(
+            model.backbone,
+            **size,
+            pretrained=model.pretrained and weights,
+            weights=model.weights if weights else None,
+            last_stride=model.last_stride,
+        )
+        put_inserts(backbone, settings.inserts, **size)
+        return ReIDNetwork(
+            backbone=backbone,
+            modalities=modalities_in_use(settings),
+            stems=model.stems,
+            identities=identities,
+            heads=settings.heads,
+            pooling=pooling_for(backbone, model.pooling, model.pool_power),
+            learned_derivations=learned,
+        )
+
+
+@contextlib.contextmanager
+def keys_named() -> Iterator[None]:
+    """What is raised about an argument of a network says the key of a configuration instead."""
+    try:
+        yield
+    except (ValueError, FileNotFoundError) as error:
+        argument, _, reason = str(error).partition(": ")
+        if not ARGUMENTS.fullmatch(argument):
+            raise
+        group = "augment." if argument == "height, width" else "model."
+        names = argument.split(", ") if not argument.startswith(("heads.", "inserts.")) else []
+        keys = ", ".join(f"{group}{name}" for name in names) or argument
+        raise type(error)(f"{keys}: {reason}") from error.__cause__

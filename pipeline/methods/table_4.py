@@ -1,0 +1,84 @@
+"""The ticks of the paper's table 4: the modalities and losses of the base-derivative method that a run trains with."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from pipeline.config import describe
+from pipeline.settings import Settings
+
+PAIRS = {
+    frozenset(("infrared", "visible")): "mdl_i_v",
+    frozenset(("visible", "infrared_derived")): "mdl_v_di",
+    frozenset(("infrared", "visible_derived")): "mdl_i_dv",
+    frozenset(("infrared_derived", "visible_derived")): "mdl_di_dv",
+}
+COLUMNS = ("infrared", "visible", "infrared_derived", "visible_derived", "id", "mml", *PAIRS.values())
+# What may differ from the paper's method without being another: what the columns tell,
+TOLD = (
+    "batch.modalities",
+    "losses.identity.weight",
+    "losses.intra.weight",
+    "losses.cross.weight",
+    "losses.cross.pairs",
+)
+# whose weights and data, where and how it is trained and tested. Any other key decides, and any that will ever be.
+FREE = (
+    "name",
+    "output",
+    "seed",
+    "method.name",
+    "method.mining",
+    "data.",
+    "batch.",
+    "augment.",
+    "loader.",
+    "optimizer.",
+)
+FREE += ("train.", "evaluation.", "model.pretrained", "model.weights")
+
+
+def ticks(settings: Settings) -> dict[str, bool]:
+    """Returns whether each of COLUMNS is used. ValueError, which says what differs, for another method."""
+    other = differences(settings)
+    if other:
+        raise ValueError(f"isn't the method of table 4: {', '.join(other)}")
+    losses, used = settings.losses, set(settings.batch.modalities)
+    weight = {name: losses[name].weight if name in losses else 0.0 for name in ("identity", "intra", "cross")}
+    pairs = {frozenset(pair) for pair in losses["cross"].pairs} if weight["cross"] else set()
+    if pairs - PAIRS.keys():
+        first = ", ".join(sorted(next(iter(pairs - PAIRS.keys()))))
+        raise ValueError(f"losses.cross.pairs: table 4 has no column for {first}")
+    if set(weight.values()) - {0.0, 1.0}:
+        raise ValueError(f"isn't the method of table 4, whose losses have weight 1: found {weight}")
+    used |= {name for name, term in (("id", "identity"), ("mml", "intra")) if weight[term]}
+    used |= {PAIRS[pair] for pair in pairs}
+    return {name: name in used for name in COLUMNS}
+
+
+def differences(settings: Settings) -> list[str]:
+    """Returns `key=value` of what decides a method and isn't as the paper's, which is the default."""
+    paper, found, used = decisive(Settings()), decisive(settings), settings.batch.modalities
+    changed = [name for name in found if (name not in paper or found[name] != paper[name]) and counts(name, used)]
+    # a loss that isn't there is one of weight 0, which the columns tell
+    missing = [name for name in paper if name not in found and not name.startswith("losses.")]
+    return [f"{name}={json.dumps(found[name])}" for name in changed] + [f"without {name}" for name in missing]
+
+
+def decisive(settings: Settings) -> dict[str, Any]:
+    values = {name: value for name, value, _ in describe(settings) if not name.startswith((*TOLD, *FREE))}
+    values["model.backbone"] = values["model.backbone"].partition(".")[0]  # the tag names weights
+    used = settings.batch.modalities
+    if "intra" in settings.losses and set(settings.losses["intra"].modalities or used) == set(used):
+        values["losses.intra.modalities"] = None
+    return values
+
+
+def counts(name: str, used: list[str]) -> bool:
+    """Whether a key counts: how a derivative is made that isn't used doesn't."""
+    derived = [modality for modality in used if modality.endswith("_derived")]
+    group, _, key = name.partition(".")
+    if group != "derive":
+        return True
+    return f"{key}_derived" in derived if key in ("visible", "infrared") else bool(derived)

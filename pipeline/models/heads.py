@@ -1,0 +1,134 @@
+"""Heads: from the backbone's map to features, each with a BN neck and a classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import nn
+
+from pipeline.batch import Modality
+from pipeline.models.pooling import Pooling
+from pipeline.models.stems import stem_keys
+from pipeline.parts import PartOptions
+from pipeline.routing import apply_by_key, runs_of
+from pipeline.settings_key import key
+
+Classifiers = Literal["shared", "source", "modality"]
+
+
+class Feature(NamedTuple):
+    """One feature of B images; D is its width, C the number of training identities.
+
+    pooled     (B, D) float32, before the BN neck: for the metric losses
+    embedding  (B, D) float32, after it: for retrieval
+    logits     (B, C), of autocast's type under autocast; None in eval mode, where the classifier is not needed
+    """
+
+    pooled: torch.Tensor
+    embedding: torch.Tensor
+    logits: torch.Tensor | None
+
+
+@dataclass(frozen=True)
+class HeadContext:
+    """What a head is built for.
+
+    width       of the backbone's map
+    modalities  in use in training
+    identities  C, number of training identities
+    """
+
+    width: int
+    modalities: Sequence[Modality]
+    identities: int
+
+
+class Neck(nn.Module):
+    """The BN neck and the classifiers of one feature. The neck's bias stays 0, classifiers have none (Luo et al., "Bag
+    of Tricks", 2019).
+
+    classifiers  "shared": one; "source" or "modality": each row goes through that of its own, as with stems
+    """
+
+    def __init__(self, width: int, identities: int, classifiers: str, modalities: Sequence[Modality]) -> None:
+        super().__init__()
+        self.classifier_of = stem_keys(classifiers, modalities)
+        self.neck = nn.BatchNorm1d(width)
+        names = dict.fromkeys(self.classifier_of.values())
+        made = {name: nn.Linear(width, identities, bias=False) for name in names}
+        self.classifier = made["shared"] if classifiers == "shared" else nn.ModuleDict(made)
+        nn.init.ones_(self.neck.weight)
+        nn.init.zeros_(self.neck.bias)
+        self.neck.bias.requires_grad_(False)
+        for classifier in made.values():
+            nn.init.normal_(classifier.weight, std=0.001)
+
+    def after_pooling(self, pooled: torch.Tensor, modality: Sequence[Modality]) -> Feature:
+        """pooled (B, D); modality: of each row."""
+        embedding = self.neck(pooled)
+        return Feature(pooled, embedding, self._logits(embedding, modality) if self.training else None)
+
+    def _logits(self, embedding: torch.Tensor, modality: Sequence[Modality]) -> torch.Tensor:
+        if not isinstance(self.classifier, nn.ModuleDict):
+            return self.classifier(embedding)
+        return apply_by_key(embedding, runs_of([self.classifier_of[found] for found in modality]), self.classifier)
+
+    def freeze_unread(self, reads: Callable[[str], bool]) -> None:
+        """Freezes what no loss reaches: distributed training waits for a gradient of every trained parameter."""
+        self.classifier.requires_grad_(reads("logits"))
+        self.neck.weight.requires_grad_(reads("logits") or reads("embedding"))
+
+
+class BNNeckHead(Neck):
+    """One feature of the whole map, called as the head: pooling, BN neck, classifier."""
+
+    @dataclass(frozen=True)
+    class Options(PartOptions):
+        classifiers: Classifiers = key(
+            "shared", "one classifier, one per captured modality and its derivative (source), or one per modality"
+        )
+
+    def __init__(self, settings: Any, name: str, context: HeadContext) -> None:
+        super().__init__(context.width, context.identities, settings.classifiers, context.modalities)
+        self.name, self.widths = name, {name: context.width}
+
+    def forward(self, features: torch.Tensor, pooling: Pooling, modality: Sequence[Modality]) -> dict[str, Feature]:
+        """Returns features by name. features: the backbone's map of B images; modality: of each."""
+        return {self.name: self.after_pooling(pooling(features), modality)}
+
+    def freeze_unread(self, reads: Callable[[str, str], bool]) -> None:
+        super().freeze_unread(partial(reads, self.name))
+
+
+class StripesHead(nn.Module):
+    """One feature of each horizontal stripe of the map, called `<head>_0`, ... from the top: pooling, if asked for a
+    reduction, BN neck, classifier (Sun et al., "Beyond Part Models", ECCV 2018)."""
+
+    @dataclass(frozen=True)
+    class Options(PartOptions):
+        count: int = key(6, "horizontal stripes", min=1)
+        width: int | None = key(None, "values each stripe's feature is reduced to; null: all the backbone's", min=1)
+        classifiers: Classifiers = key("shared", "as for bnneck")
+
+    def __init__(self, settings: Any, name: str, context: HeadContext) -> None:
+        super().__init__()
+        width = settings.width or context.width
+        self.widths = {f"{name}_{number}": width for number in range(settings.count)}
+        reduce = partial(nn.Linear, context.width, width) if settings.width else nn.Identity
+        self.reductions = nn.ModuleDict({stripe: reduce() for stripe in self.widths})
+        neck = partial(Neck, width, context.identities, settings.classifiers, context.modalities)
+        self.necks = nn.ModuleDict({stripe: neck() for stripe in self.widths})
+
+    def forward(self, features: torch.Tensor, pooling: Pooling, modality: Sequence[Modality]) -> dict[str, Feature]:
+        """As `BNNeckHead.forward`. ValueError where the map has too few rows to divide."""
+        stripes = zip(self.widths, pooling.stripes(features, len(self.widths)), strict=True)
+        return {name: self.necks[name].after_pooling(self.reductions[name](part), modality) for name, part in stripes}
+
+    def freeze_unread(self, reads: Callable[[str, str], bool]) -> None:
+        for name, neck in self.necks.items():
+            neck.freeze_unread(partial(reads, name))
+            self.reductions[name].requires_grad_(any(reads(name, what) for what in Feature._fields))

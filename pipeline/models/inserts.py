@@ -1,0 +1,74 @@
+"""Inserts: modules put behind named places of the backbone, after its weights are loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from pipeline.parts import INSERTS, PartOptions, build_part
+from pipeline.settings_key import key
+
+
+@dataclass(frozen=True)
+class InsertOptions(PartOptions):
+    """What every insert has. `at`: a new module of the insert stands behind each of these."""
+
+    at: list[str] = key([], "modules of the backbone that one is put behind, by timm's names: [layer2.2, layer3]")
+
+
+class Followed(nn.Module):
+    """A module of the backbone and the insert behind it."""
+
+    def __init__(self, module: nn.Module, insert: nn.Module) -> None:
+        super().__init__()
+        self.module, self.insert = module, insert
+
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+        return self.insert(self.module(*inputs))
+
+
+def put_inserts(backbone: nn.Module, inserts: Mapping[str, PartOptions], height: int, width: int) -> None:
+    """Puts the inserts of a configuration into a timm backbone, in place; images are `height` x `width` pixels.
+
+    An insert is built from its settings and the number of channels behind its place. Of several at one place the first
+    comes first. ValueError naming the key where the backbone has no such place, or none with a map.
+    """
+    wanted = []
+    for name, settings in inserts.items():
+        if not settings.at:
+            raise ValueError(f"inserts.{name}.at: expected one place or more, such as layer2.1; found none")
+        wanted += [(place, f"inserts.{name}", settings) for place in settings.at]
+    # the innermost first: what stands around a place changes the names of what is in it
+    for place, where, settings in sorted(wanted, key=lambda insert: -insert[0].count(".")):
+        channels = channels_behind(backbone, place, where, height, width)
+        parent, _, child = place.rpartition(".")
+        followed = Followed(backbone.get_submodule(place), build_part(INSERTS, settings, where, channels))
+        setattr(backbone.get_submodule(parent), child, followed)
+
+
+def channels_behind(backbone: nn.Module, place: str, where: str, height: int, width: int) -> int:
+    """Returns the channels of the map (B, C, h, w) that a module of the backbone returns; one image is passed through.
+
+    ValueError where there is no such module, or it returns something else.
+    """
+    try:
+        module = backbone.get_submodule(place)
+    except AttributeError:
+        known = ", ".join(name for name, _ in backbone.named_children())
+        raise ValueError(f"{where}.at: the backbone has no module {place!r}; its own are {known}") from None
+    seen: list[torch.Tensor] = []
+    listening = module.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    was_training = backbone.training
+    backbone.eval()
+    try:
+        with torch.no_grad():
+            backbone.forward_features(torch.zeros(1, 3, height, width))
+    finally:
+        listening.remove()
+        backbone.train(was_training)
+    if not seen or not isinstance(seen[0], torch.Tensor) or seen[0].ndim != 4:
+        raise ValueError(f"{where}.at: expected a module that returns a map of places; {place} of the backbone doesn't")
+    return seen[0].shape[1]

@@ -1,0 +1,122 @@
+"""Parts of a method that a configuration names: loss terms, heads, inserts, and the kinds of methods themselves.
+
+A part is a class with a frozen dataclass `Options` of its own, whose fields are its keys in a configuration. It is
+known by a name in one of the tables below, or by `module:Class` for a part outside of this project. A new part is one
+file and one line here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from pipeline.settings_key import key
+from pipeline.text import nearest
+
+
+@dataclass(frozen=True)
+class PartOptions:
+    """What every part has: the name of its class. Parts add their own fields, each made by `settings_key.key`."""
+
+    type: str = key("", "name in pipeline/parts.py, or module:Class")
+
+
+@dataclass(frozen=True)
+class PartTable:
+    """`places`: name -> `module:Class`; `kind`: what the parts are, for messages."""
+
+    kind: str
+    places: dict[str, str]
+
+    def find(self, name: str) -> type:
+        """Returns the class called `name`. ValueError where there is none, with the nearest name."""
+        place = self.places.get(name, name)
+        module, _, attribute = place.partition(":")
+        if not attribute:
+            known = ", ".join(self.places)
+            raise ValueError(f"expected a {self.kind} among {known}, or module:Class; found {name!r}{self._hint(name)}")
+        try:
+            found = getattr(import_module(module), attribute)
+        except (ImportError, AttributeError) as error:
+            raise ValueError(f"the {self.kind} {name!r} can't be imported: {error}") from None
+        if not dataclasses.is_dataclass(getattr(found, "Options", None)):
+            raise ValueError(f"expected a {self.kind} with a dataclass Options; found {name!r}")
+        return found
+
+    def _hint(self, name: str) -> str:
+        return nearest(str(name), self.places)
+
+    def options_of(self, value: Any, name: str = "") -> PartOptions:
+        """Returns the typed options that a mapping of a configuration stands for; `name` is its type if it gives none.
+
+        ValueError, which begins with the key within the mapping, for an unknown type or key, or a value of another kind.
+        """
+        if isinstance(value, PartOptions):
+            return value
+        if not isinstance(value, dict):
+            raise ValueError(f"expected the keys of a {self.kind}; found {value!r}")
+        kind = value.get("type") or name
+        try:
+            options = self.find(kind).Options
+        except ValueError as error:
+            raise ValueError(f"type: {error}") from None
+        known = [field.name for field in dataclasses.fields(options)]
+        for key_ in value:
+            if key_ not in known:
+                raise ValueError(f"{key_}: no key of the {self.kind} {kind}{nearest(key_, known)}")
+        return typed(options, {"type": kind} | {k: v for k, v in value.items() if k != "type"})
+
+
+def typed(options: type[PartOptions], values: dict[str, Any]) -> PartOptions:
+    """Returns `options` with the values, each of its field's type. ValueError, which begins with the key."""
+    lists = [field.name for field in dataclasses.fields(options) if str(field.type).startswith("list[str]")]
+    values = {name: [value] if name in lists and isinstance(value, str) else value for name, value in values.items()}
+    try:
+        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(options), values))
+    except OmegaConfBaseException as error:
+        raise ValueError(f"{error.full_key}: {reason_of(error)}") from None
+
+
+def reason_of(error: OmegaConfBaseException) -> str:
+    """Returns what OmegaConf says, in one line."""
+    reason = str(error.msg or error).splitlines()[0]
+    # OmegaConf leaves its placeholders in when an element of a tuple is wrong
+    return "a value of the wrong type in a list" if "$VALUE" in reason else reason
+
+
+METHODS = PartTable("method", {"one_objective": "pipeline.methods.one_objective:OneObjective"})
+
+LOSSES = PartTable(
+    "loss term",
+    {
+        "identity": "pipeline.losses.identity:IdentityLoss",
+        "intra": "pipeline.losses.intra:IntraModalityLoss",
+        "cross": "pipeline.losses.cross:CrossModalityLoss",
+    },
+)
+
+HEADS = PartTable(
+    "head",
+    {
+        "bnneck": "pipeline.models.heads:BNNeckHead",
+        "stripes": "pipeline.models.heads:StripesHead",
+    },
+)
+
+INSERTS = PartTable("insert", {"non_local": "pipeline.models.non_local:NonLocal"})
+
+
+def build_part(table: PartTable, options: PartOptions, where: str, *arguments: Any) -> Any:
+    """Makes the part that `options` are of, from them and `arguments`.
+
+    A ValueError of the part, which names its own argument, is raised again with the key: `where`.<argument>.
+    """
+    try:
+        return table.find(options.type)(options, *arguments)
+    except ValueError as error:
+        raise ValueError(f"{where}.{error}") from None

@@ -1,0 +1,15 @@
+"""The columns of metrics.csv that name parts of the loss."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+# of a row, beside the parts of the loss
+POSITION = ("step", "epoch", "lr")
+MEASURED = ("gradient_norm", "images_per_second", "waiting_for_data", "replaced_images")
+
+
+def main_parts(names: Sequence[str]) -> list[str]:
+    """Returns the loss and its terms among the names, without what a term is made of: `cross`, not `cross_<pair>`."""
+    parts = [name for name in names if name not in (*POSITION, *MEASURED)]
+    return [name for name in parts if not any(name.startswith(f"{other}_") for other in parts)]

@@ -1,0 +1,89 @@
+"""From settings, ranks and data to all that the loop needs, restored from the newest checkpoint."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+
+import pandas as pd
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from timm.utils import ModelEmaV3
+
+from pipeline.build import place_network
+from pipeline.loading.batches import training_batches
+from pipeline.loading.replacement import ReplacedCount
+from pipeline.loading.sampling import TrainingTable, identities_of_ranks, steps_in_epoch
+from pipeline.methods.method import Method, Player, Share, method_of
+from pipeline.models.norm import choose_norm, share_statistics
+from pipeline.run.checkpoint import load_newest
+from pipeline.run.folder import run_path
+from pipeline.settings import Settings
+from pipeline.training.step import Training
+
+
+def prepare_training(
+    settings: Settings, accelerator: Accelerator, index: pd.DataFrame, table: TrainingTable
+) -> Training:
+    """Returns the training of `table`, images of `index`, at the step of its newest checkpoint. Called by all ranks."""
+    rank, ranks = accelerator.process_index, accelerator.num_processes
+    norm = choose_norm(settings.train.norm, ranks)
+    set_cudnn(settings)
+    set_seed(settings.seed)
+    share = Share(rank, tuple(identities_of_ranks(settings.batch.ids_per_batch, ranks)))
+    method = method_of(settings).build(settings, len(table.identities), share)
+    place_network(method, settings, accelerator.device)
+    if ranks > 1:
+        share_statistics(method, norm, method.pretrained_norms())
+    # From here on the ranks draw different numbers; their weights are equal.
+    set_seed(settings.seed, device_specific=True)
+    average = ModelEmaV3(method.tested, decay=settings.train.ema) if settings.train.ema else None
+    players = method.players(settings)
+    if settings.train.compile:
+        method.tested.compile()
+    wrapped, players = wrap(method, players, accelerator)
+    replaced = ReplacedCount()
+    for kept in (average, replaced):
+        if kept is not None:
+            accelerator.register_for_checkpointing(kept)
+    folder = run_path(settings)
+    step = load_newest(accelerator, folder / "checkpoints")
+    accumulate = settings.train.accumulate
+    batches = training_batches(
+        index, table, settings, accelerator.device, method.views(settings), step * accumulate, rank, ranks
+    )
+    steps_per_epoch = settings.train.steps_per_epoch or -(-steps_in_epoch(table, settings.batch) // accumulate)
+    return Training(
+        settings,
+        accelerator,
+        norm,
+        wrapped,
+        players,
+        batches,
+        steps_per_epoch,
+        folder,
+        step=step,
+        average=average,
+        replaced=replaced,
+    )
+
+
+def wrap(method: Method, players: list[Player], accelerator: Accelerator) -> tuple[torch.nn.Module, list[Player]]:
+    """Returns both as Accelerate prepares them: for ranks and mixed precision.
+
+    ValueError for several optimizers in fp16, whose one scaler Accelerate updates at each of them.
+    """
+    if len(players) > 1 and accelerator.scaler is not None:
+        raise ValueError("train.precision: fp16 is for methods of one optimizer; use bf16 or fp32")
+    with warnings.catch_warnings():  # what torch advises instead of broadcast_buffers, Accelerate doesn't know
+        warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated")
+        wrapped, *optimizers = accelerator.prepare(method, *(player.optimizer for player in players))
+    pairs = zip(players, optimizers, strict=True)
+    return wrapped, [dataclasses.replace(player, optimizer=optimizer) for player, optimizer in pairs]
+
+
+def set_cudnn(settings: Settings) -> None:
+    """Batches never change their size, so cuDNN may try its kernels out."""
+    torch.backends.cudnn.benchmark = True
+    torch.backends.cudnn.allow_tf32 = settings.train.tf32

@@ -1,0 +1,139 @@
+"""A method as the loop sees it: parts with parameters, groups, several optimizers, what is frozen, what is tested."""
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch import nn
+
+from pipeline.batch import Batch, Modality
+from pipeline.config import load_config
+from pipeline.losses.term import LossTerm
+from pipeline.methods.method import Player, Share, method_of
+from pipeline.methods.one_objective import OneObjective
+from pipeline.optimization import set_learning_rate
+from pipeline.settings_key import key
+
+ROWS = [int(modality) for modality in Modality for _ in range(4)]
+IDENTITIES = 5
+
+
+class Centers(LossTerm):
+    """A centre of each identity, learned at a rate of its own."""
+
+    @dataclass(frozen=True)
+    class Options(LossTerm.Options):
+        lr: float = key(0.5, "of the centres", min=0)
+
+    def __init__(self, options, context):
+        super().__init__(options, context)
+        (width,) = context.widths.values()
+        self.centers = nn.Parameter(torch.zeros(context.identities, width))
+
+    def forward(self, rows):
+        return (rows.pooled - self.centers[rows.labels]).square().sum(dim=1).mean()
+
+    def parameter_group(self, lr):
+        return super().parameter_group(self.settings.lr) | {"weight_decay": 0.0}
+
+
+class TwoPlayers(OneObjective):
+    """The heads have an optimizer and a schedule of their own."""
+
+    def players(self, settings):
+        groups = {group["name"]: group for group in self.parameter_groups(settings)}
+        return [
+            Player("backbone", torch.optim.SGD([groups["backbone"]], lr=0.1), lambda epoch: 1.0),
+            Player("heads", torch.optim.SGD([groups["heads"]], lr=0.1), lambda epoch: 0.0),
+        ]
+
+
+CENTERS, TWO = f"{__name__}:Centers", f"{__name__}:TwoPlayers"
+
+
+def build(tiny, *overrides):
+    settings = load_config([*tiny, *overrides])
+    torch.manual_seed(0)
+    return settings, method_of(settings).build(settings, IDENTITIES, Share(0, (4,)))
+
+
+def batch():
+    images = torch.randn(len(ROWS), 3, 32, 16, generator=torch.Generator().manual_seed(3))
+    labels = torch.arange(4).repeat(4)
+    return Batch(images, labels, labels, labels, tuple(ROWS), labels)
+
+
+def test_the_loss_comes_first_and_reaches_every_trained_parameter(tiny):
+    _, method = build(tiny)
+    parts = method.train()(batch())
+    assert [*parts][0] == "loss"
+    parts["loss"].backward()
+    assert [name for name, p in method.named_parameters() if p.requires_grad and p.grad is None] == []
+
+
+def test_a_term_with_parameters_has_a_group_of_its_own(tiny):
+    settings, method = build(tiny, f"losses.center.type={CENTERS}", "losses.center.weight=0.01", "optimizer.lr=0.2")
+    groups = {group["name"]: group for group in method.parameter_groups(settings)}
+    assert [*groups] == ["backbone", "heads", "losses.center"]
+    assert (groups["losses.center"]["lr"], groups["losses.center"]["weight_decay"]) == (0.5, 0.0)
+    parameters = [id(p) for group in groups.values() for p in group["params"]]
+    assert sorted(parameters) == sorted(id(p) for p in method.parameters() if p.requires_grad)
+    (player,) = method.players(settings)
+    center = method.objective.terms["center"].centers
+    parts = method.train()(batch())
+    assert parts["center"] > 0
+    parts["loss"].backward()
+    set_learning_rate(player.optimizer, player.schedule(80.0))
+    assert [group["lr"] for group in player.optimizer.param_groups] == pytest.approx([0.0002, 0.002, 0.005])
+    player.optimizer.step()
+    assert center.abs().sum() > 0 and not any("center" in name for name in method.tested.state_dict())
+
+
+def test_mixed_precision_compares_features_in_float32(tiny):
+    _, method = build(tiny)
+    seen = []
+    method.objective.terms["intra"].register_forward_pre_hook(lambda term, inputs: seen.append(inputs[0]))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = method.train()(batch())["loss"]
+    assert loss.dtype == seen[0].pooled.dtype == seen[0].logits.dtype == torch.float32
+
+
+def test_without_an_identity_loss_the_head_is_frozen(tiny):
+    assert build(tiny)[1].network.head_parameters()
+    settings, method = build(tiny, "losses.identity.weight=0")
+    assert not method.network.head_parameters()
+    assert [group["name"] for group in method.parameter_groups(settings)] == ["backbone"]
+
+
+def test_the_default_is_the_papers_method(tiny):
+    _, method = build(tiny)
+    _, same = build(tiny[:0], "configs/ablation/mdl4.yaml", *tiny)
+    assert [*method.objective.terms] == ["identity", "intra", "cross"] == [*same.objective.terms]
+    assert [term.settings for term in method.objective.terms.values()] == [
+        term.settings for term in same.objective.terms.values()
+    ]
+
+
+def test_embed_is_what_is_tested(tiny):
+    _, method = build(tiny)
+    method.eval()
+    with torch.no_grad():
+        found = method.embed(batch().images, ROWS)
+        assert torch.equal(found, method.tested(batch().images, ROWS).embedding) and found.shape == (16, 512)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["batch.modalities=[visible,infrared]"], r"losses\.cross\.pairs: infrared_derived is not in use"),
+        (["model.backbone=resnet99"], r"model\.backbone: timm has no model"),
+        (["model.weights=absent.pth"], r"model\.weights: no such file: absent\.pth"),
+        (["model.backbone=test_vit", "augment.height=30"], r"augment\.height, augment\.width: test_vit"),
+        (["model.backbone=test_efficientnet"], r"model\.last_stride: 1 is for"),
+        (["inserts.non_local.at=nowhere"], r"^inserts\.non_local\.at: the backbone has no module"),
+    ],
+)
+def test_what_cannot_be_built_names_its_key(tiny, overrides, message):
+    with pytest.raises((ValueError, FileNotFoundError), match=message) as error:
+        build(tiny, *overrides)
+    assert "\n" not in str(error.value)

@@ -1,0 +1,25 @@
+"""Small networks from random weights."""
+
+import torch
+
+from pipeline.batch import Modality
+from pipeline.models.backbone import create_backbone
+from pipeline.models.pooling import pooling_for
+from pipeline.models.reid import ReIDNetwork
+from pipeline.parts import HEADS
+
+
+def make_network(backbone="resnet10t", height=64, width=32, last_stride=2, pooling="gem", heads=None, **changes):
+    """A ReIDNetwork of all modalities and 6 identities, with one head unless `heads`, mappings by name, say more."""
+    torch.manual_seed(0)
+    made = create_backbone(
+        backbone, height=height, width=width, pretrained=False, weights=None, last_stride=last_stride
+    )
+    keywords = {
+        "modalities": tuple(Modality),
+        "stems": "source",
+        "identities": 6,
+        "heads": {name: HEADS.options_of(head) for name, head in (heads or {"global": {"type": "bnneck"}}).items()},
+        "pooling": pooling_for(made, pooling, 3.0),
+    }
+    return ReIDNetwork(backbone=made, **keywords | changes)

@@ -1,0 +1,68 @@
+import pytest
+import torch
+
+from pipeline.batch import Modality
+from pipeline.models.pooling import Pooling
+from tests.models.networks import make_network
+
+ROWS = [int(modality) for modality in Modality for _ in range(2)]
+IMAGES = torch.randn(8, 3, 64, 32, generator=torch.Generator().manual_seed(1))
+
+
+def test_stripes_divide_the_map_from_the_top():
+    features = torch.arange(12.0).reshape(1, 1, 6, 2)
+    pooling = Pooling("average")
+    assert [stripe.item() for stripe in pooling.stripes(features, 3)] == [1.5, 5.5, 9.5]
+    adaptive = torch.nn.functional.adaptive_avg_pool2d(features, (4, 1)).flatten()
+    torch.testing.assert_close(torch.cat(pooling.stripes(features, 4)).flatten(), adaptive)
+    last = Pooling("average", channels_last=True).stripes(features.permute(0, 2, 3, 1), 3)
+    assert [stripe.item() for stripe in last] == [1.5, 5.5, 9.5]
+
+
+@pytest.mark.parametrize(
+    ("features", "message"),
+    [
+        (torch.zeros(1, 3, 4, 2), "count: expected at most the 4 rows .*; found 5"),
+        (torch.zeros(1, 9, 3), "found tokens"),
+    ],
+)
+def test_what_has_no_stripes(features, message):
+    with pytest.raises(ValueError, match=message):
+        Pooling("gem").stripes(features, 5)
+
+
+@pytest.mark.parametrize("width", [None, 16])
+def test_several_heads_side_by_side(width):
+    heads = {"whole": {"type": "bnneck"}, "parts": {"type": "stripes", "count": 2, "width": width}}
+    network = make_network(last_stride=1, heads=heads)
+    output = network(IMAGES, ROWS)
+    assert list(output.features) == list(network.widths) == ["whole", "parts_0", "parts_1"]
+    assert list(network.widths.values()) == [512, width or 512, width or 512]
+    assert output.embedding.shape == output.pooled.shape == (8, sum(network.widths.values()))
+    assert all(feature.logits.shape == (8, 6) for feature in output.features.values())
+    loss = sum(feature.logits.square().sum() + feature.pooled.square().sum() for feature in output.features.values())
+    loss.backward()
+    assert [name for name, p in network.named_parameters() if p.requires_grad and p.grad is None] == []
+    assert network.eval()(IMAGES, ROWS).features["parts_1"].logits is None
+
+
+def test_a_row_goes_through_the_classifier_of_its_modality():
+    network = make_network(heads={"global": {"type": "bnneck", "classifiers": "source"}}).train()
+    with torch.no_grad():
+        before = network(IMAGES, ROWS).logits
+        network.heads["global"].classifier["infrared"].weight.add_(1.0)
+        after = network(IMAGES, ROWS).logits
+    changed = {
+        Modality(row) for row, one, other in zip(ROWS, before, after, strict=True) if not torch.equal(one, other)
+    }
+    assert changed == {Modality.INFRARED, Modality.INFRARED_DERIVED}
+
+
+def test_layers_that_no_loss_reads_are_frozen():
+    heads = {"read": {"type": "bnneck"}, "metric": {"type": "bnneck"}, "cosine": {"type": "bnneck"}}
+    network = make_network(heads=heads)
+    reads = {("read", "logits"), ("metric", "pooled"), ("cosine", "embedding")}
+    network.freeze_unread(lambda feature, what: (feature, what) in reads)
+    trained = {name for name, p in network.heads.named_parameters() if p.requires_grad}
+    assert trained == {"read.neck.weight", "read.classifier.weight", "cosine.neck.weight"}
+    assert len(network.head_parameters()) == 3

@@ -1,0 +1,93 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.models.backbone import create_backbone
+from pipeline.models.inserts import Followed, put_inserts
+from pipeline.models.non_local import NonLocal
+from pipeline.parts import INSERTS
+
+FIXTURE = Path(__file__).parent.parent / "fixtures" / "agw_non_local.npz"
+SIZE = {"height": 64, "width": 32}
+
+
+def backbone(name="resnet10t"):
+    torch.manual_seed(0)
+    return create_backbone(name, **SIZE, pretrained=False, weights=None, last_stride=2).eval()
+
+
+def inserts(**named):
+    return {name: INSERTS.options_of(options, name) for name, options in named.items()}
+
+
+def test_a_non_local_block_is_that_of_agws_public_code():
+    """Values of mangye16/Cross-Modal-Re-ID-baseline e817a26, in float64."""
+    kept = {name: torch.from_numpy(value) for name, value in np.load(FIXTURE).items()}
+    block = NonLocal(NonLocal.Options("non_local"), channels=8).double()
+    theirs = {"theta": "theta", "phi": "phi", "g": "g.0", "expand": "W.0", "norm": "W.1"}
+    names = {
+        f"{ours}.{part}": f"nonlocal_param_{it}.{part}" for ours, it in theirs.items() for part in ("weight", "bias")
+    }
+    block.load_state_dict({ours: kept[it] for ours, it in names.items()}, strict=False)
+    features = kept["nonlocal_in"].requires_grad_()
+    found = block.train()(features)
+    torch.testing.assert_close(found, kept["nonlocal_out_trainbn"], rtol=1e-12, atol=1e-12)
+    (gradient,) = torch.autograd.grad(found.square().sum(), features)
+    torch.testing.assert_close(gradient, kept["nonlocal_gradin_of_sumsq"], rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("channels", [1, 5])
+def test_a_non_local_block_beside_loops(channels):
+    torch.manual_seed(0)
+    block = NonLocal(NonLocal.Options("non_local", channels=channels), channels=6).double().eval()
+    torch.nn.init.normal_(block.norm.weight)
+    features = torch.randn(2, 6, 3, 2, dtype=torch.float64)
+    theta, phi, g = (part(features).flatten(2) for part in (block.theta, block.phi, block.g))
+    mixed = torch.zeros_like(g)
+    for image in range(2):
+        for i in range(6):
+            for j in range(6):
+                mixed[image, :, i] += (theta[image, :, i] @ phi[image, :, j]) * g[image, :, j] / 6
+    expected = block.norm(block.expand(mixed.reshape(2, channels, 3, 2))) + features
+    torch.testing.assert_close(block(features), expected)
+
+
+def test_inserts_stand_behind_their_places_and_begin_as_the_identity():
+    plain, grown = backbone(), backbone()
+    put_inserts(
+        grown,
+        inserts(
+            non_local={"at": ["layer2", "layer2.0", "layer3"]},
+            wide={"type": "non_local", "channels": 4, "at": "layer3"},
+        ),
+        **SIZE,
+    )
+    assert isinstance(grown.layer2, Followed) and isinstance(grown.layer2.module[0], Followed)
+    first, second = grown.layer3.module.insert, grown.layer3.insert
+    assert (first.theta.out_channels, second.theta.out_channels) == (1, 4)
+    images = torch.randn(2, 3, 64, 32)
+    assert torch.equal(grown.forward_features(images), plain.forward_features(images))
+    torch.nn.init.ones_(first.norm.weight)
+    assert not torch.equal(grown.forward_features(images), plain.forward_features(images))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"at": ["layer9"]},
+            r"inserts\.non_local\.at: the backbone has no module 'layer9'; its own are conv1, .*layer4",
+        ),
+        ({}, r"inserts\.non_local\.at: expected one place or more"),
+    ],
+)
+def test_places_that_are_none(options, message):
+    with pytest.raises(ValueError, match=message):
+        put_inserts(backbone(), inserts(non_local=options), **SIZE)
+
+
+def test_a_place_without_a_map():
+    with pytest.raises(ValueError, match=r"expected a module that returns a map of places; blocks.0 of the backbone"):
+        put_inserts(backbone("test_vit"), inserts(non_local={"at": "blocks.0"}), **SIZE)
