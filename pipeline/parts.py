@@ -54,7 +54,7 @@ class PartTable:
     def options_of(self, value: Any, name: str = "") -> PartOptions:
         """Returns the typed options that a mapping of a configuration stands for; `name` is its type if it gives none.
 
-        ValueError, which begins with the key within the mapping, for an unknown type or key, or a value of another kind.
+        ValueError, which begins with the key within the mapping, for an unknown type or key, or a wrong value.
         """
         if isinstance(value, PartOptions):
             return value
