@@ -13,9 +13,11 @@ from pipeline.batch import Modality
 from pipeline.build import build_index, build_network
 from pipeline.config import load_config
 from pipeline.datasets.synthetic import generate
-from pipeline.evaluation import judging
+from pipeline.evaluation.evaluator import row_context
 from pipeline.evaluation.feature_files import relative_paths
 from pipeline.evaluation.features import extract_features, network_extractor
+from pipeline.evaluation.from_files import settings_for_features
+from pipeline.evaluation.model_info import ModelInfo
 from pipeline.evaluation.results import METRICS, read_rows
 from pipeline.loading.batches import evaluation_batches
 from pipeline.loading.derivations import parse_stages
@@ -116,7 +118,7 @@ def test_the_official_matlab_files_of_a_run_give_its_figures(tiny, tmp_path):
             ["--features", "f.npz", "--dataset", "folder", "--evaluation.fusion=mean"],
             "evaluation.fusion=mean: says how",
         ),
-        (["tests", "--features", "f.npz"], "tests: expected no run beside --features"),
+        (["tests", "--features", "f.npz"], "tests: expected no run with --features"),
         (
             ["--features", "mat", "--dataset", "regdb"],
             "mat: MATLAB files are SYSU-MM01's; give features of regdb as .npz",
@@ -136,7 +138,7 @@ def test_a_configuration_with_an_equals_sign_says_of_which_data_set_features_are
     file = tmp_path / "lr=0.1" / "a.yaml"
     file.parent.mkdir()
     file.write_text("data: {dataset: regdb}\n")
-    assert evaluate.settings_for_features([str(file)], Path("f.npz"), None).data.dataset == "regdb"
+    assert settings_for_features([str(file)], Path("f.npz"), None).data.dataset == "regdb"
 
 
 def test_where_features_are_saved_is_checked_before_they_are_extracted(words, capsys, tmp_path):
@@ -190,7 +192,7 @@ def test_the_values_of_re_ranking_are_in_the_row(words, people):
         "evaluation.re_ranking_weight=0.25",
     ]
     settings = load_config([*words, *re_ranked])
-    assert judging.describe_run(settings, judging.Tested("x"), index, "fp32")["re_ranking"] == "k_reciprocal(8,6,0.25)"
+    assert row_context(settings, ModelInfo("x"), index, "fp32")["re_ranking"] == "k_reciprocal(8,6,0.25)"
     for word in ("evaluation.re_ranking_k1=0", "evaluation.re_ranking_weight=1.5", "evaluation.re_ranking=yes"):
         with pytest.raises(ValueError, match=word.partition("=")[0]):
             load_config([*words, word])
@@ -199,13 +201,13 @@ def test_the_values_of_re_ranking_are_in_the_row(words, people):
 def test_other_images_are_another_test_set(words, people):
     settings = load_config(words)
     index = build_index(settings.data)
-    first = judging.describe_run(settings, judging.Tested("x"), index, "fp32")["test_set"]
-    assert first == judging.describe_run(settings, judging.Tested("y"), index.copy(), "bf16")["test_set"]
+    first = row_context(settings, ModelInfo("x"), index, "fp32")["test_set"]
+    assert first == row_context(settings, ModelInfo("y"), index.copy(), "bf16")["test_set"]
     trained = index["split"].to_numpy() == "train"
-    assert first == judging.describe_run(settings, judging.Tested("x"), index[~trained], "fp32")["test_set"]
+    assert first == row_context(settings, ModelInfo("x"), index[~trained], "fp32")["test_set"]
     for name in ("identity", "camera"):
         other = index.assign(**{name: index[name] + 1})
-        assert first != judging.describe_run(settings, judging.Tested("x"), other, "fp32")["test_set"]
+        assert first != row_context(settings, ModelInfo("x"), other, "fp32")["test_set"]
 
 
 @pytest.fixture(scope="module")

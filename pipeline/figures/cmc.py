@@ -8,17 +8,18 @@ from matplotlib.figure import Figure
 
 from pipeline.evaluation.ranking import Scores
 from pipeline.figures import style
-from pipeline.figures.evaluated_run import LARGEST_RANK, EvaluatedRun, group_names, trial_groups
+from pipeline.figures.evaluated_run import EvaluatedRun, group_names, trial_groups
 from pipeline.figures.labels import fit, run_label, width_of
 
+LARGEST_RANK = 20  # that is drawn
 DASHES = ("solid", (0, (4, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)))
 MARKERS = "osD^vPX*"
 NARROW, LEGEND_LINE = 28.0, 3.9  # millimetres: of a label that another may stand beside, and from one to the next
 
 
 def mean_cmc(scores: list[Scores]) -> np.ndarray:
-    """(LARGEST_RANK,) in [0, 1]: the mean over trials, each of which counts the same."""
-    return np.mean([score.cmc for score in scores], axis=0)
+    """Returns (LARGEST_RANK,) in [0, 1]: the mean over trials, each of which counts the same."""
+    return np.mean([score.cmc[:LARGEST_RANK] for score in scores], axis=0)
 
 
 def mean_curves(runs: list[EvaluatedRun]) -> dict[tuple[int, tuple[str, ...]], np.ndarray]:
@@ -56,8 +57,8 @@ def draw_cmc(curves: dict[tuple[int, tuple[str, ...]], np.ndarray], names: list[
 
 
 def curve_label(run: str, group: str) -> str:
-    words = ", ".join(word for word in (fit(run_label(run), 30), group.replace("_", " ")) if word)
-    return f" {words}" if words.startswith("_") else words  # matplotlib hides labels that begin with _
+    label = ", ".join(part for part in (fit(run_label(run), 30), group.replace("_", " ")) if part)
+    return f" {label}" if label.startswith("_") else label  # matplotlib hides labels that begin with _
 
 
 def label_axes(axes: Axes) -> None:

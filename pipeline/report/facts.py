@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline.config import describe, load_kept
-from pipeline.evaluation.queries import queries_file
+from pipeline.evaluation.per_query import queries_file
 from pipeline.evaluation.results import groups_of
 from pipeline.run.folder import read_environments
 from pipeline.settings import Settings

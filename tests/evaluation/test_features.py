@@ -6,7 +6,7 @@ from accelerate import Accelerator
 from pipeline.batch import Modality
 from pipeline.build import build_index, build_network
 from pipeline.config import load_config
-from pipeline.evaluation.features import extract_features, network_extractor, pixels_extractor
+from pipeline.evaluation.features import extract_features, network_extractor, pixel_features
 from pipeline.loading.batches import evaluation_batches
 from pipeline.loading.pictures import FolderPictures
 
@@ -51,8 +51,8 @@ def test_a_row_of_the_table_is_the_feature_of_that_image_alone(index, settings, 
 def test_pixels_see_the_picture_but_neither_brightness_nor_contrast():
     generator = torch.Generator().manual_seed(0)
     images = torch.randn((3, 3, 64, 32), generator=generator)
-    features = pixels_extractor(images, Modality.VISIBLE)
-    torch.testing.assert_close(pixels_extractor(images * 2 + 1, Modality.VISIBLE), features, rtol=1e-3, atol=1e-3)
+    features = pixel_features(images, Modality.VISIBLE)
+    torch.testing.assert_close(pixel_features(images * 2 + 1, Modality.VISIBLE), features, rtol=1e-3, atol=1e-3)
     assert (features[0] - features[1]).abs().mean() > 0.1
 
 

@@ -11,9 +11,9 @@ from pipeline import evaluate, train
 from pipeline.batch import Modality
 from pipeline.build import build_index
 from pipeline.config import load_config
-from pipeline.evaluation import judging
 from pipeline.evaluation.feature_files import relative_paths
-from pipeline.evaluation.queries import COLUMNS, queries_file, write_queries
+from pipeline.evaluation.model_info import recipe_hash
+from pipeline.evaluation.per_query import COLUMNS, queries_file, write_queries
 from pipeline.evaluation.results import read_rows
 
 
@@ -55,8 +55,8 @@ def test_the_queries_of_a_row_are_images_of_its_modality_and_identity(words, peo
 def test_the_recipe_is_the_configuration_without_the_seed_and_regdbs_trial(words):
     settings = load_config(words)
     same = [load_config([*words, word]) for word in ("seed=7", "data.trial=3", "evaluation.flip=true")]
-    assert {judging.recipe_hash(other) for other in same} == {judging.recipe_hash(settings)}
-    assert judging.recipe_hash(load_config([*words, "optimizer.lr=0.5"])) != judging.recipe_hash(settings)
+    assert {recipe_hash(other) for other in same} == {recipe_hash(settings)}
+    assert recipe_hash(load_config([*words, "optimizer.lr=0.5"])) != recipe_hash(settings)
 
 
 def test_a_trained_runs_recipe_is_that_of_its_training_however_it_is_tested(words, tmp_path):
@@ -65,7 +65,7 @@ def test_a_trained_runs_recipe_is_that_of_its_training_however_it_is_tested(word
     evaluate.main([str(tmp_path / "x"), "train.precision=bf16"])
     rows = rows_of(tmp_path, "x")
     assert len(rows) == 4 and rows["recipe"].nunique() == 1 and rows["precision"].nunique() == 2
-    assert rows["recipe"][0] == judging.recipe_hash(load_config([*words, "train.epochs=1", "train.steps_per_epoch=1"]))
+    assert rows["recipe"][0] == recipe_hash(load_config([*words, "train.epochs=1", "train.steps_per_epoch=1"]))
 
 
 def write_once(folder, value):
