@@ -114,7 +114,7 @@ def extract_features(
     no padding or duplicate can change a row. Nothing is compiled for a test: its batches are few, and of other sizes
     than those of the training.
     """
-    images_of = open_pictures(settings.data.root, index)
+    image_source = open_pictures(settings.data.root, index)
     derivative_of = fused_derivatives(settings)
     # Places in `rows`: every rank takes each so many-th, a modality after the other.
     places = np.arange(len(rows))[accelerator.process_index :: accelerator.num_processes]
@@ -124,7 +124,7 @@ def extract_features(
             own = places[index["modality"].to_numpy()[rows[places]] == int(modality)]
             _, stages = derivative_of.get(modality, (None, ()))
             done = 0
-            for images in evaluation_batches(images_of, rows[own], modality, settings, accelerator.device, stages):
+            for images in evaluation_batches(image_source, rows[own], modality, settings, accelerator.device, stages):
                 features = extract(images, modality)
                 # Only the features themselves tell how long they are.
                 if table is None:

@@ -23,7 +23,7 @@ def mean_cmc(scores: list[Scores]) -> np.ndarray:
 
 
 def mean_curves(runs: list[EvaluatedRun]) -> dict[tuple[int, tuple[str, ...]], np.ndarray]:
-    """(number of the run, group of trials) -> its curve."""
+    """Returns the curve by (number of the run, group of trials)."""
     return {
         (number, group): mean_cmc([run.scores[trial] for trial in trials])
         for number, run in enumerate(runs)
@@ -32,7 +32,7 @@ def mean_curves(runs: list[EvaluatedRun]) -> dict[tuple[int, tuple[str, ...]], n
 
 
 def draw_cmc(curves: dict[tuple[int, tuple[str, ...]], np.ndarray], names: list[str]) -> Figure:
-    """One curve for each run and group: of several runs the colour says which, the dashes tell groups apart."""
+    """Draws a curve for each run and group: of several runs the color says which, the dashes tell groups apart."""
     groups = group_names(list(dict.fromkeys(group for _, group in curves)))
     numbers = {group: number for number, group in enumerate(groups)}
     labels = [
@@ -42,13 +42,13 @@ def draw_cmc(curves: dict[tuple[int, tuple[str, ...]], np.ndarray], names: list[
     figure = style.new_figure(54 + LEGEND_LINE * -(-len(labels) // columns))
     axes, lines = figure.subplots(), []
     for (run, group), curve in curves.items():
-        colour = run if len(names) > 1 else numbers[group]
+        color = run if len(names) > 1 else numbers[group]
         lines += axes.plot(
             np.arange(1, len(curve) + 1),
             100 * curve,
-            color=style.PALETTE[colour % len(style.PALETTE)],
+            color=style.PALETTE[color % len(style.PALETTE)],
             linestyle=DASHES[numbers[group] % len(DASHES)],
-            marker=MARKERS[colour % len(MARKERS)],
+            marker=MARKERS[color % len(MARKERS)],
             markevery=[0, *range(4, len(curve), 5)],
         )
     label_axes(axes)

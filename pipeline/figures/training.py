@@ -17,7 +17,7 @@ PANELS = {"loss": "loss", "identity": "ID", "intra": "MML", "cross": "MDL", "lr"
 
 
 def training_curves(path: Path) -> pd.DataFrame:
-    """The rows of a metrics.csv; one that a kill cut off is left out. LeftOut where there is none."""
+    """Returns the rows of a metrics.csv, without one that a kill cut off. Raises LeftOut where there is none."""
     if not path.is_file() or not path.stat().st_size:
         raise LeftOut(f"{path.name} isn't there or is empty, as for a network that wasn't trained")
     rows = read_metrics(path)
@@ -27,7 +27,7 @@ def training_curves(path: Path) -> pd.DataFrame:
 
 
 def draw_training(metrics: dict[str, pd.DataFrame]) -> Figure:
-    """Name of a run -> its rows of metrics.csv; a panel for each of PANELS that a run has."""
+    """Draws the rows of metrics.csv by the name of their run; a panel for each of PANELS that a run has."""
     shown = [name for name in PANELS if any(name in rows for rows in metrics.values())]
     figure = style.new_figure(12 + 24 * len(shown) + 4 * len(metrics))
     panels = figure.subplots(len(shown), sharex=True, squeeze=False)[:, 0]

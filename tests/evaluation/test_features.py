@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -30,16 +32,16 @@ def network(settings):
 @pytest.mark.parametrize("feature", ["embedding", "pooled"])
 @pytest.mark.parametrize("flip", [False, True])
 def test_a_row_of_the_table_is_the_feature_of_that_image_alone(index, settings, network, feature, flip):
-    settings.evaluation.feature, settings.evaluation.flip = feature, flip
+    settings = replace(settings, evaluation=replace(settings.evaluation, feature=feature, flip=flip))
     rows = np.random.default_rng(0).permutation(len(index))[:17]
     accelerator = Accelerator(cpu=True)
     table = extract_features(network_extractor(network, settings, accelerator), index, rows, settings, accelerator)
     assert table.shape[0] == len(rows)
     network.eval()
-    pictures = FolderPictures(index)
+    image_source = FolderPictures(index)
     for place, row in enumerate(rows[:5]):
         modality = Modality(index["modality"][row])
-        image = next(evaluation_batches(pictures, np.array([row]), modality, settings, torch.device("cpu")))
+        image = next(evaluation_batches(image_source, np.array([row]), modality, settings, torch.device("cpu")))
         with torch.inference_mode():
             expected = getattr(network(image, [modality]), feature)[0]
             if flip:
@@ -48,7 +50,7 @@ def test_a_row_of_the_table_is_the_feature_of_that_image_alone(index, settings, 
     assert (table.abs().sum(1) > 0).all()
 
 
-def test_pixels_see_the_picture_but_neither_brightness_nor_contrast():
+def test_pixels_see_the_image_but_neither_brightness_nor_contrast():
     generator = torch.Generator().manual_seed(0)
     images = torch.randn((3, 3, 64, 32), generator=generator)
     features = pixel_features(images, Modality.VISIBLE)

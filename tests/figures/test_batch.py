@@ -5,12 +5,12 @@ from PIL import Image
 
 from dali_ops.reference import normalize
 from pipeline.figures.__main__ import main
-from pipeline.figures.batch import LABEL_WIDTH, TITLE_HEIGHT, to_picture
+from pipeline.figures.batch import LABEL_WIDTH, TITLE_HEIGHT, to_image
 
 
-def test_a_picture_is_the_one_that_was_normalised():
-    picture = np.random.default_rng(0).integers(0, 256, (9, 5, 3), np.uint8)
-    np.testing.assert_array_equal(np.asarray(to_picture(torch.from_numpy(normalize(picture)))), picture)
+def test_an_image_is_the_one_that_was_normalised():
+    image = np.random.default_rng(0).integers(0, 256, (9, 5, 3), np.uint8)
+    np.testing.assert_array_equal(np.asarray(to_image(torch.from_numpy(normalize(image)))), image)
 
 
 def test_a_sheet_has_a_row_for_each_modality_and_the_columns_asked_for(people, tiny, tmp_path, capsys):

@@ -10,7 +10,7 @@ from pipeline.figures.__main__ import main
         (["rankings", "runs/demo"], "found 'rankings'; the nearest is ranking"),
         (["dataset", "configs/none.yaml"], "configs/none.yaml: no such configuration file"),
         (["dataset", "configs/demo.yaml", "--identities", "0"], "--identities: expected at least 1; found 0"),
-        (["dataset", "configs/demo.yaml", "--pictures", "-3"], "--pictures: expected at least 1; found -3"),
+        (["dataset", "configs/demo.yaml", "--images", "-3"], "--images: expected at least 1; found -3"),
         (["ranking", "configs/demo.yaml"], "configs/demo.yaml: expected the folder of a trained run"),
         (["ranking", "evaluation.flip=true"], "expected the folder of a trained run, e.g. runs/demo; found none"),
         (["ranking", "tests"], "tests: expected a trained run with config.yaml and model.safetensors"),
