@@ -247,12 +247,12 @@ def test_derivatives_that_the_graph_makes_are_fused_image_by_image(arguments, fu
     settings = load_config([*arguments, *derived, f"evaluation.fusion={fusion}", "evaluation.batch=4"])
     network, accelerator = build_network(settings, identities=3).eval(), Accelerator(cpu=True)
     index = build_index(settings.data)
-    pictures, rows = FolderPictures(index), np.flatnonzero(index["split"] == "test")[::9]
+    image_source, rows = FolderPictures(index), np.flatnonzero(index["split"] == "test")[::9]
     table = extract_features(network_extractor(network, settings, accelerator), index, rows, settings, accelerator)
     for place, row in enumerate(rows):
         base = Modality(index["modality"][row])
         derivative = Modality.from_name(f"{base.key}_derived")
-        (images,) = evaluation_batches(pictures, [row], base, settings, torch.device("cpu"), made[base])
+        (images,) = evaluation_batches(image_source, [row], base, settings, torch.device("cpu"), made[base])
         assert len(images) == 2 and (images[0] - images[1]).abs().max() > 0.5
         with torch.inference_mode():
             views = [

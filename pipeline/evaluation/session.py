@@ -150,6 +150,7 @@ def finish(session: Session, result: EvaluationResult) -> None:
 
 
 def write_results(folder: Path, result: EvaluationResult) -> None:
+    """Writes the metrics of every query before the rows that refer to them."""
     folder.mkdir(parents=True, exist_ok=True)
     write_queries(folder, result.query_metrics)
     append_rows(folder / "results.csv", result.trial_results)

@@ -54,9 +54,9 @@ def test_features_without_places_are_left_out(features, reason):
 
 @pytest.mark.parametrize("backbone", ["resnet10t", "convnext_atto", "vit_tiny_patch16_224"])
 def test_the_map_is_of_what_the_network_pools_and_leaves_the_network_as_it_was(tiny, backbone):
-    words = [*tiny, "augment.height=64", "augment.width=32", "model.pooling=average", "loss.intra=1"]
+    arguments = [*tiny, "augment.height=64", "augment.width=32", "model.pooling=average", "loss.intra=1"]
     torch.manual_seed(0)
-    network = build_network(load_config([*words, f"model.backbone={backbone}"]), identities=3).eval()
+    network = build_network(load_config([*arguments, f"model.backbone={backbone}"]), identities=3).eval()
     images = torch.randn(2, 3, 64, 32)
     with torch.inference_mode():
         before = network(images, [Modality.VISIBLE] * 2)

@@ -15,12 +15,12 @@ def test_an_image_is_the_one_that_was_normalised():
 
 def test_a_sheet_has_a_row_for_each_modality_and_the_columns_asked_for(people, tiny, tmp_path, capsys):
     out = tmp_path / "new" / "batch.png"
-    words = ["configs/folder.yaml", *tiny, f"data.root={people}", "batch.modalities=[visible,infrared]"]
-    main(["batch", *words, "--out", str(out), "--columns", "3"])
+    arguments = ["configs/folder.yaml", *tiny, f"data.root={people}", "batch.modalities=[visible,infrared]"]
+    main(["batch", *arguments, "--out", str(out), "--columns", "3"])
     with Image.open(out) as sheet:
         assert sheet.size == (LABEL_WIDTH + 3 * (16 + 4), TITLE_HEIGHT + 2 * (32 + 4))
         pixels = np.asarray(sheet)[TITLE_HEIGHT:, LABEL_WIDTH:]
     assert len(np.unique(pixels)) > 50
     with pytest.raises(SystemExit):
-        main(["batch", *words, "--columns", "0"])
+        main(["batch", *arguments, "--columns", "0"])
     assert "--columns: expected at least 1; found 0" in capsys.readouterr().err

@@ -4,7 +4,7 @@ from pipeline.figures.__main__ import main
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("arguments", "message"),
     [
         ([], "figure: expected one of batch, derivations, dataset, ranking; found 'nothing'"),
         (["rankings", "runs/demo"], "found 'rankings'; the nearest is ranking"),
@@ -21,9 +21,9 @@ from pipeline.figures.__main__ import main
         (["ranking", "tests", "--seed", "-1"], "--seed: expected 0 or more; found -1"),
     ],
 )
-def test_mistakes_are_one_line(words, message, capsys):
+def test_mistakes_are_one_line(arguments, message, capsys):
     with pytest.raises(SystemExit) as ended:
-        main(words)
+        main(arguments)
     error = capsys.readouterr().err
     assert ended.value.code == 2 and message in error and len(error.splitlines()) == 1
 
