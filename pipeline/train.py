@@ -16,10 +16,11 @@ from pipeline.build import build_index, build_table, training_rows
 from pipeline.config import config_hash, describe, load_config
 from pipeline.distributed import create_training_accelerator, norm_problems, on_first_rank, precision_of
 from pipeline.entry import one_line_errors
-from pipeline.evaluate import Tested, choose_extractor, evaluate_trained, finish
-from pipeline.evaluation.features import fused_derivatives
+from pipeline.evaluation.features import choose_extractor, fused_derivatives
+from pipeline.evaluation.model_info import ModelInfo
 from pipeline.evaluation.rehearsal import rehearse
 from pipeline.evaluation.results import format_summary, read_rows, refuse_folder, summarise
+from pipeline.evaluation.session import Session, evaluate, finish
 from pipeline.loading.sampling import TrainingTable
 from pipeline.optimization import schedule_problems
 from pipeline.run.folder import (
@@ -80,20 +81,20 @@ def train_run(
     on_first_rank(accelerator, lambda: record_weights(training.folder, training.tested.origin))
     recorded = training_rows(index, settings.data)["identity"].nunique()
     announce(training, table, recorded - len(table.identities), log)
-    rehearse(settings, index, choose_extractor(settings, training.tested, accelerator), accelerator)
+    rehearse(settings, index, choose_extractor(settings, accelerator, lambda: training.tested), accelerator)
     if not train(training):
         return False
-    on_first_rank(accelerator, lambda: keep_weights(training))
+    on_first_rank(accelerator, lambda: keep_weights(training, len(table.identities)))
     replaced = training.replaced.count
     log.info(f"{training.folder}: trained" + (f"; {replaced} images were replaced in all" if replaced else ""))
     return True
 
 
-def keep_weights(training: Training) -> None:
+def keep_weights(training: Training, identities: int) -> None:
     """Writes what is tested, with what is known of its training. Called by one rank."""
     settings, facts = training.settings, read_facts(training.folder)
-    tested = Tested(config_hash(settings), settings.train.epochs, training.replaced.count, training=facts)
-    tested.save(training.tested, weights_path(training.folder))
+    info = ModelInfo(config_hash(settings), settings.train.epochs, training.replaced.count, training=facts)
+    info.save(training.tested, weights_path(training.folder), identities)
 
 
 def train_and_evaluate(
@@ -104,8 +105,8 @@ def train_and_evaluate(
     accelerator.init_trackers(settings.name, config={name: str(value) for name, value, _ in describe(settings)})
     trained = on_first_rank(accelerator, lambda: is_trained(folder))
     if trained or train_run(settings, accelerator, index, table, stop):
-        judged = evaluate_trained(settings, settings, index, accelerator)
-        on_first_rank(accelerator, lambda: finish(settings, judged))
+        session = Session(settings, settings, index, accelerator)
+        finish(session, evaluate(session).result)
         on_first_rank(accelerator, lambda: mark_finished(folder))
         log.info(f"{folder}: finished")
     accelerator.wait_for_everyone()

@@ -13,9 +13,11 @@ from pipeline.batch import Modality
 from pipeline.build import build_index
 from pipeline.config import load_config
 from pipeline.datasets.synthetic import generate
-from pipeline.evaluation import judging
+from pipeline.evaluation.evaluator import row_context
 from pipeline.evaluation.feature_files import relative_paths
 from pipeline.evaluation.features import extract_features, network_extractor
+from pipeline.evaluation.from_files import settings_for_features
+from pipeline.evaluation.model_info import ModelInfo
 from pipeline.evaluation.results import METRICS, read_rows
 from pipeline.loading.batches import evaluation_batches
 from pipeline.loading.derivations import parse_stages
@@ -26,7 +28,7 @@ LEARNED = ["derive.visible=learned", "derive.infrared=learned", "model.stems=mod
 
 
 @pytest.fixture
-def words(people, tiny, tmp_path):
+def arguments(people, tiny, tmp_path):
     return ["configs/folder.yaml", *tiny, f"data.root={people}", f"output={tmp_path}"]
 
 
@@ -34,9 +36,9 @@ def rows_of(tmp_path, name):
     return read_rows(tmp_path / name / "results.csv")
 
 
-def refusal(main, words, capsys):
+def refusal(main, arguments, capsys):
     with pytest.raises(SystemExit) as ended:
-        main([str(word) for word in words])
+        main([str(argument) for argument in arguments])
     error = capsys.readouterr().err
     assert ended.value.code == 2 and error.startswith("error: ") and error.count("\n") == 1
     return error
@@ -45,12 +47,12 @@ def refusal(main, words, capsys):
 # ---------------------------------------------------------------- features from files
 
 
-def test_saved_features_judged_again_give_the_same_figures(words, people, tmp_path):
+def test_saved_features_give_the_same_metrics(arguments, people, tmp_path):
     saved = tmp_path / "kept" / "features.npz"
-    evaluate.main([*words, "name=first", "evaluation.flip=true", "--save-features", str(saved)])
+    evaluate.main([*arguments, "name=first", "evaluation.flip=true", "--save-features", str(saved)])
     with pytest.raises(SystemExit):
         prepare.main(["--dataset", "folder", "--root", str(people), "--pack", str(tmp_path / "packs")])
-    index = build_index(load_config(words).data)
+    index = build_index(load_config(arguments).data)
     index.assign(path=relative_paths(index, people)).to_csv(tmp_path / "index.csv", index=False)
     first = rows_of(tmp_path, "first")
     same = ["direction", "trial", "queries", "gallery", "feature", "flip", "precision", "epoch", "config", *METRICS]
@@ -94,9 +96,9 @@ def test_features_from_anywhere_say_that_their_origin_is_unknown(people, tmp_pat
     assert f"features:{tmp_path / 'perfect.npz'}"[:40] in capsys.readouterr().out
 
 
-def test_the_official_matlab_files_of_a_run_give_its_figures(tiny, tmp_path):
+def test_the_official_matlab_files_of_a_run_give_its_metrics(tiny, tmp_path):
     generate("sysu", tmp_path / "set", identities=10, images_per_camera=2, workers=1)
-    sysu = [*(word for word in tiny if not word.startswith("data.")), f"data.root={tmp_path / 'set'}"]
+    sysu = [*(argument for argument in tiny if not argument.startswith("data.")), f"data.root={tmp_path / 'set'}"]
     saved = tmp_path / "mat" / "net.mat"
     evaluate.main(["configs/sysu.yaml", *sysu, f"output={tmp_path}", "name=first", "--save-features", str(saved)])
     options = ["--features", str(saved.parent), "--dataset", "sysu", "--root", str(tmp_path / "set")]
@@ -108,7 +110,7 @@ def test_the_official_matlab_files_of_a_run_give_its_figures(tiny, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("arguments", "message"),
     [
         (["--features", "f.npz"], "expected --dataset NAME with --root DIR or --index CSV, or a configuration file"),
         (["--features", "f.npz", "--dataset", "sisu"], "sisu"),
@@ -117,7 +119,7 @@ def test_the_official_matlab_files_of_a_run_give_its_figures(tiny, tmp_path):
             ["--features", "f.npz", "--dataset", "folder", "--evaluation.fusion=mean"],
             "evaluation.fusion=mean: says how",
         ),
-        (["tests", "--features", "f.npz"], "tests: expected no run beside --features"),
+        (["tests", "--features", "f.npz"], "tests: expected no run with --features"),
         (
             ["--features", "mat", "--dataset", "regdb"],
             "mat: MATLAB files are SYSU-MM01's; give features of regdb as .npz",
@@ -129,24 +131,24 @@ def test_the_official_matlab_files_of_a_run_give_its_figures(tiny, tmp_path):
         (["--frob"], "--frob: no such configuration file"),
     ],
 )
-def test_impossible_words_are_one_line(words, message, capsys):
-    assert message in refusal(evaluate.main, words, capsys)
+def test_impossible_arguments_are_one_line(arguments, message, capsys):
+    assert message in refusal(evaluate.main, arguments, capsys)
 
 
 def test_a_configuration_with_an_equals_sign_says_of_which_data_set_features_are(tmp_path):
     file = tmp_path / "lr=0.1" / "a.yaml"
     file.parent.mkdir()
     file.write_text("data: {dataset: regdb}\n")
-    assert evaluate.settings_for_features([str(file)], Path("f.npz"), None).data.dataset == "regdb"
+    assert settings_for_features([str(file)], Path("f.npz"), None).data.dataset == "regdb"
 
 
-def test_where_features_are_saved_is_checked_before_they_are_extracted(words, capsys, tmp_path):
-    message = refusal(evaluate.main, [*words, "name=x", "--save-features", tmp_path / "f.mat"], capsys)
+def test_where_features_are_saved_is_checked_before_they_are_extracted(arguments, capsys, tmp_path):
+    message = refusal(evaluate.main, [*arguments, "name=x", "--save-features", tmp_path / "f.mat"], capsys)
     assert "MATLAB files of features are those of SYSU-MM01" in message
 
 
-def test_a_word_with_dashes_is_still_a_setting(words, tmp_path):
-    evaluate.main([*words, "name=x", "--evaluation.extractor=pixels", "--evaluation.metric=euclidean"])
+def test_an_argument_with_dashes_is_still_a_setting(arguments, tmp_path):
+    evaluate.main([*arguments, "name=x", "--evaluation.extractor=pixels", "--evaluation.metric=euclidean"])
     assert (rows_of(tmp_path, "x")["metric"] == "euclidean").all()
 
 
@@ -165,16 +167,16 @@ OPTIONS = {
 
 @pytest.fixture(scope="module")
 def without(people, tiny, tmp_path_factory):
-    """Rows of a network judged with no option."""
+    """Rows of a network evaluated with no option."""
     folder = tmp_path_factory.mktemp("without")
     evaluate.main(["configs/folder.yaml", *tiny, *LEARNED, f"data.root={people}", f"output={folder}", "name=without"])
     return rows_of(folder, "without")
 
 
 @pytest.mark.parametrize("column", OPTIONS)
-def test_an_option_changes_the_figures_and_is_in_the_row(words, without, column, tmp_path):
+def test_an_option_changes_the_metrics_and_is_in_the_row(arguments, without, column, tmp_path):
     more, off, on = OPTIONS[column]
-    evaluate.main([*words, *LEARNED, "name=with", *more])
+    evaluate.main([*arguments, *LEARNED, "name=with", *more])
     found = rows_of(tmp_path, "with")
     assert (without[column] == str(off)).all() and (found[column] == str(on)).all()
     others = [name for name in without if name not in (*METRICS, column, "run", "config", "recipe", "evaluation")]
@@ -183,30 +185,30 @@ def test_an_option_changes_the_figures_and_is_in_the_row(words, without, column,
         assert (without["mAP"] != found["mAP"]).all()
 
 
-def test_the_values_of_re_ranking_are_in_the_row(words, people):
-    index = build_index(load_config(words).data)
+def test_the_values_of_re_ranking_are_in_the_row(arguments, people):
+    index = build_index(load_config(arguments).data)
     re_ranked = [
         "evaluation.re_ranking=k_reciprocal",
         "evaluation.re_ranking_k1=8",
         "evaluation.re_ranking_weight=0.25",
     ]
-    settings = load_config([*words, *re_ranked])
-    assert judging.describe_run(settings, judging.Tested("x"), index, "fp32")["re_ranking"] == "k_reciprocal(8,6,0.25)"
-    for word in ("evaluation.re_ranking_k1=0", "evaluation.re_ranking_weight=1.5", "evaluation.re_ranking=yes"):
-        with pytest.raises(ValueError, match=word.partition("=")[0]):
-            load_config([*words, word])
+    settings = load_config([*arguments, *re_ranked])
+    assert row_context(settings, ModelInfo("x"), index, "fp32")["re_ranking"] == "k_reciprocal(8,6,0.25)"
+    for argument in ("evaluation.re_ranking_k1=0", "evaluation.re_ranking_weight=1.5", "evaluation.re_ranking=yes"):
+        with pytest.raises(ValueError, match=argument.partition("=")[0]):
+            load_config([*arguments, argument])
 
 
-def test_other_images_are_another_test_set(words, people):
-    settings = load_config(words)
+def test_other_images_are_another_test_set(arguments, people):
+    settings = load_config(arguments)
     index = build_index(settings.data)
-    first = judging.describe_run(settings, judging.Tested("x"), index, "fp32")["test_set"]
-    assert first == judging.describe_run(settings, judging.Tested("y"), index.copy(), "bf16")["test_set"]
+    first = row_context(settings, ModelInfo("x"), index, "fp32")["test_set"]
+    assert first == row_context(settings, ModelInfo("y"), index.copy(), "bf16")["test_set"]
     trained = index["split"].to_numpy() == "train"
-    assert first == judging.describe_run(settings, judging.Tested("x"), index[~trained], "fp32")["test_set"]
+    assert first == row_context(settings, ModelInfo("x"), index[~trained], "fp32")["test_set"]
     for name in ("identity", "camera"):
         other = index.assign(**{name: index[name] + 1})
-        assert first != judging.describe_run(settings, judging.Tested("x"), other, "fp32")["test_set"]
+        assert first != row_context(settings, ModelInfo("x"), other, "fp32")["test_set"]
 
 
 @pytest.fixture(scope="module")
@@ -217,8 +219,10 @@ def network(people, tiny):
 
 @pytest.mark.parametrize("flip", [False, True])
 @pytest.mark.parametrize("fusion", ["mean", "concatenate"])
-def test_fused_features_are_those_of_the_picture_and_its_derivative(words, network, fusion, flip):
-    settings = load_config([*words, *LEARNED, f"evaluation.fusion={fusion}", f"evaluation.flip={str(flip).lower()}"])
+def test_fused_features_are_those_of_the_image_and_its_derivative(arguments, network, fusion, flip):
+    settings = load_config(
+        [*arguments, *LEARNED, f"evaluation.fusion={fusion}", f"evaluation.flip={str(flip).lower()}"]
+    )
     extract = network_extractor(network, settings, Accelerator(cpu=True))
     images = torch.randn((3, 3, 32, 16), generator=torch.Generator().manual_seed(0))
     for modality, derived in (
@@ -238,18 +242,18 @@ def test_fused_features_are_those_of_the_picture_and_its_derivative(words, netwo
 
 
 @pytest.mark.parametrize("fusion", ["mean", "concatenate"])
-def test_derivatives_that_the_graph_makes_are_fused_picture_by_picture(words, fusion):
+def test_derivatives_that_the_graph_makes_are_fused_image_by_image(arguments, fusion):
     made = {Modality.VISIBLE: parse_stages(["weighted_grey"], 3), Modality.INFRARED: parse_stages(["inversion"], 1)}
     derived = ["derive.visible=weighted_grey", "derive.infrared=inversion", "model.stems=modality"]
-    settings = load_config([*words, *derived, f"evaluation.fusion={fusion}", "evaluation.batch=4"])
+    settings = load_config([*arguments, *derived, f"evaluation.fusion={fusion}", "evaluation.batch=4"])
     network, accelerator = build_network(settings, identities=3).eval(), Accelerator(cpu=True)
     index = build_index(settings.data)
-    pictures, rows = FolderPictures(index), np.flatnonzero(index["split"] == "test")[::9]
+    image_source, rows = FolderPictures(index), np.flatnonzero(index["split"] == "test")[::9]
     table = extract_features(network_extractor(network, settings, accelerator), index, rows, settings, accelerator)
     for place, row in enumerate(rows):
         base = Modality(index["modality"][row])
         derivative = Modality.from_name(f"{base.key}_derived")
-        (images,) = evaluation_batches(pictures, [row], base, settings, torch.device("cpu"), made[base])
+        (images,) = evaluation_batches(image_source, [row], base, settings, torch.device("cpu"), made[base])
         assert len(images) == 2 and (images[0] - images[1]).abs().max() > 0.5
         with torch.inference_mode():
             views = [
@@ -271,14 +275,14 @@ def test_derivatives_that_the_graph_makes_are_fused_picture_by_picture(words, fu
         ),
     ],
 )
-def test_fusion_that_cannot_be_is_refused_before_training(words, more, message, capsys, tmp_path):
-    words = [*words, "name=x", "losses.cross.weight=0", "evaluation.fusion=mean", *more]
+def test_fusion_that_cannot_be_is_refused_before_training(arguments, more, message, capsys, tmp_path):
+    arguments = [*arguments, "name=x", "losses.cross.weight=0", "evaluation.fusion=mean", *more]
     for main in (evaluate.main, train.main):
-        assert message in refusal(main, words, capsys)
+        assert message in refusal(main, arguments, capsys)
     assert not (tmp_path / "x").exists()
 
 
-def test_every_picture_is_read_once_however_many_trials_use_it(tiny, tmp_path, monkeypatch):
+def test_every_image_is_read_once_however_many_trials_use_it(tiny, tmp_path, monkeypatch):
     generate("sysu", tmp_path / "set", identities=10, images_per_camera=2, workers=1)
     fed, feed = [], FolderPictures.feed
     monkeypatch.setattr(FolderPictures, "feed", lambda self, rows: fed.extend(rows) or feed(self, rows))
@@ -294,7 +298,11 @@ def test_every_picture_is_read_once_however_many_trials_use_it(tiny, tmp_path, m
 def test_a_regdb_model_is_tested_on_its_own_split_by_every_way_in(tiny, tmp_path, capsys):
     generate("regdb", tmp_path / "set", identities=8, images_per_camera=2, workers=1)
     root, run = f"data.root={tmp_path / 'set'}", tmp_path / "run"
-    short = [*(word for word in tiny if not word.startswith("data.")), "train.epochs=1", "train.steps_per_epoch=1"]
+    short = [
+        *(argument for argument in tiny if not argument.startswith("data.")),
+        "train.epochs=1",
+        "train.steps_per_epoch=1",
+    ]
     short += [root, f"output={tmp_path}"]
     train.main(["configs/regdb.yaml", *short, "data.trial=1", "name=run"])
     for trial in (1, 2):
@@ -304,7 +312,7 @@ def test_a_regdb_model_is_tested_on_its_own_split_by_every_way_in(tiny, tmp_path
     capsys.readouterr()
     packed = f"data.root={tmp_path / 'pack2'}"
     untrained = ["configs/regdb.yaml", *short, "data.trial=2", "name=other"]
-    for words, message in (
+    for arguments, message in (
         ([run, "data.trial=2"], "would test identities it was trained on"),
         ([run, "data.trial=2", packed], "would test identities it was trained on"),
         (
@@ -320,7 +328,7 @@ def test_a_regdb_model_is_tested_on_its_own_split_by_every_way_in(tiny, tmp_path
         ([*untrained, f"model.weights={run / 'model.safetensors'}"], "is not for this backbone"),
         ([run / "config.yaml", root, "data.trial=2", f"model.weights={run / 'model.safetensors'}"], "is not for this"),
     ):
-        assert message in refusal(evaluate.main, words, capsys)
+        assert message in refusal(evaluate.main, arguments, capsys)
     assert "belongs to a run with data.trial=1" in refusal(
         train.main, ["configs/regdb.yaml", *short, "data.trial=2", "name=run"], capsys
     )

@@ -12,7 +12,7 @@ import pytest
 
 from pipeline import locking, train
 from pipeline.evaluation import results
-from pipeline.evaluation.queries import queries_file, write_queries
+from pipeline.evaluation.per_query import queries_file, write_queries
 from pipeline.evaluation.results import METRICS, append_rows, read_rows
 from pipeline.locking import Lock, current_holder, is_left_behind, locked, marker_of, remove_left_behind, said_holder
 

@@ -77,9 +77,9 @@ class Page(HTMLParser):
 def test_the_page_has_everything_of_a_finished_run(page, run):
     parsed = Page(page.read_text())
     assert not parsed.stack
-    pictures = {attributes["alt"] for tag, attributes in parsed.tags if tag == "img"}
+    images = {attributes["alt"] for tag, attributes in parsed.tags if tag == "img"}
     lists = {f"ranked lists {which} {way}" for which in ("hardest", "random") for way in WAYS}
-    assert pictures == {"training", "CMC", "batch", "distances", "t-SNE", "activation", *lists}
+    assert images == {"training", "CMC", "batch", "distances", "t-SNE", "activation", *lists}
     for heading in ("Results", "Curves", STRANGE, "results only", "Settings that differ from the paper's recipe"):
         assert heading in parsed.headings, heading
     for way in WAYS:
@@ -241,7 +241,7 @@ def browse(address, folder, *options):
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_browser_shows_every_picture_and_no_page_is_wider_than_a_phone(page, tmp_path, scheme):
+def test_a_browser_shows_every_image_and_no_page_is_wider_than_a_phone(page, tmp_path, scheme):
     (tmp_path / "page.html").write_text(page.read_text().replace("</head>", f"{MEASURE}</head>"))
     (tmp_path / "frames.html").write_text(FRAMES)
     preferred = f"--blink-settings=preferredColorScheme={int(scheme == 'light')}"
@@ -253,8 +253,8 @@ def test_a_browser_shows_every_picture_and_no_page_is_wider_than_a_phone(page, t
         assert found["needed"] == found["shown"] and found["broken"] == 0 and found["images"] == 10
         levels = [int(level) for level in re.findall(r"\d+", found["paper"])]
         assert max(levels) < 60 if scheme == "dark" else min(levels) > 240
-    picture = tmp_path / "picture.png"
-    browse(f"file://{page}", tmp_path, f"--screenshot={picture}", "--window-size=900,1200", preferred)
-    with Image.open(picture) as shown:
+    image = tmp_path / "image.png"
+    browse(f"file://{page}", tmp_path, f"--screenshot={image}", "--window-size=900,1200", preferred)
+    with Image.open(image) as shown:
         levels = np.asarray(shown.convert("L"))
     assert (np.median(levels) < 60) == (scheme == "dark") and levels.std() > 5

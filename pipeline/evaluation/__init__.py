@@ -1,1 +1,1 @@
-"""Features -> figures: distances, ranking, re-ranking, rows of results."""
+"""Features -> metrics: distances, ranking, re-ranking, rows of results."""

@@ -15,7 +15,7 @@ def require_metric(metric: str) -> None:
 
 
 def prepare_features(features: torch.Tensor, name: str) -> torch.Tensor:
-    """Features in float32, or float64 where they are; ValueError with the number of rows that aren't finite."""
+    """Returns features in float32, or float64 where they are. Raises ValueError with the number of rows not finite."""
     features = features if features.dtype == torch.float64 else features.float()
     # a sum is finite where all its values are, but for overflow; the values themselves are looked at where it isn't
     doubtful = features[~torch.isfinite(features.sum(dim=1))]
@@ -31,13 +31,13 @@ DistancesOf = Callable[[torch.Tensor], torch.Tensor]
 
 
 def cosine_distances(gallery: torch.Tensor) -> DistancesOf:
-    """1 - cosine of the angle, in [0, 2]; 1 to a feature of zeros."""
+    """Returns 1 - cosine of the angle, in [0, 2]; 1 to a feature of zeros."""
     directions = to_unit_length(gallery)
     return lambda query: multiply(to_unit_length(query), directions).neg_().add_(1)
 
 
 def squared_euclidean_distances(gallery: torch.Tensor) -> DistancesOf:
-    """Squared distances, which rank as the distances do."""
+    """Returns squared distances, which rank as the distances do."""
     squares = square_length(gallery)
     return lambda query: multiply(query, gallery).mul_(-2).add_(squares).add_(square_length(query)[:, None])
 
@@ -49,7 +49,7 @@ DISTANCES: dict[str, Callable[[torch.Tensor], DistancesOf]] = {
 
 
 def to_unit_length(features: torch.Tensor) -> torch.Tensor:
-    """Features divided by their length. One whose length overflows becomes NaN, which `require_finite` refuses."""
+    """Returns features divided by their length; NaN where it overflows, for which `require_finite` raises."""
     length = torch.linalg.vector_norm(features, dim=1, keepdim=True)
     return features / length.clamp_min(1e-12).masked_fill(length.isinf(), float("nan"))
 
@@ -65,7 +65,7 @@ def multiply(query: torch.Tensor, gallery: torch.Tensor) -> torch.Tensor:
 
 
 def require_finite(distances: torch.Tensor, excluded: torch.Tensor | None) -> None:
-    """ValueError where a distance that counts is infinite or NaN."""
+    """Raises ValueError where a distance that counts is infinite or NaN."""
     if distances.numel() and not all(map(torch.isfinite, distances.aminmax())):
         broken = ~torch.isfinite(distances)
         if (broken if excluded is None else broken & ~excluded).any():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -15,51 +16,75 @@ from pipeline.evaluation.precision import full_float32
 from pipeline.loading.batches import evaluation_batches
 from pipeline.loading.derivations import derivations
 from pipeline.loading.pictures import open_pictures
-from pipeline.models.reid import ReIDNetwork
 from pipeline.settings import Settings
 
-# (images of `evaluation_batches` of b pictures, modality) -> features (b, D) float32
-Extractor = Callable[[torch.Tensor, Modality], torch.Tensor]
+# (images (B, 3, H, W) of `evaluation_batches`, their modality) -> features (B, D) float32, or (B / 2, D) where every
+# image is followed by its derivative
+FeatureFunction = Callable[[torch.Tensor, Modality], torch.Tensor]
 
-PIXELS_SHAPE = (32, 16)  # height and width of the grey picture that the baseline compares
+PIXELS_SHAPE = (32, 16)  # height and width of the grayscale image that the baseline compares
 
 
-def network_extractor(network: ReIDNetwork, settings: Settings, accelerator: Accelerator) -> Extractor:
-    """Features of a trained (or untrained) network, as `settings.evaluation` wants them.
+@dataclass(frozen=True)
+class Extractor:
+    """A function of images that gives features, and the network behind it in eval mode; None for raw pixels."""
 
-    ValueError where it can't have them: see `fused_derivatives`.
+    compute: FeatureFunction
+    network: torch.nn.Module | None = None
+
+    def __call__(self, images: torch.Tensor, modality: Modality) -> torch.Tensor:
+        return self.compute(images, modality)
+
+
+def choose_extractor(settings: Settings, accelerator: Accelerator, restore: Callable[[], torch.nn.Module]) -> Extractor:
+    """Returns the extractor that `settings.evaluation` asks for; `restore` is called only where it needs a network.
+
+    Raises ValueError where the features can't be had: see `fused_derivatives`.
+    """
+    fused_derivatives(settings)
+    if settings.evaluation.extractor == "pixels":
+        return Extractor(pixel_features)
+    return network_extractor(restore(), settings, accelerator)
+
+
+def network_extractor(network: torch.nn.Module, settings: Settings, accelerator: Accelerator) -> Extractor:
+    """Returns the extractor of a trained (or untrained) network, with what `settings.evaluation` makes of its output.
+
+    Raises ValueError where the features can't be had: see `fused_derivatives`.
     """
     network.eval()
     derivative_of = fused_derivatives(settings)
 
-    def seen(images: torch.Tensor, modality: Modality) -> torch.Tensor:
+    def embed(images: torch.Tensor, modality: Modality) -> torch.Tensor:
         with torch.inference_mode(), accelerator.autocast():
             output = network(images, (int(modality),) * len(images))
         return getattr(output, settings.evaluation.feature).float()
 
-    def mirrored(images: torch.Tensor, modality: Modality) -> torch.Tensor:
-        return (seen(images, modality) + seen(images.flip(-1), modality)) / 2
+    def embed_with_mirror_image(images: torch.Tensor, modality: Modality) -> torch.Tensor:
+        return (embed(images, modality) + embed(images.flip(-1), modality)) / 2
 
-    view = mirrored if settings.evaluation.flip else seen
+    view = embed_with_mirror_image if settings.evaluation.flip else embed
 
-    def fused(images: torch.Tensor, modality: Modality) -> torch.Tensor:
+    def fuse(images: torch.Tensor, modality: Modality) -> torch.Tensor:
         if modality not in derivative_of:
             return torch.nn.functional.normalize(view(images, modality))
         derivative, stages = derivative_of[modality]
-        recorded, derived = images.chunk(2) if stages else (images, images)
-        views = [view(recorded, modality), view(derived, derivative)]
-        views = [torch.nn.functional.normalize(features) for features in views]
-        return torch.cat(views, dim=1) if settings.evaluation.fusion == "concatenate" else sum(views) / 2
+        # The loader gives each image and its derivative; of a learned one the network makes it of the image itself.
+        base, derived = images.chunk(2) if stages else (images, images)
+        first = torch.nn.functional.normalize(view(base, modality))
+        second = torch.nn.functional.normalize(view(derived, derivative))
+        concatenated = settings.evaluation.fusion == "concatenate"
+        return torch.cat([first, second], dim=1) if concatenated else (first + second) / 2
 
-    return fused if derivative_of else view
+    return Extractor(fuse if derivative_of else view, network)
 
 
 def fused_derivatives(settings: Settings) -> dict[Modality, tuple[Modality, tuple[Stage, ...]]]:
-    """Recorded modality -> the derivative whose features are joined to its own, and the stages that make its image
-    (none where the network makes it of the recorded one); empty without `evaluation.fusion`.
+    """Returns by base modality the derivative whose features are joined to its own, and the stages that make its image
+    (none where the network makes it of the base image); empty without `evaluation.fusion`.
 
-    ValueError where the network that `settings` describe was trained on no derivative, or where one modality's features
-    would be longer than the other's.
+    Raises ValueError where the network that `settings` describe was trained on no derivative, or where one modality's
+    features would be longer than the other's.
     """
     fusion = settings.evaluation.fusion
     if fusion == "none":
@@ -73,30 +98,34 @@ def fused_derivatives(settings: Settings) -> dict[Modality, tuple[Modality, tupl
     return {modality.base: (modality, stages or ()) for modality, stages in made.items()}
 
 
-def pixels_extractor(images: torch.Tensor, modality: Modality) -> torch.Tensor:
-    """The grey picture itself, small, with its mean removed and its contrast normalised: what needs no learning."""
+def pixel_features(images: torch.Tensor, modality: Modality) -> torch.Tensor:
+    """Returns the grayscale image itself, small, without its mean and with normalized contrast: nothing is learned."""
     small = torch.nn.functional.interpolate(images.float(), PIXELS_SHAPE, mode="area").mean(dim=1).flatten(1)
     return torch.nn.functional.layer_norm(small, small.shape[1:])
 
 
 def extract_features(
-    extract: Extractor, index: pd.DataFrame, rows: np.ndarray, settings: Settings, accelerator: Accelerator
+    extract: FeatureFunction, index: pd.DataFrame, rows: np.ndarray, settings: Settings, accelerator: Accelerator
 ) -> torch.Tensor:
-    """Features (n, D) float32 on the device of n `rows` of the index (int64, each once), in their order, on every rank.
+    """Returns features (n, D) float32 on the device, of n `rows` of the index (int64, each once), in their order.
 
-    Every rank fills its own rows and the sum over the ranks joins them, so no padding or duplicate can change a row.
-    Nothing is compiled for a test: its batches are few, and of other sizes than those of the training.
+    Called by all ranks, and the same on each: every rank fills its own rows and the sum over the ranks joins them, so
+    no padding or duplicate can change a row. Nothing is compiled for a test: its batches are few, and of other sizes
+    than those of the training.
     """
-    pictures = open_pictures(settings.data.root, index)
+    image_source = open_pictures(settings.data.root, index)
+    derivative_of = fused_derivatives(settings)
+    # Places in `rows`: every rank takes each so many-th, a modality after the other.
     places = np.arange(len(rows))[accelerator.process_index :: accelerator.num_processes]
-    derivative_of, table = fused_derivatives(settings), None
+    table: torch.Tensor | None = None
     with full_float32(), torch.compiler.set_stance("force_eager"):
         for modality in (Modality.VISIBLE, Modality.INFRARED):
             own = places[index["modality"].to_numpy()[rows[places]] == int(modality)]
             _, stages = derivative_of.get(modality, (None, ()))
             done = 0
-            for images in evaluation_batches(pictures, rows[own], modality, settings, accelerator.device, stages):
+            for images in evaluation_batches(image_source, rows[own], modality, settings, accelerator.device, stages):
                 features = extract(images, modality)
+                # Only the features themselves tell how long they are.
                 if table is None:
                     table = features.new_zeros((len(rows), features.shape[1]))
                 table[torch.from_numpy(own[done : done + len(features)]).to(table.device)] = features
@@ -104,11 +133,13 @@ def extract_features(
     if accelerator.num_processes > 1:
         table = agree_on_width(table, len(rows), accelerator)
         torch.distributed.all_reduce(table)
+    if table is None:
+        raise ValueError("features: expected one image to extract them of, or more; found none")
     return table
 
 
 def agree_on_width(table: torch.Tensor | None, length: int, accelerator: Accelerator) -> torch.Tensor:
-    """A rank without images (more ranks than images) brings zeros of the width of the others."""
+    """Returns the table, or on a rank without images (more ranks than images) zeros as wide as those of the others."""
     width = torch.tensor(0 if table is None else table.shape[1], device=accelerator.device)
     torch.distributed.all_reduce(width, torch.distributed.ReduceOp.MAX)
     return torch.zeros((length, int(width)), device=accelerator.device) if table is None else table

@@ -10,7 +10,7 @@ import torch
 
 @contextlib.contextmanager
 def full_float32() -> Iterator[None]:
-    """Products and convolutions of float32 don't round to TF32's ten bits, in which near distances become equal.
+    """Keeps products and convolutions of float32 from rounding to TF32's ten bits, in which near distances are equal.
 
     `cudnn.flags` sets all of cuDNN's flags; without its benchmark, as the last batch of a test has a size of its own.
     """

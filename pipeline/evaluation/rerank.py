@@ -2,7 +2,7 @@
 Encoding", CVPR 2017): images are near whose nearest neighbours are the same.
 
 Queries and gallery together are the images among which neighbours are looked for; an image is its own first neighbour.
-The details are those of the authors' program, by which figures are published; it departs from the paper's text in that
+The details are those of the authors' program, by which metrics are published; it departs from the paper's text in that
 neighbours are queries as well, distances are divided by each image's largest, weights sum to one, and a neighbour's own
 neighbours join where more than (not: at least) two thirds of them are shared.
 """
@@ -36,7 +36,7 @@ def k_reciprocal_distances(
     weight: float = 0.3,
     metric: str = "cosine",
 ) -> torch.Tensor:
-    """(Q, G) distances from 0 to 1 between (Q, D) and (G, D) features: (1 - weight) Jaccard + weight original distance.
+    """Returns (Q, G) distances from 0 to 1 of (Q, D) and (G, D) features: (1 - weight) Jaccard + weight original.
 
     `k1` neighbours must be mutual, encodings are averaged over `k2` neighbours, itself the first. The original distance
     is `metric` (a name in `ranking.DISTANCES`; euclidean is squared), divided by the largest to any image. Runs where
@@ -68,7 +68,7 @@ def require_parameters(k1: int, k2: int, weight: float) -> None:
 
 
 def scaled_distances(features: torch.Tensor, metric: str) -> torch.Tensor:
-    """(N, N) distances, each row divided by its largest; below all others on the diagonal."""
+    """Returns (N, N) distances, each row divided by its largest; below all others on the diagonal."""
     distances = DISTANCES[metric](features)(features)
     require_finite(distances, None)
     largest = distances.amax(dim=1, keepdim=True).clamp_min(torch.finfo(distances.dtype).tiny)
@@ -76,7 +76,7 @@ def scaled_distances(features: torch.Tensor, metric: str) -> torch.Tensor:
 
 
 def encode(distances: torch.Tensor, near: torch.Tensor, nearest: torch.Tensor) -> Entries:
-    """Each image as weights exp(-distance), with the sum 1, of its reciprocal neighbours and of theirs.
+    """Encodes each image as weights exp(-distance), with the sum 1, of its reciprocal neighbours and of theirs.
 
     `near` (N, k1 + 1) and `nearest` (N, k1 / 2 + 1) int64 are the images' neighbours, themselves first.
     """
@@ -100,7 +100,7 @@ def encode(distances: torch.Tensor, near: torch.Tensor, nearest: torch.Tensor) -
 
 
 def reciprocal(near: torch.Tensor) -> torch.Tensor:
-    """(N, K) bool: whether an image is among the neighbours of its neighbour."""
+    """Returns (N, K) bool: whether an image is among the neighbours of its neighbour."""
     found = torch.empty_like(near, dtype=torch.bool)
     for rows in blocks(len(near), near.shape[1] ** 2):
         own = torch.arange(rows.start, rows.stop, device=near.device)
@@ -109,7 +109,7 @@ def reciprocal(near: torch.Tensor) -> torch.Tensor:
 
 
 def average_over(near: torch.Tensor, entries: Entries) -> Entries:
-    """The encoding of each image replaced by the mean over its (N, K) neighbours."""
+    """Replaces the encoding of each image by the mean over its (N, K) neighbours."""
     images, count = near.shape
     source, entry = follow(near.flatten(), torch.bincount(entries.row, minlength=images))
     pair, place = (source // count * images + entries.column[entry]).unique(return_inverse=True)
@@ -118,7 +118,7 @@ def average_over(near: torch.Tensor, entries: Entries) -> Entries:
 
 
 def jaccard_distances(entries: Entries, queries: int, images: int) -> torch.Tensor:
-    """(Q, G) 1 - sum of minima / sum of maxima over the encodings; the first `queries` rows are the queries'.
+    """Returns (Q, G) 1 - sum of minima / sum of maxima over the encodings; the first `queries` rows are the queries'.
 
     Only entries that a query and a gallery image share add to the minima; the sum of the maxima is 2 less that.
     """

@@ -1,4 +1,4 @@
-"""Pictures of what happens: `python -m pipeline.figures FIGURE ...`, where FIGURE is one of
+"""Figures of data, training and results: `python -m pipeline.figures FIGURE ...`, where FIGURE is one of
 
 batch CONFIG... [key=value ...] --out FILE.png      the first training batch in its modalities
 derivations CONFIG... [key=value ...] --out DIR     every derivation on the same two people
@@ -21,14 +21,14 @@ FIGURES = {"batch": batch.main, "derivations": derivations.main, "dataset": data
 
 @one_line_errors
 def main(argv: list[str] | None = None) -> None:
-    words = sys.argv[1:] if argv is None else argv
-    if words[:1] in (["-h"], ["--help"]):
+    arguments = sys.argv[1:] if argv is None else argv
+    if arguments[:1] in (["-h"], ["--help"]):
         print(__doc__.strip())
         return
-    name = words[0] if words else "nothing"
+    name = arguments[0] if arguments else "nothing"
     if name not in FIGURES:
         raise ValueError(f"figure: expected one of {', '.join(FIGURES)}; found {name!r}{nearest(name, FIGURES)}")
-    FIGURES[name](words[1:])
+    FIGURES[name](arguments[1:])
 
 
 if __name__ == "__main__":

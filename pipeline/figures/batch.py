@@ -22,7 +22,7 @@ LABEL_WIDTH, TITLE_HEIGHT = 130, 20  # pixels
 
 
 def first_batch(settings: Settings) -> Batch:
-    """Batch 0 of the training, on the CPU or the GPU as training would have it."""
+    """Returns batch 0 of the training, on the CPU or the GPU as training would have it."""
     index = build_index(settings.data)
     table = build_table(settings, index)
     device = torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
@@ -33,14 +33,14 @@ def first_batch(settings: Settings) -> Batch:
         batches.close()
 
 
-def to_picture(image: torch.Tensor) -> Image.Image:
-    """(3, H, W) normalised -> RGB. The loader's ImageNet normalisation is undone."""
+def to_image(image: torch.Tensor) -> Image.Image:
+    """Returns the RGB image of a normalized (3, H, W): the loader's ImageNet normalization is undone."""
     pixels = 255 * (image.float().cpu().permute(1, 2, 0).numpy() * np.array(STD) + np.array(MEAN))
     return Image.fromarray(np.clip(np.rint(pixels), 0, 255).astype(np.uint8))
 
 
 def draw_batch(batch: Batch, columns: int) -> Image.Image:
-    """A sheet: modalities below each other, beside each other the pictures that the same rows of the plan gave."""
+    """Returns a sheet: modalities below each other, and side by side the images that the same rows of the plan gave."""
     modalities = [Modality(value) for value in dict.fromkeys(batch.modality)]
     count = len(batch) // len(modalities)
     shown = np.unique(np.linspace(0, count - 1, min(columns, count)).astype(int))
@@ -53,7 +53,7 @@ def draw_batch(batch: Batch, columns: int) -> Image.Image:
         pen.text((left, 2), f"{int(batch.identity[number])}", INK, font)
         for row, modality in enumerate(modalities):
             top = TITLE_HEIGHT + row * (height + MARGIN)
-            sheet.paste(to_picture(batch.images[row * count + number]), (left, top))
+            sheet.paste(to_image(batch.images[row * count + number]), (left, top))
             if column == 0:
                 pen.text((MARGIN, top + height // 2 - 8), modality_label(modality), INK, font)
     pen.text((MARGIN, 2), "identity", INK, font)
@@ -62,9 +62,11 @@ def draw_batch(batch: Batch, columns: int) -> Image.Image:
 
 def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m pipeline.figures batch", description="The first training batch.")
-    parser.add_argument("words", nargs="+", metavar="CONFIG|key=value", help="as for training")
+    parser.add_argument("arguments", nargs="+", metavar="CONFIG|key=value", help="as for training")
     parser.add_argument("--out", type=Path, default=Path("batch.png"), help="PNG file to write")
-    parser.add_argument("--columns", type=int, default=12, help="pictures of a modality")
+    parser.add_argument("--columns", type=int, default=12, help="images of a modality")
     options = parser.parse_intermixed_args(argv)
     require_at_least_one(options, "columns")
-    save_sheet(draw_batch(first_batch(load_config(options.words, name_required=True)), options.columns), options.out)
+    save_sheet(
+        draw_batch(first_batch(load_config(options.arguments, name_required=True)), options.columns), options.out
+    )

@@ -8,21 +8,22 @@ from matplotlib.figure import Figure
 
 from pipeline.evaluation.ranking import Scores
 from pipeline.figures import style
-from pipeline.figures.evaluated_run import LARGEST_RANK, EvaluatedRun, group_names, trial_groups
+from pipeline.figures.evaluated_run import EvaluatedRun, group_names, trial_groups
 from pipeline.figures.labels import fit, run_label, width_of
 
+LARGEST_RANK = 20  # that is drawn
 DASHES = ("solid", (0, (4, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)))
 MARKERS = "osD^vPX*"
 NARROW, LEGEND_LINE = 28.0, 3.9  # millimetres: of a label that another may stand beside, and from one to the next
 
 
 def mean_cmc(scores: list[Scores]) -> np.ndarray:
-    """(LARGEST_RANK,) in [0, 1]: the mean over trials, each of which counts the same."""
-    return np.mean([score.cmc for score in scores], axis=0)
+    """Returns (LARGEST_RANK,) in [0, 1]: the mean over trials, each of which counts the same."""
+    return np.mean([score.cmc[:LARGEST_RANK] for score in scores], axis=0)
 
 
 def mean_curves(runs: list[EvaluatedRun]) -> dict[tuple[int, tuple[str, ...]], np.ndarray]:
-    """(number of the run, group of trials) -> its curve."""
+    """Returns the curve by (number of the run, group of trials)."""
     return {
         (number, group): mean_cmc([run.scores[trial] for trial in trials])
         for number, run in enumerate(runs)
@@ -31,7 +32,7 @@ def mean_curves(runs: list[EvaluatedRun]) -> dict[tuple[int, tuple[str, ...]], n
 
 
 def draw_cmc(curves: dict[tuple[int, tuple[str, ...]], np.ndarray], names: list[str]) -> Figure:
-    """One curve for each run and group: of several runs the colour says which, the dashes tell groups apart."""
+    """Draws a curve for each run and group: of several runs the color says which, the dashes tell groups apart."""
     groups = group_names(list(dict.fromkeys(group for _, group in curves)))
     numbers = {group: number for number, group in enumerate(groups)}
     labels = [
@@ -41,13 +42,13 @@ def draw_cmc(curves: dict[tuple[int, tuple[str, ...]], np.ndarray], names: list[
     figure = style.new_figure(54 + LEGEND_LINE * -(-len(labels) // columns))
     axes, lines = figure.subplots(), []
     for (run, group), curve in curves.items():
-        colour = run if len(names) > 1 else numbers[group]
+        color = run if len(names) > 1 else numbers[group]
         lines += axes.plot(
             np.arange(1, len(curve) + 1),
             100 * curve,
-            color=style.PALETTE[colour % len(style.PALETTE)],
+            color=style.PALETTE[color % len(style.PALETTE)],
             linestyle=DASHES[numbers[group] % len(DASHES)],
-            marker=MARKERS[colour % len(MARKERS)],
+            marker=MARKERS[color % len(MARKERS)],
             markevery=[0, *range(4, len(curve), 5)],
         )
     label_axes(axes)
@@ -56,8 +57,8 @@ def draw_cmc(curves: dict[tuple[int, tuple[str, ...]], np.ndarray], names: list[
 
 
 def curve_label(run: str, group: str) -> str:
-    words = ", ".join(word for word in (fit(run_label(run), 30), group.replace("_", " ")) if word)
-    return f" {words}" if words.startswith("_") else words  # matplotlib hides labels that begin with _
+    label = ", ".join(part for part in (fit(run_label(run), 30), group.replace("_", " ")) if part)
+    return f" {label}" if label.startswith("_") else label  # matplotlib hides labels that begin with _
 
 
 def label_axes(axes: Axes) -> None:

@@ -13,10 +13,10 @@ from PIL import Image, ImageDraw
 from pipeline.build import build_index
 from pipeline.config import load_config
 from pipeline.figures.labels import camera_label, fit, modality_label, pen_font, person_labels
-from pipeline.figures.sheet import FAINT, INK, MARGIN, PAPER, decode_picture, require_at_least_one, save_sheet
+from pipeline.figures.sheet import FAINT, INK, MARGIN, PAPER, decode_image, require_at_least_one, save_sheet
 from pipeline.loading.pictures import Pictures, open_pictures
 
-HEIGHT, WIDTH = 96, 48  # pixels of a picture's place
+HEIGHT, WIDTH = 96, 48  # pixels of a image's place
 CAPTION, TITLE, LABEL_WIDTH, GAP = 15, 36, 96, 12
 TEXT = 11  # pixels
 MILLIMETRES = 25.4 / 72  # of a pixel, where a point is one
@@ -31,29 +31,29 @@ class Cell:
 
 
 def spread(count: int, shown: int) -> np.ndarray:
-    """At most `shown` of the numbers 0 .. count - 1, evenly spread, the first and the last among them."""
+    """Returns at most `shown` of the numbers 0 .. count - 1, evenly spread, the first and the last among them."""
     return np.unique(np.linspace(0, count - 1, min(count, shown)).round().astype(int))
 
 
 def choose_identities(index: pd.DataFrame, count: int) -> list[int]:
-    """Evenly spread over the index and thereby over its splits."""
+    """Returns identities that are evenly spread over the index and thereby over its splits."""
     identities = index["identity"].unique()
     return [int(identity) for identity in identities[spread(len(identities), count)]]
 
 
 def choose_columns(index: pd.DataFrame) -> list[tuple[int, int]]:
-    """The (modality, camera) pairs there are, in ascending order."""
+    """Returns the (modality, camera) pairs there are, in ascending order."""
     return sorted({(int(m), int(c)) for m, c in zip(index["modality"], index["camera"], strict=True)})
 
 
-def choose_cell(index: pd.DataFrame, identity: int, modality: int, camera: int, pictures: int) -> Cell:
+def choose_cell(index: pd.DataFrame, identity: int, modality: int, camera: int, count: int) -> Cell:
     chosen = (index["identity"] == identity) & (index["modality"] == modality) & (index["camera"] == camera)
     rows = np.flatnonzero(chosen.to_numpy())
-    return Cell(rows[spread(len(rows), pictures)].tolist() if len(rows) else [], len(rows))
+    return Cell(rows[spread(len(rows), count)].tolist() if len(rows) else [], len(rows))
 
 
-def draw_dataset(index: pd.DataFrame, pictures: Pictures, identities: list[int], each: int) -> Image.Image:
-    """The sheet, with at most `each` pictures of an identity by a camera.
+def draw_dataset(index: pd.DataFrame, image_source: Pictures, identities: list[int], each: int) -> Image.Image:
+    """Returns the sheet, with at most `each` images of an identity by a camera.
 
     One that can't be decoded is crossed out, and its path printed.
     """
@@ -71,7 +71,7 @@ def draw_dataset(index: pd.DataFrame, pictures: Pictures, identities: list[int],
         write_line(pen, (MARGIN, top + HEIGHT // 2 + 2), split_of[identity], LABEL_WIDTH - 2 * MARGIN)
         for column, (modality, camera) in enumerate(columns):
             cell = choose_cell(index, identity, modality, camera, each)
-            draw_cell(sheet, pen, cell, pictures, (LABEL_WIDTH + column * wide, top))
+            draw_cell(sheet, pen, cell, image_source, (LABEL_WIDTH + column * wide, top))
     return sheet
 
 
@@ -84,31 +84,31 @@ def draw_titles(pen: ImageDraw.ImageDraw, columns: list[tuple[int, int]], wide: 
 
 
 def draw_cell(
-    sheet: Image.Image, pen: ImageDraw.ImageDraw, cell: Cell, pictures: Pictures, place: tuple[int, int]
+    sheet: Image.Image, pen: ImageDraw.ImageDraw, cell: Cell, image_source: Pictures, place: tuple[int, int]
 ) -> None:
     left, top = place
     for number, row in enumerate(cell.rows):
-        draw_picture(sheet, pen, pictures, row, (left + number * (WIDTH + MARGIN), top))
+        draw_image(sheet, pen, image_source, row, (left + number * (WIDTH + MARGIN), top))
     caption = f"{len(cell.rows)} of {cell.total}" if cell.rows else "none"
     write_line(pen, (left, top + HEIGHT + 1), caption, WIDTH)
 
 
-def draw_picture(
-    sheet: Image.Image, pen: ImageDraw.ImageDraw, pictures: Pictures, row: int, place: tuple[int, int]
+def draw_image(
+    sheet: Image.Image, pen: ImageDraw.ImageDraw, image_source: Pictures, row: int, place: tuple[int, int]
 ) -> None:
     left, top = place
     right, bottom = left + WIDTH - 1, top + HEIGHT - 1
     pen.rectangle((left, top, right, bottom), fill=FAINT)
     try:
-        picture = decode_picture(pictures, row)
+        image = decode_image(image_source, row)
     except ValueError as error:
         print(error)
         pen.line((left + 2, top + 2, right - 2, bottom - 2), fill=INK, width=2)
         pen.line((left + 2, bottom - 2, right - 2, top + 2), fill=INK, width=2)
         return
-    scale = min(WIDTH / picture.width, HEIGHT / picture.height)
-    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
-    sheet.paste(picture.resize(size), (left + (WIDTH - size[0]) // 2, top + (HEIGHT - size[1]) // 2))
+    scale = min(WIDTH / image.width, HEIGHT / image.height)
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    sheet.paste(image.resize(size), (left + (WIDTH - size[0]) // 2, top + (HEIGHT - size[1]) // 2))
 
 
 def write_line(pen: ImageDraw.ImageDraw, place: tuple[int, int], text: str, width: int) -> None:
@@ -119,13 +119,15 @@ def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m pipeline.figures dataset", description="A data set as it is on disk: identities by cameras."
     )
-    parser.add_argument("words", nargs="+", metavar="CONFIG|key=value", help="as for training; data.root may be packed")
+    parser.add_argument(
+        "arguments", nargs="+", metavar="CONFIG|key=value", help="as for training; data.root may be packed"
+    )
     parser.add_argument("--out", type=Path, default=Path("dataset.png"), help="PNG file to write")
     parser.add_argument("--identities", type=int, default=8, help="rows")
-    parser.add_argument("--pictures", type=int, default=3, help="pictures of an identity by a camera")
+    parser.add_argument("--images", type=int, default=3, help="images of an identity by a camera")
     options = parser.parse_intermixed_args(argv)
-    require_at_least_one(options, "identities", "pictures")
-    data = load_config(options.words, name_required=True).data
+    require_at_least_one(options, "identities", "images")
+    data = load_config(options.arguments, name_required=True).data
     index = build_index(data)
     identities = choose_identities(index, options.identities)
-    save_sheet(draw_dataset(index, open_pictures(data.root, index), identities, options.pictures), options.out)
+    save_sheet(draw_dataset(index, open_pictures(data.root, index), identities, options.images), options.out)

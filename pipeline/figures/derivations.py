@@ -33,20 +33,20 @@ COMPOSED = {"visible": ["weighted_grey", "gamma:0.5"], "infrared": ["clahe", "sp
 MIXED = {"visible": ["grey"], "infrared": ["spectrum"]}
 
 
-def shown_views(family: str) -> dict[str, View]:
-    """Label -> view: the recorded image, each derivation alone, a composition, both ways of mixing."""
-    channels = CHANNELS[family]
+def shown_views(base: str) -> dict[str, View]:
+    """Returns views by their label: the recorded image, each derivation alone, a composition, both ways of mixing."""
+    channels = CHANNELS[base]
     chains = [[name] for name, it in DERIVATIONS.items() if it.takes in (None, channels) and name != "identity"]
-    views = {"recorded": View(family)}
-    for texts in [*chains, COMPOSED[family]]:
-        views[", ".join(texts)] = View(family, parse_stages(texts, channels))
+    views = {"recorded": View(base)}
+    for texts in [*chains, COMPOSED[base]]:
+        views[", ".join(texts)] = View(base, parse_stages(texts, channels))
     for mixing in MIXINGS:
-        views[f"{', '.join(MIXED[family])}; {mixing}"] = View(family, parse_stages(MIXED[family], channels), mixing)
+        views[f"{', '.join(MIXED[base])}; {mixing}"] = View(base, parse_stages(MIXED[base], channels), mixing)
     return views
 
 
 def two_people(index: pd.DataFrame) -> pd.DataFrame:
-    """The first image in each modality of the first identities that have both: column 0 visible, column 1 infrared."""
+    """Returns the first image in each modality, columns 0 visible and 1 infrared, of the first with both."""
     first = index.reset_index().pivot_table(index="identity", columns="modality", values="index", aggfunc="first")
     both = first.dropna().astype(int)
     if len(both) < PEOPLE:
@@ -55,18 +55,18 @@ def two_people(index: pd.DataFrame) -> pd.DataFrame:
 
 
 def derived_images(settings: Settings, index: pd.DataFrame, rows: np.ndarray, views: dict[str, View]) -> np.ndarray:
-    """(views, people, draws, height, width, 3) uint8 of one family, by the training graph without crop and flip."""
-    augment, pictures = settings.augment, open_pictures(settings.data.root, index)
-    require_size(pictures, augment)
+    """Returns (views, people, draws, height, width, 3) uint8 by the training graph without crop and flip."""
+    augment, image_source = settings.augment, open_pictures(settings.data.root, index)
+    require_size(image_source, augment)
     repeated = np.repeat(rows, DRAWS)
     columns = layout.width(max(len(view.stages) for view in views.values()))
     parameters = np.zeros((len(repeated), len(views), columns), np.float32)
     for place, view in enumerate(views.values()):
         draw_derivation(parameters[:, place], Modality.VISIBLE, view, augment, seed=0, number=0)
     pipeline = training_pipeline(
-        lambda _: (pictures.feed(repeated), parameters),
+        lambda _: (image_source.feed(repeated), parameters),
         batch_size=len(repeated),
-        form=pictures.form,
+        form=image_source.form,
         views=[*views.values()],
         height=augment.height,
         width=augment.width,
@@ -83,14 +83,14 @@ def derived_images(settings: Settings, index: pd.DataFrame, rows: np.ndarray, vi
 
 
 def draw_sheet(blocks: dict[str, tuple[list[str], np.ndarray]]) -> Image.Image:
-    """Family -> labels and images; families beside each other, a row for each label."""
+    """Draws labels and images by their base modality: base modalities side by side, a row for each label."""
     height, width = next(iter(blocks.values()))[1].shape[3:5]
     rows = max(len(labels) for labels, _ in blocks.values())
     wide = LABEL_WIDTH + PEOPLE * (DRAWS * (width + MARGIN) + 2 * MARGIN)
     sheet = Image.new("RGB", (len(blocks) * wide, TITLE_HEIGHT + rows * (height + MARGIN)), PAPER)
     pen, font = ImageDraw.Draw(sheet), pen_font(12)
-    for block, (family, (labels, images)) in enumerate(blocks.items()):
-        pen.text((block * wide + LABEL_WIDTH, 3), f"from {family} images, each {DRAWS} times", INK, font)
+    for block, (base, (labels, images)) in enumerate(blocks.items()):
+        pen.text((block * wide + LABEL_WIDTH, 3), f"from {base} images, each {DRAWS} times", INK, font)
         for row, label in enumerate(labels):
             top = TITLE_HEIGHT + row * (height + MARGIN)
             text = label.replace("; ", ";\n").replace(", ", ",\n")
@@ -102,8 +102,8 @@ def draw_sheet(blocks: dict[str, tuple[list[str], np.ndarray]]) -> Image.Image:
     return sheet
 
 
-def page(picture: str, command: str) -> str:
-    """The text of docs/derivations.md: what the code says of each derivation."""
+def page(image: str, command: str) -> str:
+    """Returns the text of docs/derivations.md: what the code says of each derivation."""
     lines = [
         "# Derivations",
         "",
@@ -136,7 +136,7 @@ def page(picture: str, command: str) -> str:
         "",
         "`augment.derivative_geometry` says whether a derivative shares the crop, flip and erasing of its base image.",
         "",
-        f"![Every derivation on the same two people]({picture})",
+        f"![Every derivation on the same two people]({image})",
         "",
         f"*Two people of the generated data set; this page is written by `{command}`.*",
     ]
@@ -144,22 +144,22 @@ def page(picture: str, command: str) -> str:
 
 
 def first_paragraph(documented: object) -> str:
-    return " ".join(inspect.getdoc(documented).split("\n\n")[0].split())
+    return " ".join((inspect.getdoc(documented) or "").split("\n\n")[0].split())
 
 
 def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m pipeline.figures derivations", description="Every derivation on two people, as a page."
     )
-    parser.add_argument("words", nargs="+", metavar="CONFIG|key=value", help="as for training")
+    parser.add_argument("arguments", nargs="+", metavar="CONFIG|key=value", help="as for training")
     parser.add_argument("--out", type=Path, default=Path("."), help="folder of derivations.md and derivations.png")
     options = parser.parse_intermixed_args(argv)
-    settings = load_config(options.words, name_required=True)
+    settings = load_config(options.arguments, name_required=True)
     index = build_index(settings.data)
     people, blocks = two_people(index), {}
     for modality in (Modality.VISIBLE, Modality.INFRARED):
         views = shown_views(modality.key)
         blocks[modality.key] = [*views], derived_images(settings, index, people[int(modality)].to_numpy(), views)
     save_sheet(draw_sheet(blocks), options.out / "derivations.png")
-    command = " ".join(["python -m pipeline.figures derivations", *options.words, "--out", str(options.out)])
+    command = " ".join(["python -m pipeline.figures derivations", *options.arguments, "--out", str(options.out)])
     write_atomically(options.out / "derivations.md", page("derivations.png", command))

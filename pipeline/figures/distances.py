@@ -35,7 +35,7 @@ class Histogram:
 def pair_distances(
     features: torch.Tensor, identity: np.ndarray, modality: np.ndarray, metric: str, pair: tuple[Modality, Modality]
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Distances of all pairs of N images, one of each modality of `pair`, and whether they are of one identity.
+    """Returns distances of all pairs of N images, one of each modality of `pair`, and whether they are of one identity.
 
     Within a modality each two images once, and none with itself. In blocks: (n,) float64, (n,) bool.
     """
@@ -52,7 +52,7 @@ def pair_distances(
 def histograms(
     features: torch.Tensor, identity: np.ndarray, modality: np.ndarray, metric: str
 ) -> tuple[np.ndarray, dict[tuple[Modality, Modality], Histogram]]:
-    """Edges (BINS + 1,) float64, and the histogram of each of PAIRS; the edges span all distances."""
+    """Returns edges (BINS + 1,) float64, and the histogram of each of PAIRS; the edges span all distances."""
     data = (features, identity, modality, metric)
     bounds = [(d.min(), d.max()) for pair in PAIRS for d, _ in pair_distances(*data, pair) if len(d)]
     low, high = (min(low for low, _ in bounds), max(high for _, high in bounds)) if bounds else (0.0, 1.0)
@@ -68,7 +68,7 @@ def histograms(
 
 
 def shares(counts: np.ndarray) -> np.ndarray:
-    """(BINS,) per cent of all pairs; zeros where there is no pair."""
+    """Returns (BINS,) per cent of all pairs; zeros where there is no pair."""
     return 100 * counts / max(1, counts.sum())
 
 
@@ -80,10 +80,10 @@ def draw_distances(edges: np.ndarray, found: dict[tuple[Modality, Modality], His
         "different": ("different identities", style.VERMILLION, (0, (3, 1))),
     }
     for axes, ((first, second), histogram) in zip(panels, found.items(), strict=True):
-        for which, (label, colour, dashes) in looks.items():
+        for which, (label, color, dashes) in looks.items():
             values = shares(getattr(histogram, which))
-            axes.stairs(values, edges, fill=True, color=colour, alpha=0.2, linewidth=0)
-            axes.stairs(values, edges, color=colour, linestyle=dashes, linewidth=1.1, label=label)
+            axes.stairs(values, edges, fill=True, color=color, alpha=0.2, linewidth=0)
+            axes.stairs(values, edges, color=color, linestyle=dashes, linewidth=1.1, label=label)
         axes.set_title(" to ".join(dict.fromkeys((modality_label(first), modality_label(second)))), loc="left")
         axes.set(ylim=(0, None), xlim=(edges[0], edges[-1]))
     panels[0].legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderaxespad=0, borderpad=0)
@@ -93,7 +93,7 @@ def draw_distances(edges: np.ndarray, found: dict[tuple[Modality, Modality], His
 
 
 def distances(runs: list[EvaluatedRun]) -> dict[str, Figure]:
-    """Of all pairs of the first run's test images, also those that the protocol doesn't rank."""
+    """Returns histograms of all pairs of the first run's test images, also those that the protocol doesn't rank."""
     run = runs[0]
     identity, modality = (run.index[name].to_numpy()[run.rows] for name in ("identity", "modality"))
     metric = run.settings.evaluation.metric

@@ -19,23 +19,23 @@ POINTS_PER_MILLIMETRE = 72 / 25.4
 
 @functools.cache
 def pen_font(size: int) -> ImageFont.FreeTypeFont:
-    """The figures' font for Pillow; `size` in pixels."""
+    """Returns the figures' font for Pillow; `size` in pixels."""
     return ImageFont.truetype(str(FONT), size)
 
 
 @functools.cache
 def glyphs() -> frozenset[int]:
-    """Code points that the figures' font has."""
+    """Returns code points that the figures' font has."""
     return frozenset(FT2Font(str(FONT)).get_charmap())
 
 
 def is_drawable(text: str) -> bool:
-    """Whether the font has every character and all are printable."""
+    """Returns whether the font has every character and all are printable."""
     return bool(text.strip()) and text.isprintable() and all(ord(character) in glyphs() for character in text)
 
 
 def person_labels(index: pd.DataFrame, most: float | None = None) -> dict[int, str]:
-    """Identity -> the name that the data gives, where there is one and the font has its letters; else the number.
+    """Returns by identity the name that the data gives, where there is one in letters of the font; else the number.
 
     All are called by number where a name is wider than `most` millimetres: cut off they couldn't be told apart.
     """
@@ -51,7 +51,7 @@ def person_labels(index: pd.DataFrame, most: float | None = None) -> dict[int, s
 
 
 def run_label(name: str) -> str:
-    """The name of a run or any other word; characters that the font doesn't have become question marks."""
+    """Returns the name of a run, or any other text; characters that the font doesn't have become question marks."""
     return "".join(character if is_drawable(character) or character == " " else "?" for character in name)
 
 
@@ -65,7 +65,7 @@ def modality_label(modality: int) -> str:
 
 
 def width_of(text: str, points: float) -> float:
-    """Width in millimetres of a line of the figures' font, `points` high."""
+    """Returns width in millimetres of a line of the figures' font, `points` high."""
     return pen_font(100).getlength(text) / 100 * points / POINTS_PER_MILLIMETRE
 
 

@@ -13,11 +13,11 @@ from pipeline.evaluation.scoring import excluded_pairs
 from pipeline.figures import style
 from pipeline.figures.evaluated_run import EvaluatedRun, group_names, trial_distances, trial_groups
 from pipeline.figures.labels import person_labels
-from pipeline.figures.sheet import decode_picture
+from pipeline.figures.sheet import decode_image
 from pipeline.loading.pictures import Pictures, open_pictures
 
 FIRST = 10  # of the gallery
-PIXELS = (96, 192)  # width and height that a picture is drawn with
+PIXELS = (96, 192)  # width and height that a image is drawn with
 
 # Millimetres.
 EDGE, QUERY_LEFT, PITCH, GAP = 0.5, 3.6, 7.35, 1.0
@@ -42,19 +42,19 @@ class RankedList:
 
 
 def hardest_queries(average_precision: np.ndarray, count: int) -> np.ndarray:
-    """Places of the `count` counted queries (not NaN) with the least average precision, the worst first."""
+    """Returns places of the `count` counted queries (not NaN) with the least average precision, the worst first."""
     order = np.argsort(average_precision, kind="stable")  # NaN is sorted to the end
     return order[: min(count, np.count_nonzero(~np.isnan(average_precision)))]
 
 
 def random_queries(average_precision: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """Places of `count` counted queries (not NaN), drawn without repetition, in ascending order."""
+    """Returns places of `count` counted queries (not NaN), sampled without repetition, in ascending order."""
     counted = np.flatnonzero(~np.isnan(average_precision))
     return np.sort(np.random.default_rng(seed).choice(counted, min(count, len(counted)), replace=False))
 
 
 def nearest(distances: torch.Tensor, excluded: torch.Tensor, count: int) -> list[np.ndarray]:
-    """(Q, G) distances, (Q, G) bool -> places in each query's gallery, the nearest first; Q arrays.
+    """Returns the places in each query's gallery, the nearest first, Q arrays, of (Q, G) distances and (Q, G) bool.
 
     Excluded ones are left out, also where that leaves fewer than `count`. Equal distances keep the gallery's order.
     """
@@ -64,7 +64,7 @@ def nearest(distances: torch.Tensor, excluded: torch.Tensor, count: int) -> list
 
 
 def rank_queries(run: EvaluatedRun, number: int, queries: np.ndarray) -> list[RankedList]:
-    """The lists of some queries (places in the trial's) of the run's trial `number`."""
+    """Returns the lists of some queries (places in the trial's) of the run's trial `number`."""
     trial, identity = run.trials[number], run.index["identity"].to_numpy()
     distances = trial_distances(run, trial)[torch.from_numpy(queries)]
     excluded = excluded_pairs(run.index, trial.exclusion, trial.query[queries], trial.gallery).to(distances.device)
@@ -76,17 +76,17 @@ def rank_queries(run: EvaluatedRun, number: int, queries: np.ndarray) -> list[Ra
     return lists
 
 
-def draw_ranked_lists(lists: list[RankedList], run: EvaluatedRun, pictures: Pictures) -> Figure:
-    """A row for each query: the query, then its list from left to right."""
+def draw_ranked_lists(lists: list[RankedList], run: EvaluatedRun, image_source: Pictures) -> Figure:
+    """Draws a row for each query: the query, then its list from left to right."""
     figure = style.new_figure(HEAD + len(lists) * TALL + FOOT, layout=None)
     people, camera = person_labels(run.index, most=PITCH - 0.4), run.index["camera"].to_numpy()
     identity = run.index["identity"].to_numpy()
 
-    def draw(row: int, left: float, top: float, mark: str, colour: str, dashes: str | tuple) -> None:
+    def draw(row: int, left: float, top: float, mark: str, color: str, dashes: str | tuple) -> None:
         axes = style.box(figure, left, top, WIDTH, HEIGHT)
-        axes.imshow(shrink(decode_picture(pictures, row)), aspect="auto", interpolation="none")
-        style.frame(axes, colour, dashes)
-        looks = {"ha": "center", "color": colour}
+        axes.imshow(shrink(decode_image(image_source, row)), aspect="auto", interpolation="none")
+        style.frame(axes, color, dashes)
+        looks = {"ha": "center", "color": color}
         where = f"c{camera[row]}" if camera[row] else ""
         style.write(figure, left + WIDTH / 2, top + HEIGHT + 0.7, people[int(identity[row])], **looks)
         style.write(figure, left + WIDTH / 2, top + HEIGHT + 0.7 + style.LINE, f"{where} {mark}".strip(), **looks)
@@ -108,9 +108,9 @@ def gallery_left(place: int) -> float:
     return QUERY_LEFT + PITCH + GAP + place * PITCH
 
 
-def shrink(picture: Image.Image) -> Image.Image:
-    """All pictures as the network sees them, in one shape."""
-    return picture.resize(PIXELS, reducing_gap=2)
+def shrink(image: Image.Image) -> Image.Image:
+    """Returns an image in the one shape in which the network sees all of them."""
+    return image.resize(PIXELS, reducing_gap=2)
 
 
 def draw_head(figure: Figure) -> None:
@@ -126,9 +126,9 @@ def draw_foot(figure: Figure, top: float, below: str) -> None:
 
 
 def ranked_lists(runs: list[EvaluatedRun], queries: int, seed: int) -> dict[str, Figure]:
-    """Two sheets of the first run for each mode, number of shots and direction, of its first trial."""
+    """Returns two sheets of the first run for each mode, number of shots and direction, of its first trial."""
     run = runs[0]
-    pictures = open_pictures(run.settings.data.root, run.index)
+    image_source = open_pictures(run.settings.data.root, run.index)
     groups = trial_groups(run.trials)
     figures = {}
     for group, name in group_names(list(groups)).items():
@@ -136,6 +136,6 @@ def ranked_lists(runs: list[EvaluatedRun], queries: int, seed: int) -> dict[str,
         precision = run.scores[number].average_precision
         chosen = {"hardest": hardest_queries(precision, queries), "random": random_queries(precision, queries, seed)}
         for which, places in chosen.items():
-            file = "_".join(word for word in ("ranked_lists", which, name) if word)
-            figures[file] = draw_ranked_lists(rank_queries(run, number, places), run, pictures)
+            file = "_".join(part for part in ("ranked_lists", which, name) if part)
+            figures[file] = draw_ranked_lists(rank_queries(run, number, places), run, image_source)
     return figures

@@ -32,16 +32,21 @@ FIGURES: dict[str, Callable[[list[EvaluatedRun], argparse.Namespace], dict[str, 
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    """The options, `words` divided into `runs` and `overrides`. ValueError for numbers and figures there can't be."""
+    """Returns the options, their arguments divided into `runs` and `overrides`.
+
+    Raises ValueError for numbers that are out of range and figures that there aren't.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m pipeline.figures ranking", description="Figures of a trained run, as PNG and PDF."
     )
-    parser.add_argument("words", nargs="+", metavar="RUN|key=value", help="run folders; keys as for pipeline.evaluate")
+    parser.add_argument(
+        "arguments", nargs="+", metavar="RUN|key=value", help="run folders; keys as for pipeline.evaluate"
+    )
     parser.add_argument("--out", type=Path, help="folder to write to (default: figures/ in the first RUN)")
     parser.add_argument("--only", default=",".join(FIGURES), metavar="FIGURE,...", help=f"some of {', '.join(FIGURES)}")
     parser.add_argument("--queries", type=int, default=5, help="rows of a sheet of ranked lists")
     parser.add_argument("--identities", type=int, default=10, help="people in the t-SNE plot")
-    parser.add_argument("--seed", type=int, default=0, help="of what is drawn by chance, 0 or more")
+    parser.add_argument("--seed", type=int, default=0, help="of what is chosen at random, 0 or more")
     options = parser.parse_intermixed_args(argv)
     require_at_least_one(options, "queries", "identities")
     if options.seed < 0:
@@ -52,15 +57,15 @@ def parse(argv: list[str]) -> argparse.Namespace:
     for name in options.only:
         if name not in FIGURES:
             raise ValueError(f"--only: expected some of {', '.join(FIGURES)}; found {name!r}{nearest(name, FIGURES)}")
-    options.runs = [word for word in options.words if Path(word).is_dir() or not is_override(word)]
-    options.overrides = [word for word in options.words if word not in options.runs]
+    options.runs = [name for name in options.arguments if Path(name).is_dir() or not is_override(name)]
+    options.overrides = [override for override in options.arguments if override not in options.runs]
     if not options.runs:
         raise ValueError("expected the folder of a trained run, e.g. runs/demo; found none")
     return options
 
 
 def main(argv: list[str]) -> None:
-    """Several runs are overlaid in the CMC; the other figures are of the first."""
+    """Draws figures of the first run; in the CMC several runs are overlaid."""
     options = parse(argv)
     runs = evaluate_runs(options.runs, options.overrides)
     folder = options.out or run_path(runs[0].settings) / "figures"

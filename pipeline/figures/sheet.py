@@ -1,4 +1,4 @@
-"""What the sheets of pictures share: colours, decoding, checking options, saving."""
+"""What sheets of images share: colors, decoding, checking options, saving."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ MARGIN = 4  # pixels
 INK, PAPER, FAINT = (40, 40, 40), (255, 255, 255), (235, 235, 235)
 
 
-def decode_picture(pictures: Pictures, row: int) -> Image.Image:
-    """A row of the index as RGB, turned as its EXIF orientation says.
+def decode_image(image_source: Pictures, row: int) -> Image.Image:
+    """Returns a row of the index as RGB, turned as its EXIF orientation says.
 
-    ValueError, one line with the path, where it can't be read or decoded.
+    Raises ValueError, one line with the path, where it can't be read or decoded.
     """
     try:
-        kept = pictures.read(row)
+        kept = image_source.read(row)
         if kept.ndim == 3:  # pixels of a resized pack: (height, width, 1 or 3)
             return Image.fromarray(np.broadcast_to(kept, (*kept.shape[:2], 3)))
         return decode(kept.tobytes())
     except (ValueError, OSError, SyntaxError, Image.DecompressionBombError) as error:
-        reason = "not a picture" if isinstance(error, Image.UnidentifiedImageError) else error
-        raise ValueError(f"{pictures.path(row)}: cannot be read as a picture: {reason}") from None
+        reason = "not an image" if isinstance(error, Image.UnidentifiedImageError) else error
+        raise ValueError(f"{image_source.path(row)}: cannot be read as an image: {reason}") from None
 
 
 def decode(content: bytes) -> Image.Image:
     with Image.open(io.BytesIO(content)) as encoded:
-        picture = ImageOps.exif_transpose(encoded)
-        if picture.mode.startswith("I"):  # 16 bits, which Pillow would cut off at 255
-            picture = Image.fromarray((np.asarray(picture) / 257).clip(0, 255).astype(np.uint8))
-        return picture.convert("RGB")
+        image = ImageOps.exif_transpose(encoded)
+        if image.mode.startswith("I"):  # 16 bits, which Pillow would cut off at 255
+            image = Image.fromarray((np.asarray(image) / 257).clip(0, 255).astype(np.uint8))
+        return image.convert("RGB")
 
 
 def require_at_least_one(options: argparse.Namespace, *names: str) -> None:

@@ -1,8 +1,10 @@
-"""How the figures of a paper look: as wide as a column, text of 7 points or more, colours that all readers can tell."""
+"""How the figures of a paper look: as wide as a column, text of 7 points or more, colors that all readers can tell."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+from typing import Any, Literal
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -22,7 +24,7 @@ BLUE, VERMILLION, GREEN = "#0072B2", "#D55E00", "#009E73"
 PALETTE = (BLUE, VERMILLION, GREEN, "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#F0E442")
 RIGHT, WRONG, INK, FAINT = GREEN, VERMILLION, "#282828", "#d0d0d0"
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": POINTS,
     "axes.titlesize": POINTS,
@@ -53,13 +55,13 @@ STYLE = {
 }
 
 
-def new_figure(height: float, layout: str | None = "constrained") -> Figure:
-    """An empty figure, a column wide and `height` millimetres high; without pyplot, hence of no screen's backend."""
+def new_figure(height: float, layout: Literal["constrained"] | None = "constrained") -> Figure:
+    """Returns an empty figure, a column wide and `height` millimetres high, without pyplot and so without a screen."""
     return Figure(figsize=(COLUMN / INCH, height / INCH), layout=layout)
 
 
 def box(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
-    """Axes without ticks at a place in millimetres from the figure's upper left corner."""
+    """Returns axes without ticks at a place in millimetres from the figure's upper left corner."""
     across, down = (size * INCH for size in figure.get_size_inches())
     axes = figure.add_axes((left / across, 1 - (top + height) / down, width / across, height / down))
     axes.set(xticks=[], yticks=[])
@@ -67,14 +69,14 @@ def box(figure: Figure, left: float, top: float, width: float, height: float) ->
     return axes
 
 
-def frame(axes: Axes, colour: str, dashes: str | tuple = "solid") -> None:
-    """A frame on the edge of axes; dashes are cut off straight, or they would run into one line."""
-    place = {"transform": axes.transAxes, "clip_on": False, "fill": False, "capstyle": "butt"}
-    axes.add_patch(Rectangle((0, 0), 1, 1, edgecolor=colour, linestyle=dashes, linewidth=1.6, **place))
+def frame(axes: Axes, color: str, dashes: str | tuple = "solid") -> None:
+    """Draws a frame on the edge of axes; dashes are cut off straight, or they would run into one line."""
+    place: dict[str, Any] = {"transform": axes.transAxes, "clip_on": False, "fill": False, "capstyle": "butt"}
+    axes.add_patch(Rectangle((0, 0), 1, 1, edgecolor=color, linestyle=dashes, linewidth=1.6, **place))
 
 
-def write(figure: Figure, left: float, top: float, text: str, **looks) -> None:
-    """A line of text at a place in millimetres from the figure's upper left corner; its upper edge unless `va` says."""
+def write(figure: Figure, left: float, top: float, text: str, **looks: Any) -> None:
+    """Writes a line of text at a place in millimetres from the upper left corner; its top unless `va` says."""
     across, down = (size * INCH for size in figure.get_size_inches())
     figure.text(left / across, 1 - top / down, text, **{"va": "top", "ha": "left", **looks})
 
@@ -83,8 +85,8 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     """Writes `name`.png and `name`.pdf into `folder`, the same bytes for the same figure."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{name}.png", folder / f"{name}.pdf"]
-    options = [{"format": "png"}, {"format": "pdf", "metadata": {"CreationDate": None}}]
+    options: list[dict[str, Any]] = [{"format": "png"}, {"format": "pdf", "metadata": {"CreationDate": None}}]
     with matplotlib.rc_context(STYLE):
         for path, option in zip(paths, options, strict=True):
-            replace_atomically(path, lambda place, option=option: figure.savefig(place, dpi=RESOLUTION, **option))
+            replace_atomically(path, partial(figure.savefig, dpi=RESOLUTION, **option))
     return paths

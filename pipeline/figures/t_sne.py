@@ -1,4 +1,4 @@
-"""Features of some people on a plane (van der Maaten and Hinton, JMLR 2008): colours are people, shapes modalities."""
+"""Features of some people on a plane (van der Maaten and Hinton, JMLR 2008): colors are people, shapes modalities."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from pipeline.figures.labels import fit, modality_label, person_labels
 MOST = 20  # images of an identity in a modality
 FEWEST = 3  # points that a plane can be drawn of
 PERPLEXITY = 30.0
-MOST_PEOPLE = 2 * len(style.PALETTE)  # that colours, filled and hollow, tell apart
+MOST_PEOPLE = 2 * len(style.PALETTE)  # that colors, filled and hollow, tell apart
 LEGEND_COLUMNS = 5
 SHAPES = {Modality.VISIBLE: "o", Modality.INFRARED: "^"}
 
 
 def choose_identities(identity: np.ndarray, modality: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """At most `count` of the identities that have both modalities, drawn, in ascending order."""
+    """Returns at most `count` of the identities that have both modalities, sampled, in ascending order."""
     both = np.intersect1d(*(identity[modality == int(wanted)] for wanted in SHAPES))
     return np.sort(np.random.default_rng(seed).choice(both, min(count, len(both)), replace=False))
 
 
 def choose_rows(index: pd.DataFrame, rows: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """Those of `rows` to draw: of each chosen identity at most MOST drawn images of each modality."""
+    """Returns those of `rows` to draw: of each chosen identity at most MOST sampled images of each modality."""
     identity, modality = (index[name].to_numpy()[rows] for name in ("identity", "modality"))
     generator, chosen = np.random.default_rng(seed), []
     for person in choose_identities(identity, modality, count, seed):
@@ -42,7 +42,7 @@ def choose_rows(index: pd.DataFrame, rows: np.ndarray, count: int, seed: int) ->
 
 
 def embed(features: np.ndarray, metric: str, seed: int) -> np.ndarray:
-    """(N, D) -> (N, 2), the same for a seed on any number of cores; N at least FEWEST, not all features equal."""
+    """Embeds (N, D) as (N, 2), the same for a seed on any number of cores; N >= FEWEST, not all features equal."""
     perplexity = min(PERPLEXITY, (len(features) - 1) / 3)
     with threadpool_limits(1):  # sums in another order move the points, and so few gain nothing by more threads
         return TSNE(metric=metric, perplexity=perplexity, init="pca", random_state=seed).fit_transform(features)
@@ -64,23 +64,23 @@ def draw_t_sne(points: np.ndarray, identity: np.ndarray, modality: np.ndarray, n
 
 
 def draw_legends(figure: Figure, axes: Axes, names: list[str]) -> None:
-    """Modalities in the plot's corner; people below it, where nobody's points can be."""
+    """Draws modalities in the plot's corner and people below it, where no points can be."""
     shapes = [Line2D([], [], linestyle="none", marker=shape, color=style.INK) for shape in SHAPES.values()]
     axes.legend(shapes, [modality_label(wanted) for wanted in SHAPES], loc="best", handletextpad=0.2)
-    colours = [Line2D([], [], linestyle="none", marker="s", **looks_of(number)) for number in range(len(names))]
-    figure.legend(colours, names, loc="outside lower center", ncols=LEGEND_COLUMNS, handletextpad=0.2)
+    colors = [Line2D([], [], linestyle="none", marker="s", **looks_of(number)) for number in range(len(names))]
+    figure.legend(colors, names, loc="outside lower center", ncols=LEGEND_COLUMNS, handletextpad=0.2)
 
 
 def looks_of(number: int) -> dict:
-    """How a marker tells the person: filled in a colour, and when all colours are used, hollow."""
-    colour = style.PALETTE[number % len(style.PALETTE)]
+    """Returns how a marker tells the person: filled in a color, and when all colors are used, hollow."""
+    color = style.PALETTE[number % len(style.PALETTE)]
     if number < len(style.PALETTE):
-        return {"markerfacecolor": colour, "markeredgecolor": style.INK, "markeredgewidth": 0.3}
-    return {"markerfacecolor": "none", "markeredgecolor": colour, "markeredgewidth": 0.9}
+        return {"markerfacecolor": color, "markeredgecolor": style.INK, "markeredgewidth": 0.3}
+    return {"markerfacecolor": "none", "markeredgecolor": color, "markeredgewidth": 0.9}
 
 
 def t_sne(runs: list[EvaluatedRun], identities: int, seed: int) -> dict[str, Figure]:
-    """Of some people of the first run's test images."""
+    """Returns the plane of some people of the first run's test images."""
     run = runs[0]
     rows = choose_rows(run.index, run.rows, identities, seed)
     features = run.features[torch.from_numpy(rows)].cpu().numpy()

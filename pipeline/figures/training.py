@@ -12,12 +12,13 @@ from pipeline.figures.cmc import DASHES
 from pipeline.figures.evaluated_run import LeftOut
 from pipeline.figures.labels import fit, run_label
 from pipeline.run.folder import read_metrics
+from pipeline.run.metrics import main_parts
 
-PANELS = {"loss": "loss", "identity": "ID", "intra": "MML", "cross": "MDL", "lr": "learning rate"}
+TITLES = {"lr": "learning rate"}  # of columns whose name says too little
 
 
 def training_curves(path: Path) -> pd.DataFrame:
-    """The rows of a metrics.csv; one that a kill cut off is left out. LeftOut where there is none."""
+    """Returns the rows of a metrics.csv, without one that a kill cut off. Raises LeftOut where there is none."""
     if not path.is_file() or not path.stat().st_size:
         raise LeftOut(f"{path.name} isn't there or is empty, as for a network that wasn't trained")
     rows = read_metrics(path)
@@ -27,8 +28,10 @@ def training_curves(path: Path) -> pd.DataFrame:
 
 
 def draw_training(metrics: dict[str, pd.DataFrame]) -> Figure:
-    """Name of a run -> its rows of metrics.csv; a panel for each of PANELS that a run has."""
-    shown = [name for name in PANELS if any(name in rows for rows in metrics.values())]
+    """Draws the rows of metrics.csv by the name of their run; a panel for the loss, for each of its terms and for the
+    learning rate."""
+    columns = dict.fromkeys(name for rows in metrics.values() for name in rows)
+    shown = [*main_parts([*columns]), "lr"]
     figure = style.new_figure(12 + 24 * len(shown) + 4 * len(metrics))
     panels = figure.subplots(len(shown), sharex=True, squeeze=False)[:, 0]
     lines = {}
@@ -37,7 +40,7 @@ def draw_training(metrics: dict[str, pd.DataFrame]) -> Figure:
             if name in rows:
                 looks = {"color": style.PALETTE[number % len(style.PALETTE)], "linestyle": DASHES[number % len(DASHES)]}
                 lines[run] = axes.plot(rows["epoch"], rows[name], **looks)[0]
-        axes.set_title(PANELS[name])
+        axes.set_title(TITLES.get(name, name))
         axes.set_ylim(0, None)
         axes.grid(axis="y", color=style.FAINT, linewidth=0.5)
     panels[-1].set_xlabel("epoch")

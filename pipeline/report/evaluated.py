@@ -1,4 +1,4 @@
-"""What takes a run's network and data: figures of its test images, and whom it confuses."""
+"""What needs a run's network and data: figures of its test images, and whom it confuses."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ from pipeline.figures.evaluated_run import (
 from pipeline.figures.labels import person_labels
 from pipeline.figures.ranked_lists import nearest, ranked_lists
 from pipeline.figures.t_sne import t_sne
-from pipeline.report.images import Picture, pictures
+from pipeline.report.images import PageImage, page_images
 from pipeline.run.folder import settings_of
 
 QUERIES, PEOPLE, COLUMNS, CONFUSIONS = 4, 8, 8, 10
 TEXTS = {
-    "batch": "The first training batch: rows are modalities, columns recorded pictures.",
+    "batch": "The first training batch: rows are modalities, columns recorded images.",
     "ranked lists": "Queries and the first of their galleries; framed by whether it is the same person.",
-    "distances": "Distances between pictures of the same and of different people.",
-    "t-SNE": "Features of some test people on a plane: colours are people, shapes modalities.",
+    "distances": "Distances between images of the same and of different people.",
+    "t-SNE": "Features of some test people on a plane: colors are people, shapes modalities.",
     "activation": "Where the last features are large; it says which places contribute much, not what to.",
 }
 
 
 def open_runs(folders: list[Path]) -> dict[Path, EvaluatedRun | str]:
-    """Each folder's run, evaluated; or why it can't be on this machine."""
+    """Returns each folder's run, evaluated; or why it can't be on this machine."""
     found: dict[Path, EvaluatedRun | str] = {}
     for folder in folders:
         first = next((run for run in found.values() if isinstance(run, EvaluatedRun)), None)
@@ -52,34 +52,37 @@ def open_runs(folders: list[Path]) -> dict[Path, EvaluatedRun | str]:
     return found
 
 
-def batch_pictures(folder: Path) -> list[Picture]:
+def batch_images(folder: Path) -> list[PageImage]:
     if not (folder / "config.yaml").is_file():
-        return [Picture("batch", "left out: without config.yaml there was no training")]
-    return pictures("batch", TEXTS["batch"], lambda: {"batch": draw_batch(first_batch(settings_of(folder)), COLUMNS)})
+        return [PageImage("batch", "left out: without config.yaml there was no training")]
+    return page_images(
+        "batch", TEXTS["batch"], lambda: {"batch": draw_batch(first_batch(settings_of(folder)), COLUMNS)}
+    )
 
 
-def run_pictures(run: EvaluatedRun | str) -> list[Picture]:
-    """All figures of a run's test images, or a sentence in their place."""
+def run_images(run: EvaluatedRun | str) -> list[PageImage]:
+    """Returns all figures of a run's test images, or a sentence in their place."""
     if isinstance(run, str):
         left_out = "ranked lists, distances, t-SNE, activation and confusions are left out"
-        return [Picture("test images", f"{left_out}: {run}")]
+        return [PageImage("test images", f"{left_out}: {run}")]
     made = {
         "ranked lists": lambda: ranked_lists([run], QUERIES, seed=0),
         "distances": lambda: distances([run]),
         "t-SNE": lambda: t_sne([run], PEOPLE, seed=0),
         "activation": lambda: attention([run], seed=0),
     }
-    return [picture for title, make in made.items() for picture in pictures(title, TEXTS[title], make)]
+    return [image for title, make in made.items() for image in page_images(title, TEXTS[title], make)]
 
 
 def confusions(run: EvaluatedRun) -> dict[str, pd.DataFrame]:
-    """Heading -> the pairs of people confused most often: whose query found whom first, in how many of how many.
+    """Returns by heading the pairs of people confused most often: whose query found whom first, how often of how many.
 
     Columns: query of, found, times, of. Over all trials of a mode, number of shots and direction.
     """
     found, groups = {}, trial_groups(run.trials)
     for group, name in group_names(list(groups)).items():
-        pairs, asked = Counter(), Counter()
+        pairs: Counter[tuple[int, int]] = Counter()
+        asked: Counter[int] = Counter()
         for number in groups[group]:
             queries, firsts = first_found(run, number)
             pairs.update(zip(queries, firsts, strict=True))
@@ -89,7 +92,7 @@ def confusions(run: EvaluatedRun) -> dict[str, pd.DataFrame]:
 
 
 def first_found(run: EvaluatedRun, number: int) -> tuple[list[int], list[int]]:
-    """Of each query that is counted, its identity and that of the first image of its list."""
+    """Returns of each query that is counted its identity and that of the first image of its list."""
     trial, identity = run.trials[number], run.index["identity"].to_numpy()
     counted = np.flatnonzero(~np.isnan(run.scores[number].average_precision))
     excluded = excluded_pairs(run.index, trial.exclusion, trial.query[counted], trial.gallery)
@@ -99,7 +102,7 @@ def first_found(run: EvaluatedRun, number: int) -> tuple[list[int], list[int]]:
 
 
 def confusion_table(pairs: Counter, asked: Counter, names: dict[int, str]) -> pd.DataFrame:
-    """Pairs of one identity are no confusions; equal counts are in the order of the identities."""
+    """Returns the worst of the pairs of two identities; equal counts are in the order of the identities."""
     wrong = [(pair, times) for pair, times in pairs.items() if pair[0] != pair[1]]
     worst = sorted(wrong, key=lambda entry: (-entry[1], entry[0]))[:CONFUSIONS]
     lines = [(names[query], names[other], str(times), str(asked[query])) for (query, other), times in worst]

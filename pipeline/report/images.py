@@ -1,4 +1,4 @@
-"""Pictures that are part of the page: PNG in `data:` addresses, or the sentence why there is none."""
+"""Images that are part of the page: PNG in `data:` addresses, or the sentence why there is none."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ RESOLUTION = 150  # pixels an inch
 
 
 @dataclass(frozen=True)
-class Picture:
-    """`address` is empty where there is no picture; `text` then says why, and else what is to be seen.
+class PageImage:
+    """`address` is empty where there is no image; `text` then says why, and else what is to be seen.
 
     width: CSS pixels that it is shown in where there is room
     """
@@ -30,24 +30,24 @@ class Picture:
     width: int = 0
 
 
-def encode(picture: Figure | Image.Image) -> tuple[str, int]:
-    """The `data:` address of a picture and the width to show it in."""
+def encode(image: Figure | Image.Image) -> tuple[str, int]:
+    """Returns the `data:` address of an image and the width to show it in."""
     content = io.BytesIO()
-    if isinstance(picture, Figure):
-        picture.savefig(content, format="png", dpi=RESOLUTION)
-        width = round(picture.get_figwidth() * 150)  # an inch is 96 CSS pixels; text of 7 points is small on a screen
+    if isinstance(image, Figure):
+        image.savefig(content, format="png", dpi=RESOLUTION)
+        width = round(image.get_figwidth() * 150)  # an inch is 96 CSS pixels; text of 7 points is small on a screen
     else:
-        picture.save(content, "PNG", optimize=True)
-        width = picture.width
+        image.save(content, "PNG", optimize=True)
+        width = image.width
     return f"data:image/png;base64,{base64.b64encode(content.getvalue()).decode()}", width
 
 
-def pictures(title: str, text: str, make: Callable[[], Mapping[str, Figure | Image.Image]]) -> list[Picture]:
-    """What `make` gives, by name; or one without a picture, where the user's data or the run doesn't allow it."""
+def page_images(title: str, text: str, make: Callable[[], Mapping[str, Figure | Image.Image]]) -> list[PageImage]:
+    """Returns what `make` gives, by name; or one without an image, where the data or the run doesn't allow it."""
     try:
         with matplotlib.rc_context(style.STYLE):
             made = make()
             names = [name.replace("_", " ") if len(made) > 1 else title for name in made]
-            return [Picture(name, text, *encode(made[key])) for name, key in zip(names, made, strict=True)]
+            return [PageImage(name, text, *encode(made[key])) for name, key in zip(names, made, strict=True)]
     except (LeftOut, ValueError, OSError) as reason:
-        return [Picture(title, f"left out: {reason}")]
+        return [PageImage(title, f"left out: {reason}")]

@@ -14,7 +14,7 @@ from pipeline.figures.cmc import cmc
 from pipeline.figures.evaluated_run import EvaluatedRun, LeftOut
 from pipeline.figures.training import draw_training, training_curves
 from pipeline.report import evaluated, facts
-from pipeline.report.images import Picture, pictures
+from pipeline.report.images import PageImage, page_images
 from pipeline.tables.build import table_beside_literature, table_of_runs
 from pipeline.tables.compare import table_of_differences
 from pipeline.tables.formats import to_html
@@ -34,14 +34,14 @@ class RunPart:
     changed: facts.Rows = field(default_factory=list)
     settings: facts.Rows = field(default_factory=list)
     environment: facts.Rows = field(default_factory=list)
-    pictures: list[Picture] = field(default_factory=list)
+    images: list[PageImage] = field(default_factory=list)
     hardest: dict[str, pd.DataFrame] = field(default_factory=dict)
     confusions: dict[str, pd.DataFrame] = field(default_factory=dict)
     reasons: list[str] = field(default_factory=list)
 
 
 def build_page(folders: list[Path]) -> str:
-    """The HTML of the report. ValueError where a folder isn't there; all else that is missing is said in the page."""
+    """Returns the HTML of the report, which says what is missing. Raises ValueError where a folder isn't there."""
     for folder in folders:
         if not folder.is_dir():
             raise ValueError(f"{folder}: expected the folder of a run; found none")
@@ -63,7 +63,7 @@ def build_page(folders: list[Path]) -> str:
 
 
 def result_tables(folders: list[Path]) -> tuple[dict[str, list[Markup]], list[str]]:
-    """Heading -> its tables as HTML; and sentences for what there is no table of."""
+    """Returns tables as HTML by their heading; and sentences for what there is no table of."""
     having = [folder for folder in folders if (folder / "results.csv").is_file()]
     reasons = [f"{folder}: no results.csv; `python -m pipeline.evaluate` makes one" for folder in folders]
     reasons = [reason for reason, folder in zip(reasons, folders, strict=True) if folder not in having]
@@ -94,20 +94,24 @@ def to_markup(table: Table) -> Markup:
     return Markup(to_html(table))  # escapes by itself all that comes from data
 
 
-def curves(folders: list[Path], runs: list[EvaluatedRun]) -> list[Picture]:
-    """Training and CMC curves, of all runs in one figure each."""
+def curves(folders: list[Path], runs: list[EvaluatedRun]) -> list[PageImage]:
+    """Returns training and CMC curves, of all runs in one figure each."""
     metrics, reasons = {}, []
     for folder in folders:
         try:
             metrics[folder.name] = training_curves(folder / "metrics.csv")
         except (LeftOut, ValueError) as reason:
-            reasons.append(Picture("training", f"The training curve of {folder.name} is left out: {reason}"))
+            reasons.append(PageImage("training", f"The training curve of {folder.name} is left out: {reason}"))
     text = "The loss, its parts before they are weighted, and the learning rate of the neck."
-    found = pictures("training", text, lambda: {"training": draw_training(metrics)}) if metrics else []
+    found = page_images("training", text, lambda: {"training": draw_training(metrics)}) if metrics else []
     if runs:
         text = "How often the right person is among the first k; means over the trials."
-        return [*found, *pictures("CMC", text, lambda: cmc(runs)), *reasons]
-    return [*found, *reasons, Picture("CMC", "CMC curves are left out: no run could be evaluated here (see each run)")]
+        return [*found, *page_images("CMC", text, lambda: cmc(runs)), *reasons]
+    return [
+        *found,
+        *reasons,
+        PageImage("CMC", "CMC curves are left out: no run could be evaluated here (see each run)"),
+    ]
 
 
 def run_part(folder: Path, run: EvaluatedRun | str) -> RunPart:
@@ -120,12 +124,12 @@ def run_part(folder: Path, run: EvaluatedRun | str) -> RunPart:
         part.environment = facts.environment_rows(folder)
     except (ValueError, OSError) as reason:
         part.reasons.append(f"The environment is left out: {reason}")
-    part.pictures = [*evaluated.batch_pictures(folder), *evaluated.run_pictures(run)]
+    part.images = [*evaluated.batch_images(folder), *evaluated.run_images(run)]
     part.confusions = evaluated.confusions(run) if isinstance(run, EvaluatedRun) else {}
     try:
         part.hardest = facts.hardest_queries(folder, read_rows(folder / "results.csv"))
     except (ValueError, OSError) as reason:
         part.reasons.append(f"The hardest queries are left out: {reason}")
     if not part.hardest:
-        part.reasons.append("No figures by query were kept; `python -m pipeline.evaluate` of this version keeps them.")
+        part.reasons.append("No metrics per query were kept; `python -m pipeline.evaluate` of this version keeps them.")
     return part

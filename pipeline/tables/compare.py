@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import bootstrap
 
-from pipeline.evaluation.queries import queries_file
+from pipeline.evaluation.per_query import queries_file
 from pipeline.evaluation.results import METRICS, groups_of, summarise
 from pipeline.tables.table import Table
 

@@ -62,7 +62,7 @@ def test_a_run_whose_evaluation_failed_is_evaluated_and_not_trained_again(
         raise OSError("no space left")
 
     with monkeypatch.context() as patch, pytest.raises(SystemExit):
-        patch.setattr("pipeline.evaluate.append_rows", fail)
+        patch.setattr("pipeline.evaluation.session.append_rows", fail)
         run(words, "cut")
     folder = tmp_path / "cut"
     assert "no space left" in capsys.readouterr().err

@@ -8,7 +8,7 @@ from accelerate import Accelerator
 from pipeline.batch import Modality
 from pipeline.build import build_index
 from pipeline.config import load_config
-from pipeline.evaluation.features import extract_features, network_extractor, pixels_extractor
+from pipeline.evaluation.features import extract_features, network_extractor, pixel_features
 from pipeline.loading.batches import evaluation_batches
 from pipeline.loading.pictures import FolderPictures
 from pipeline.methods.one_objective import build_network
@@ -39,10 +39,10 @@ def test_a_row_of_the_table_is_the_feature_of_that_image_alone(index, settings, 
     table = extract_features(network_extractor(network, settings, accelerator), index, rows, settings, accelerator)
     assert table.shape[0] == len(rows)
     network.eval()
-    pictures = FolderPictures(index)
+    image_source = FolderPictures(index)
     for place, row in enumerate(rows[:5]):
         modality = Modality(index["modality"][row])
-        image = next(evaluation_batches(pictures, np.array([row]), modality, settings, torch.device("cpu")))
+        image = next(evaluation_batches(image_source, np.array([row]), modality, settings, torch.device("cpu")))
         with torch.inference_mode():
             expected = getattr(network(image, [modality]), feature)[0]
             if flip:
@@ -51,11 +51,11 @@ def test_a_row_of_the_table_is_the_feature_of_that_image_alone(index, settings, 
     assert (table.abs().sum(1) > 0).all()
 
 
-def test_pixels_see_the_picture_but_neither_brightness_nor_contrast():
+def test_pixels_see_the_image_but_neither_brightness_nor_contrast():
     generator = torch.Generator().manual_seed(0)
     images = torch.randn((3, 3, 64, 32), generator=generator)
-    features = pixels_extractor(images, Modality.VISIBLE)
-    torch.testing.assert_close(pixels_extractor(images * 2 + 1, Modality.VISIBLE), features, rtol=1e-3, atol=1e-3)
+    features = pixel_features(images, Modality.VISIBLE)
+    torch.testing.assert_close(pixel_features(images * 2 + 1, Modality.VISIBLE), features, rtol=1e-3, atol=1e-3)
     assert (features[0] - features[1]).abs().mean() > 0.1
 
 

@@ -54,9 +54,9 @@ def test_features_without_places_are_left_out(features, reason):
 
 @pytest.mark.parametrize("backbone", ["resnet10t", "convnext_atto", "vit_tiny_patch16_224"])
 def test_the_map_is_of_what_the_network_pools_and_leaves_the_network_as_it_was(tiny, backbone):
-    words = [*tiny, "augment.height=64", "augment.width=32", "model.pooling=average", "losses.intra.weight=1"]
+    arguments = [*tiny, "augment.height=64", "augment.width=32", "model.pooling=average", "losses.intra.weight=1"]
     torch.manual_seed(0)
-    network = build_network(load_config([*words, f"model.backbone={backbone}"]), identities=3).eval()
+    network = build_network(load_config([*arguments, f"model.backbone={backbone}"]), identities=3).eval()
     images = torch.randn(2, 3, 64, 32)
     with torch.inference_mode():
         before = network(images, [Modality.VISIBLE] * 2)
@@ -70,7 +70,7 @@ def test_the_map_is_of_what_the_network_pools_and_leaves_the_network_as_it_was(t
     assert change[1].max() == 0 and change[0, 3].mean() > change[0, 0].mean()
 
 
-def test_a_map_is_enlarged_and_scaled_in_each_picture():
+def test_a_map_is_enlarged_and_scaled_in_each_image():
     norm = torch.tensor([[[0.0, 1.0], [2.0, 3.0]], [[5.0, 5.0], [5.0, 5.0]]])
     found = enlarge(norm, (8, 4))
     assert found.shape == (2, 8, 4) and (found[0].min(), found[0].max()) == (0, 1) and (found[1] == 0).all()
@@ -87,8 +87,8 @@ def test_the_same_people_are_shown_in_both_modalities():
     assert choose_rows(identity, np.zeros(18), 4, seed=0).size == 0
 
 
-def test_the_picture_shines_through_the_map():
-    picture = np.zeros((2, 1, 3), np.uint8)
-    picture[1] = 255
-    dark, bright = overlay(picture, np.zeros((2, 1)))[:, 0].astype(int)
+def test_the_image_shines_through_the_map():
+    image = np.zeros((2, 1, 3), np.uint8)
+    image[1] = 255
+    dark, bright = overlay(image, np.zeros((2, 1)))[:, 0].astype(int)
     assert (bright - dark == pytest.approx(0.45 * 255, abs=1)) and len(set(dark)) > 1

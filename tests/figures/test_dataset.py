@@ -14,11 +14,11 @@ FEW = ["configs/folder.yaml", "batch.ids_per_batch=4", "model.pretrained=false"]
 
 
 def draw(root, out, *more):
-    main(["dataset", "configs/folder.yaml", f"data.root={root}", "--pictures", "2", "--out", str(out), *more])
+    main(["dataset", "configs/folder.yaml", f"data.root={root}", "--images", "2", "--out", str(out), *more])
     return np.asarray(Image.open(out))
 
 
-def test_identities_are_spread_over_the_splits_and_pictures_over_the_camera():
+def test_identities_are_spread_over_the_splits_and_images_over_the_camera():
     index = pd.DataFrame(
         {
             "identity": np.repeat([5, 6, 1, 2, 3], 4),
@@ -38,9 +38,9 @@ def test_a_sheet_shows_what_is_on_disk_from_the_folder_and_from_packs(people, tm
     sheet = draw(people, tmp_path / "new" / "folder.png", "--identities", "3")
     assert sheet.shape[:2] == (dataset.TITLE + 3 * TALL, dataset.LABEL_WIDTH + 4 * WIDE)
     first = sorted((people / "visible").glob("*/*"))[0]
-    with Image.open(first) as picture:
-        width = round(picture.width * dataset.HEIGHT / picture.height)
-        expected = np.asarray(picture.convert("RGB").resize((width, dataset.HEIGHT)))
+    with Image.open(first) as image:
+        width = round(image.width * dataset.HEIGHT / image.height)
+        expected = np.asarray(image.convert("RGB").resize((width, dataset.HEIGHT)))
     left = dataset.LABEL_WIDTH + (dataset.WIDTH - width) // 2
     cells = [sheet[dataset.TITLE + row * TALL :][: dataset.HEIGHT, left : left + width] for row in range(3)]
     assert any((cell == expected).all() for cell in cells)
@@ -64,23 +64,23 @@ def test_a_pack_of_pixels_is_shown_as_well(people, tmp_path):
         left = dataset.LABEL_WIDTH + column * WIDE
         cell = sheet[dataset.TITLE :][: dataset.HEIGHT, left : left + dataset.WIDTH].astype(int)
         assert len(np.unique(cell)) > 50
-        assert np.ptp(cell, axis=2).any() == (column < 2), "infrared pictures are grey, visible ones aren't"
+        assert np.ptp(cell, axis=2).any() == (column < 2), "infrared images are grey, visible ones aren't"
 
 
-def test_a_broken_picture_is_crossed_out_and_named(people, tmp_path, capsys):
+def test_a_broken_image_is_crossed_out_and_named(people, tmp_path, capsys):
     root = tmp_path / "set"
     shutil.copytree(people, root)
     whole = draw(root, tmp_path / "whole.png")
     victim = sorted((root / "infrared").glob("*/*"))[0]
     victim.write_bytes(victim.read_bytes()[:200])
     broken = draw(root, tmp_path / "broken.png")
-    assert f"{victim}: cannot be read as a picture" in capsys.readouterr().out
+    assert f"{victim}: cannot be read as an image" in capsys.readouterr().out
     changed = (whole != broken).any(axis=2)
     rows, columns = (np.flatnonzero(changed.any(axis=axis)) for axis in (1, 0))
     assert np.ptp(rows) < dataset.HEIGHT and np.ptp(columns) < dataset.WIDTH
 
 
-def test_names_of_any_alphabet_and_length_sixteen_bits_and_turned_pictures_are_drawn(people, tmp_path):
+def test_names_of_any_alphabet_and_length_sixteen_bits_and_turned_images_are_drawn(people, tmp_path):
     root = tmp_path / "set"
     shutil.copytree(people, root)
     names = sorted(path.name for path in (root / "visible").iterdir())
@@ -96,5 +96,5 @@ def test_names_of_any_alphabet_and_length_sixteen_bits_and_turned_pictures_are_d
     sheet = draw(root, tmp_path / "names.png", "--identities", "12")
     assert sheet.shape[:2] == (dataset.TITLE + 12 * TALL, dataset.LABEL_WIDTH + 6 * WIDE)
     assert (sheet == 128).all(axis=2).sum() >= dataset.WIDTH * dataset.HEIGHT
-    red, blue = (np.flatnonzero((sheet == colour).all(axis=2).any(axis=1)) for colour in ((255, 0, 0), (0, 0, 255)))
+    red, blue = (np.flatnonzero((sheet == color).all(axis=2).any(axis=1)) for color in ((255, 0, 0), (0, 0, 255)))
     assert len(red) and len(blue) and red.max() < blue.min() + 4

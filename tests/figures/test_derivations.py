@@ -14,8 +14,8 @@ PAGE = Path(__file__).parents[2] / "docs" / "derivations.md"
 
 
 def test_the_page_in_docs_is_what_the_command_writes(people, tiny, tmp_path, capsys):
-    words = ["configs/folder.yaml", *tiny, f"data.root={people}"]
-    main(["derivations", *words, "--out", str(tmp_path)])
+    arguments = ["configs/folder.yaml", *tiny, f"data.root={people}"]
+    main(["derivations", *arguments, "--out", str(tmp_path)])
     written, kept = (folder.joinpath("derivations.md").read_text() for folder in (tmp_path, PAGE.parent))
     assert re.sub("`python .*`", "", written) == re.sub("`python .*`", "", kept)
     with Image.open(tmp_path / "derivations.png") as sheet, Image.open(PAGE.with_suffix(".png")) as kept_sheet:

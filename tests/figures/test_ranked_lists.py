@@ -81,11 +81,11 @@ def test_random_queries_are_counted_different_and_the_same_for_a_seed():
 
 
 @pytest.mark.parametrize(
-    "word", ["evaluation.metric=cosine", "evaluation.metric=euclidean", "evaluation.re_ranking=k_reciprocal"]
+    "argument", ["evaluation.metric=cosine", "evaluation.metric=euclidean", "evaluation.re_ranking=k_reciprocal"]
 )
-def test_a_list_is_the_one_that_the_figures_are_of(run, word, monkeypatch):
+def test_a_list_is_the_one_that_the_figures_are_of(run, argument, monkeypatch):
     monkeypatch.setattr(ranked_lists, "FIRST", 1000)
-    evaluated = evaluate_run([str(run), word])
+    evaluated = evaluate_run([str(run), argument])
     for number, (trial, scores) in enumerate(zip(evaluated.trials, evaluated.scores, strict=True)):
         for place, found in enumerate(rank_queries(evaluated, number, np.arange(len(trial.query)))):
             assert sorted(found.gallery) == sorted(trial.gallery)
@@ -93,13 +93,13 @@ def test_a_list_is_the_one_that_the_figures_are_of(run, word, monkeypatch):
 
 
 def edge(pixels, left, top):
-    """The pixels of the left edge of a picture's place (millimetres), without its corners."""
+    """The pixels of the left edge of an image's place (millimetres), without its corners."""
     column, first, last = (int(size * style.RESOLUTION / 25.4) for size in (left, top + 1, top + 12))
     return pixels[first:last, column]
 
 
-def share_of(pixels, colour):
-    wanted = [int(colour[start : start + 2], 16) for start in (1, 3, 5)]
+def share_of(pixels, color):
+    wanted = [int(color[start : start + 2], 16) for start in (1, 3, 5)]
     return (abs(pixels.astype(int) - wanted).max(axis=1) < 40).mean()
 
 
@@ -110,8 +110,8 @@ def test_right_ones_are_framed_green_and_wrong_ones_red_and_dashed(evaluated, tm
         RankedList(int(infrared[0]), visible[:8], right, 0.5),
         RankedList(int(infrared[1]), visible[:8], ~right, 1),
     ]
-    pictures = open_pictures(evaluated.settings.data.root, evaluated.index)
-    paths = style.save(draw_ranked_lists(lists, evaluated, pictures), tmp_path, "lists")
+    images = open_pictures(evaluated.settings.data.root, evaluated.index)
+    paths = style.save(draw_ranked_lists(lists, evaluated, images), tmp_path, "lists")
     pixels = np.asarray(Image.open(paths[0]).convert("RGB"))
     for number, ranked in enumerate(lists):
         top = ranked_lists.HEAD + number * ranked_lists.TALL

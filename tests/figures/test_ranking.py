@@ -17,9 +17,9 @@ def test_all_figures_of_a_run_are_written_a_column_wide(copied_run, capsys):
     assert {path.name for path in folder.iterdir()} == {f"{name}.{kind}" for name in NAMES for kind in ("png", "pdf")}
     for name in NAMES:
         assert f"{folder / name}.png {folder / name}.pdf" in printed
-        with Image.open(folder / f"{name}.png") as picture:
-            assert picture.width == int(style.COLUMN / 25.4 * style.RESOLUTION) and 200 < picture.height < 900
-            assert len(np.unique(np.asarray(picture))) > 20
+        with Image.open(folder / f"{name}.png") as image:
+            assert image.width == int(style.COLUMN / 25.4 * style.RESOLUTION) and 200 < image.height < 900
+            assert len(np.unique(np.asarray(image))) > 20
         content = (folder / f"{name}.pdf").read_bytes()
         assert content.startswith(b"%PDF") and len(content) > 4000
 
@@ -32,8 +32,15 @@ def test_scores_are_those_of_the_results(run, evaluated):
 
 
 def test_pixels_have_no_activation_and_the_other_figures_are_drawn(copied_run, tmp_path, capsys):
-    words = [str(copied_run), "evaluation.extractor=pixels", "--only", "attention,cmc", "--out", str(tmp_path / "out")]
-    main(["ranking", *words])
+    arguments = [
+        str(copied_run),
+        "evaluation.extractor=pixels",
+        "--only",
+        "attention,cmc",
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    main(["ranking", *arguments])
     assert "attention is left out: the pixels are compared, without a network" in capsys.readouterr().out
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["cmc.pdf", "cmc.png"]
 
@@ -46,13 +53,13 @@ def test_several_runs_are_overlaid_in_one_figure(run, copied_run, tmp_path):
 
 
 def test_wrong_runs_are_refused(copied_run, capsys):
-    for words, message in (
+    for arguments, message in (
         ([str(copied_run), "model.backbone=resnet18"], "a trained run is evaluated with"),
         ([str(copied_run), "data.split_seed=3"], "would test identities it was trained on"),
         ([str(copied_run), str(copied_run / "none")], "none: expected the folder of a trained run"),
     ):
         with pytest.raises(SystemExit):
-            main(["ranking", *words])
+            main(["ranking", *arguments])
         assert message in capsys.readouterr().err
     (copied_run / "model.safetensors").unlink()
     with pytest.raises(SystemExit):

@@ -17,9 +17,9 @@ def make(folder):
 def test_both_files_are_a_column_wide_and_the_same_every_time(tmp_path):
     paths = make(tmp_path / "new" / "a")
     assert [path.name for path in paths] == ["name.png", "name.pdf"]
-    with Image.open(paths[0]) as picture:
-        assert picture.size == (int(85 / 25.4 * 200), int(40 / 25.4 * 200))
-        red = (np.asarray(picture.convert("RGB")) == (255, 0, 0)).all(axis=2)
+    with Image.open(paths[0]) as image:
+        assert image.size == (int(85 / 25.4 * 200), int(40 / 25.4 * 200))
+        red = (np.asarray(image.convert("RGB")) == (255, 0, 0)).all(axis=2)
     rows, columns = (np.flatnonzero(red.any(axis=axis)) * 25.4 / 200 for axis in (1, 0))
     assert (columns[0], columns[-1]) == pytest.approx((10, 30), abs=0.3)
     assert (rows[0], rows[-1]) == pytest.approx((5, 20), abs=0.3)

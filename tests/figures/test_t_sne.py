@@ -57,7 +57,7 @@ def test_no_two_people_look_alike_and_no_modality_like_the_other():
         hollow = line.get_markerfacecolor() == "none"
         looks.add((line.get_marker(), hollow, line.get_markeredgecolor() if hollow else line.get_markerfacecolor()))
     assert len(looks) == 2 * MOST_PEOPLE
-    assert {to_hex(colour).upper() for *_, colour in looks} == {colour.upper() for colour in style.PALETTE}
+    assert {to_hex(color).upper() for *_, color in looks} == {color.upper() for color in style.PALETTE}
 
 
 def test_features_that_are_all_the_same_are_left_out(evaluated):

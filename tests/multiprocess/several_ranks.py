@@ -12,7 +12,9 @@ from accelerate.utils import gather_object
 from pipeline.build import build_index, build_table, place_network
 from pipeline.config import load_config
 from pipeline.distributed import create_training_accelerator
-from pipeline.evaluate import Tested, choose_extractor, evaluate
+from pipeline.evaluation.features import choose_extractor
+from pipeline.evaluation.model_info import ModelInfo
+from pipeline.evaluation.session import Session, evaluate_extractor
 from pipeline.run.folder import run_path
 from pipeline.training.prepare import prepare_training
 from pipeline.training.step import loss_of, read_step, set_training_mode, train_step
@@ -63,9 +65,10 @@ def run(words):
     training.batches.close()
     tested = training.tested
     buffers = joined(tested.buffers())
-    judged = evaluate(settings, index, choose_extractor(settings, tested, accelerator), accelerator, Tested("none"))
+    extractor = choose_extractor(settings, accelerator, lambda: tested)
+    evaluation = evaluate_extractor(Session(settings, None, index, accelerator), extractor, ModelInfo("none"))
     return {
-        "results": judged.rows.drop(columns="run"),
+        "results": evaluation.result.trial_results.drop(columns="run"),
         "gradients": gradients,
         "losses": losses,
         "weights": joined(tested.parameters()),

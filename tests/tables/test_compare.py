@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.evaluation.queries import COLUMNS, write_queries
+from pipeline.evaluation.per_query import COLUMNS, write_queries
 from pipeline.evaluation.results import METRICS, summarise
 from pipeline.tables.__main__ import main
 from pipeline.tables.compare import difference, figures_by_query

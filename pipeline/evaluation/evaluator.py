@@ -1,0 +1,168 @@
+"""From features to results: the scores of every trial, its row of results.csv, and the metrics of every query."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import torch
+from accelerate.utils import gather_object
+
+from pipeline import protocols
+from pipeline.evaluation.feature_files import relative_paths
+from pipeline.evaluation.model_info import ModelInfo, recipe_hash
+from pipeline.evaluation.per_query import evaluation_id, query_metrics
+from pipeline.evaluation.ranking import Scores
+from pipeline.evaluation.rerank import k_reciprocal_distances
+from pipeline.evaluation.results import METRICS, RECORDED
+from pipeline.evaluation.scoring import ReRanking, score_trials
+from pipeline.run.folder import code_version
+from pipeline.run.provenance import UNTRAINED, describe_precision
+from pipeline.settings import EvaluationSettings, Settings
+
+# The columns of a row that say where features come from; features of a file bring their own, or nobody knows.
+ORIGIN_COLUMNS: tuple[str, ...] = (
+    *("extractor", "feature", "flip", "fusion", "precision", "selection", "epoch", "replaced_images"),
+    *("seed", "config", "recipe", *UNTRAINED.columns()),
+)
+REPORTED_RANKS = {name: int(name.removeprefix("rank_")) for name in METRICS if name.startswith("rank_")}
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """What came of an evaluation.
+
+    trial_results  the rows of results.csv, one a trial, in per cent
+    query_metrics  by their `evaluation_id`, the metrics of every query
+    scores         of every trial, in the order of the trials; their CMC ends with the largest of REPORTED_RANKS
+    """
+
+    trial_results: pd.DataFrame
+    query_metrics: dict[str, pd.DataFrame]
+    scores: list[Scores]
+
+
+def tested_rows(trials: Sequence[protocols.Trial]) -> np.ndarray:
+    """Returns (n,) int64: the rows of the index that the trials use, each once however many use it, ascending."""
+    return np.unique(np.concatenate([part for trial in trials for part in (trial.query, trial.gallery)]))
+
+
+def evaluate_features(
+    features: torch.Tensor,
+    index: pd.DataFrame,
+    trials: Sequence[protocols.Trial],
+    settings: Settings,
+    context: dict,
+    share: tuple[int, int] = (0, 1),
+) -> EvaluationResult:
+    """Evaluates features (len(index), D) in every trial; `context` holds the leading columns of every row of results.
+
+    share: this rank and the number of ranks, all of which call this: each scores some of the trials and gets all.
+    """
+    scores = score_shared(features, index, trials, settings.evaluation, share)
+    # An evaluation, whose trials a mean is over, is known by all that its rows say but for what has no effect.
+    effective = {name: value for name, value in context.items() if name not in RECORDED}
+    evaluations = [evaluation_id(effective, trial) for trial in trials]
+    rows = [
+        context | trial.fields | {"evaluation": evaluation} | trial_metrics(trial, of_trial)
+        for trial, of_trial, evaluation in zip(trials, scores, evaluations, strict=True)
+    ]
+    # The metrics of every query, the trials of an evaluation in one table.
+    paths, identity = np.array(relative_paths(index, settings.data.root), dtype=object), index["identity"].to_numpy()
+    tables: dict[str, list[pd.DataFrame]] = {}
+    for trial, of_trial, evaluation in zip(trials, scores, evaluations, strict=True):
+        tables.setdefault(evaluation, []).append(query_metrics(trial, of_trial, paths, identity))
+    joined = {evaluation: pd.concat(own) for evaluation, own in tables.items()}
+    return EvaluationResult(pd.DataFrame(rows), joined, scores)
+
+
+def score_shared(
+    features: torch.Tensor,
+    index: pd.DataFrame,
+    trials: Sequence[protocols.Trial],
+    evaluation: EvaluationSettings,
+    share: tuple[int, int],
+) -> list[Scores]:
+    """Returns the scores of all trials on every rank, each of which computes those of its share."""
+    rank, ranks = share
+    own = np.array_split(np.arange(len(trials)), ranks)[rank].tolist()
+    scores = score_trials(
+        features,
+        index,
+        trials,
+        metric=evaluation.metric,
+        re_ranking=choose_re_ranking(evaluation),
+        max_rank=max(REPORTED_RANKS.values()),
+        numbers=own,
+    )
+    return gather_object(scores) if ranks > 1 else scores
+
+
+def trial_metrics(trial: protocols.Trial, scores: Scores) -> dict[str, int | float]:
+    """Returns the counts and the metrics, in per cent, of a row of results."""
+    counts = {"queries": scores.counted_queries, "gallery": len(trial.gallery)}
+    cmc = {name: 100 * float(scores.cmc[k - 1]) for name, k in REPORTED_RANKS.items()}
+    return counts | cmc | {"mAP": 100 * scores.mAP, "mINP": 100 * scores.mINP}
+
+
+def choose_re_ranking(evaluation: EvaluationSettings) -> ReRanking | None:
+    """Returns the re-ranking that the settings ask for; None for none."""
+    if evaluation.re_ranking == "none":
+        return None
+    return partial(
+        k_reciprocal_distances,
+        k1=evaluation.re_ranking_k1,
+        k2=evaluation.re_ranking_k2,
+        weight=evaluation.re_ranking_weight,
+    )
+
+
+def row_context(settings: Settings, model: ModelInfo, index: pd.DataFrame, precision: str) -> dict:
+    """Returns the columns of a row of results that say what was evaluated, and how."""
+    evaluation = settings.evaluation
+    network = evaluation.extractor == "network"
+    return {
+        "run": settings.name,
+        "dataset": settings.data.dataset,
+        "split": settings.data.test_split,
+        "test_set": digest_test_set(index, settings),
+        "extractor": evaluation.extractor,
+        "feature": evaluation.feature if network else "pixels",
+        "metric": evaluation.metric,
+        "flip": evaluation.flip and network,
+        "fusion": evaluation.fusion,
+        "re_ranking": describe_re_ranking(evaluation),
+        "precision": describe_precision(precision if network else "fp32", settings.loader.image_type),
+        "selection": "last",
+        "epoch": model.epoch if network else 0,
+        "replaced_images": model.replaced_images if network else 0,
+        "seed": settings.seed,
+        "config": model.config,
+        "recipe": model.recipe or recipe_hash(settings),
+        **model.training.columns(),
+        "code_version": code_version(),
+    }
+
+
+def describe_re_ranking(evaluation: EvaluationSettings) -> str:
+    """Returns `none`, or `k_reciprocal(20,6,0.3)` with k1, k2 and the weight of the original distance."""
+    if evaluation.re_ranking == "none":
+        return "none"
+    values = (evaluation.re_ranking_k1, evaluation.re_ranking_k2, evaluation.re_ranking_weight)
+    return f"{evaluation.re_ranking}({','.join(map(str, values))})"
+
+
+def digest_test_set(index: pd.DataFrame, settings: Settings) -> str:
+    """Returns eight hex digits of the images tested, the same for a folder and its packs.
+
+    Metrics of other images don't compare.
+    """
+    rows = index["split"].to_numpy() == settings.data.test_split
+    paths = np.array(relative_paths(index, settings.data.root), dtype=object)[rows]
+    columns = [index[name].to_numpy()[rows] for name in ("identity", "camera", "modality")]
+    lines = (f"{path}\t{fields}" for path, *fields in zip(paths, *columns, strict=True))
+    return f"{zlib.crc32(chr(10).join(lines).encode()):08x}"

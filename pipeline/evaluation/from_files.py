@@ -1,0 +1,59 @@
+"""Evaluation of features in a file, whoever made them, without a network: `python -m pipeline.evaluate --features`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from pipeline.build import build_index, build_trials
+from pipeline.config import is_override, load_config
+from pipeline.distributed import create_accelerator
+from pipeline.evaluation.evaluator import ORIGIN_COLUMNS, EvaluationResult, evaluate_features, row_context, tested_rows
+from pipeline.evaluation.feature_files import read_features, read_index_file
+from pipeline.evaluation.model_info import ModelInfo
+from pipeline.evaluation.session import Session
+from pipeline.settings import Settings
+
+NETWORK_KEYS = ("evaluation.extractor", "evaluation.feature", "evaluation.flip", "evaluation.fusion")
+
+
+def evaluate_file(
+    arguments: Sequence[str], file: Path, index_file: Path | None = None
+) -> tuple[Session, EvaluationResult]:
+    """Evaluates the features of a file; `index_file` lists the images where the data set itself isn't there.
+
+    Who made them can't be known: the run's name in the rows of results says that it is the file.
+    """
+    settings = settings_for_features(arguments, file, index_file)
+    accelerator = create_accelerator(settings, settings.output)
+    index = read_index_file(index_file) if index_file else build_index(settings.data)
+    trials = build_trials(settings, index)
+    features, origin = read_features(file, index, tested_rows(trials), settings.data.root)
+    # What the file says of the features' origin takes the place of what is known of a network.
+    context = row_context(settings, ModelInfo("unknown"), index, "unknown")
+    context |= {"run": f"features:{file}"} | {name: origin.get(name, "unknown") for name in ORIGIN_COLUMNS}
+    result = evaluate_features(features.to(accelerator.device), index, trials, settings, context)
+    return Session(settings, None, index, accelerator), result
+
+
+def settings_for_features(arguments: Sequence[str], file: Path, index_file: Path | None) -> Settings:
+    """Returns the settings to evaluate a file's features with.
+
+    Raises ValueError where the arguments don't say of which data set they are, or ask for something of a network.
+    """
+    for argument in arguments:
+        if argument.startswith(NETWORK_KEYS):
+            raise ValueError(f"{argument}: says how a network's features are made; those of {file} are made already")
+        if Path(argument).is_dir():
+            raise ValueError(f"{argument}: expected no run with --features, which are evaluated without a network")
+    keys = {argument.partition("=")[0] for argument in arguments}
+    if "data.dataset" not in keys and all(is_override(argument) for argument in arguments):
+        raise ValueError("--features: expected --dataset NAME with --root DIR or --index CSV, or a configuration file")
+    settings = load_config([*arguments])
+    if file.suffix != ".npz" and settings.data.dataset != "sysu":
+        raise ValueError(f"{file}: MATLAB files are SYSU-MM01's; give features of {settings.data.dataset} as .npz")
+    # SYSU-MM01's rand_perm_cam.mat is looked for beside a list of its images.
+    if index_file and "data.root" not in keys:
+        settings = replace(settings, data=replace(settings.data, root=str(index_file.parent)))
+    return settings if "name" in keys else replace(settings, name=f"features-{file.stem}")

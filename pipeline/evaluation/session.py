@@ -1,0 +1,158 @@
+"""One way to evaluate, for training, the evaluate command, figures and the report.
+
+session = open_session(["runs/sysu", "evaluation.flip=true"])
+evaluation = evaluate(session)
+finish(session, evaluation.result)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+
+from pipeline import protocols
+from pipeline.build import build_index, build_trials
+from pipeline.config import load_config, load_kept
+from pipeline.distributed import create_accelerator, on_first_rank, precision_of
+from pipeline.evaluation.evaluator import ORIGIN_COLUMNS, EvaluationResult, evaluate_features, row_context, tested_rows
+from pipeline.evaluation.feature_files import prepare_saving, save_features
+from pipeline.evaluation.features import Extractor, choose_extractor, extract_features
+from pipeline.evaluation.model_info import ModelInfo
+from pipeline.evaluation.per_query import write_queries
+from pipeline.evaluation.restore import restore_network
+from pipeline.evaluation.results import append_rows, format_summary, summarise
+from pipeline.run.folder import is_trained, run_path, settings_of, weights_path
+from pipeline.run.trained_identities import refuse_leak, refuse_trained_split
+from pipeline.settings import Settings
+
+CHANGEABLE = ("evaluation.", "loader.", "data.", "train.precision")
+
+
+@dataclass(frozen=True)
+class Session:
+    """What is evaluated, how and where.
+
+    settings  how to evaluate
+    kept      what the run was trained with; None for a network as a training would start with it
+    index     of the data set
+    """
+
+    settings: Settings
+    kept: Settings | None
+    index: pd.DataFrame
+    accelerator: Accelerator
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All that came of an evaluation, the same on every rank.
+
+    extractor  with the network, in eval mode
+    trials     of the data set's protocol, by row of the index
+    rows       (n,) int64, ascending: the rows of the index whose features were extracted
+    features   (n, D) float32, on the accelerator's device
+    """
+
+    session: Session
+    extractor: Extractor
+    trials: list[protocols.Trial]
+    rows: np.ndarray
+    features: torch.Tensor
+    result: EvaluationResult
+
+
+def read_evaluation_arguments(arguments: Sequence[str]) -> tuple[Settings, Settings | None]:
+    """Returns the settings to evaluate with, and those that the run was trained with.
+
+    arguments: a run folder and overrides of CHANGEABLE keys; or, as for training, configuration files and overrides,
+    and then there is no run. Raises ValueError where the run isn't trained, and for a split that it was trained on.
+    """
+    if not arguments or not Path(arguments[0]).is_dir():
+        return load_config([*arguments], name_required=True), None
+    folder, overrides = Path(arguments[0]), arguments[1:]
+    if not (folder / "config.yaml").exists() or not is_trained(folder):
+        raise ValueError(f"{folder}: expected a trained run with config.yaml and model.safetensors")
+    for override in overrides:
+        if not override.startswith(CHANGEABLE):
+            raise ValueError(f"{override}: a trained run is evaluated with {', '.join(CHANGEABLE)} changed only")
+    kept = settings_of(folder)
+    # The folder may have been moved or renamed since: its rows are of the run that it is called now.
+    settings = replace(load_kept(folder / "config.yaml", overrides), name=kept.name, output=kept.output)
+    if settings.data.dataset == kept.data.dataset:
+        refuse_trained_split(settings.data, kept.data)
+    return settings, kept
+
+
+def open_session(arguments: Sequence[str], accelerator: Accelerator | None = None) -> Session:
+    """Returns the session of `read_evaluation_arguments`, with the data set read.
+
+    `accelerator` is that of an earlier session of this process, which has one precision. Called by all ranks. Raises
+    ValueError also where identities would be tested that the run was trained on.
+    """
+    settings, kept = read_evaluation_arguments(arguments)
+    accelerator = accelerator or create_accelerator(settings, settings.output)
+    set_seed(settings.seed)
+    index = on_first_rank(accelerator, lambda: build_index(settings.data))
+    if kept:
+        refuse_leak(settings, kept, run_path(kept), index)
+    return Session(settings, kept, index, accelerator)
+
+
+def evaluate(session: Session, save_to: Path | None = None) -> Evaluation:
+    """Evaluates the run of the session, or the network that a training would start with. Called by all ranks.
+
+    save_to: a file (see `save_features`) for the features of all images of `data.test_split`, used by a trial or not.
+    """
+    settings, kept, index, accelerator = session.settings, session.kept, session.index, session.accelerator
+    if save_to:
+        prepare_saving(save_to, settings.data.dataset)
+    extractor = choose_extractor(
+        settings, accelerator, lambda: restore_network(settings, kept, index, accelerator.device)
+    )
+    if kept:
+        model = ModelInfo.load(weights_path(run_path(kept)), kept)
+    else:
+        model = ModelInfo.untrained(settings, extractor.network)
+    return evaluate_extractor(session, extractor, model, save_to)
+
+
+def evaluate_extractor(
+    session: Session, extractor: Extractor, model: ModelInfo, save_to: Path | None = None
+) -> Evaluation:
+    """Evaluates the features of any extractor, of which the rows of results say what `model` does."""
+    settings, index, accelerator = session.settings, session.index, session.accelerator
+    trials = build_trials(settings, index)
+    # Every image's features are extracted once, however many trials use it.
+    rows = np.flatnonzero(index["split"] == settings.data.test_split) if save_to else tested_rows(trials)
+    features = extract_features(extractor, index, rows, settings, accelerator)
+    context = row_context(settings, model, index, precision_of(accelerator))
+    if save_to and accelerator.is_main_process:
+        origin = {name: context[name] for name in ORIGIN_COLUMNS}
+        files = save_features(save_to, features, index, rows, settings.data.root, origin)
+        print(f"{save_to}: features of {len(rows)} images in {len(files)} files")
+    # Scoring knows the tested images only, so trials are given by the place among them.
+    tested, within = index.iloc[rows].reset_index(drop=True), [trial.within(rows) for trial in trials]
+    share = (accelerator.process_index, accelerator.num_processes)
+    result = evaluate_features(features, tested, within, settings, context, share)
+    return Evaluation(session, extractor, trials, rows, features, result)
+
+
+def finish(session: Session, result: EvaluationResult) -> None:
+    """Adds the results to the run folder and prints their means. Called by all ranks; the first one writes."""
+    on_first_rank(session.accelerator, lambda: write_results(run_path(session.settings), result))
+
+
+def write_results(folder: Path, result: EvaluationResult) -> None:
+    """Writes the metrics of every query before the rows that refer to them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_queries(folder, result.query_metrics)
+    append_rows(folder / "results.csv", result.trial_results)
+    print(format_summary(summarise(result.trial_results)))
+    print(f"per cent; a row per trial in {folder / 'results.csv'}")
