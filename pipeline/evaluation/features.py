@@ -18,8 +18,8 @@ from pipeline.loading.derivations import derivations
 from pipeline.loading.pictures import open_pictures
 from pipeline.settings import Settings
 
-# (images (B, 3, H, W) of `evaluation_batches`, their modality) -> features (B, D) float32, or (B / 2, D) where every
-# image is followed by its derivative
+# (images (B, 3, H, W) of `evaluation_batches`, their modality) -> features (B, D) float32, or (B / 2, D) where the
+# second half of the images are the derivatives of the first
 FeatureFunction = Callable[[torch.Tensor, Modality], torch.Tensor]
 
 PIXELS_SHAPE = (32, 16)  # height and width of the grayscale image that the baseline compares
