@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -27,10 +27,15 @@ PIXELS_SHAPE = (32, 16)  # height and width of the grayscale image that the base
 
 @dataclass(frozen=True)
 class Extractor:
-    """A function of images that gives features, and the network behind it in eval mode; None for raw pixels."""
+    """A function of images that gives features.
+
+    network      behind it, in eval mode; None for raw pixels
+    derivatives  as `fused_derivatives`, whose images the function wants behind those of their base modality
+    """
 
     compute: FeatureFunction
     network: torch.nn.Module | None = None
+    derivatives: Mapping[Modality, tuple[Modality, tuple[Stage, ...]]] = field(default_factory=dict)
 
     def __call__(self, images: torch.Tensor, modality: Modality) -> torch.Tensor:
         return self.compute(images, modality)
@@ -76,7 +81,7 @@ def network_extractor(network: torch.nn.Module, settings: Settings, accelerator:
         concatenated = settings.evaluation.fusion == "concatenate"
         return torch.cat([first, second], dim=1) if concatenated else (first + second) / 2
 
-    return Extractor(fuse if derivative_of else view, network)
+    return Extractor(fuse if derivative_of else view, network, derivative_of)
 
 
 def fused_derivatives(settings: Settings) -> dict[Modality, tuple[Modality, tuple[Stage, ...]]]:
@@ -105,7 +110,7 @@ def pixel_features(images: torch.Tensor, modality: Modality) -> torch.Tensor:
 
 
 def extract_features(
-    extract: FeatureFunction, index: pd.DataFrame, rows: np.ndarray, settings: Settings, accelerator: Accelerator
+    extract: Extractor, index: pd.DataFrame, rows: np.ndarray, settings: Settings, accelerator: Accelerator
 ) -> torch.Tensor:
     """Returns features (n, D) float32 on the device, of n `rows` of the index (int64, each once), in their order.
 
@@ -114,14 +119,13 @@ def extract_features(
     than those of the training.
     """
     image_source = open_pictures(settings.data.root, index)
-    derivative_of = fused_derivatives(settings)
     # Places in `rows`: every rank takes each so many-th, a modality after the other.
     places = np.arange(len(rows))[accelerator.process_index :: accelerator.num_processes]
     table: torch.Tensor | None = None
     with full_float32(), torch.compiler.set_stance("force_eager"):
         for modality in (Modality.VISIBLE, Modality.INFRARED):
             own = places[index["modality"].to_numpy()[rows[places]] == int(modality)]
-            _, stages = derivative_of.get(modality, (None, ()))
+            _, stages = extract.derivatives.get(modality, (None, ()))
             done = 0
             for images in evaluation_batches(image_source, rows[own], modality, settings, accelerator.device, stages):
                 features = extract(images, modality)

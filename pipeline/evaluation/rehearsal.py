@@ -10,13 +10,13 @@ from accelerate import Accelerator
 
 from pipeline.build import build_trials
 from pipeline.evaluation.evaluator import choose_re_ranking, tested_rows
-from pipeline.evaluation.features import FeatureFunction, extract_features
+from pipeline.evaluation.features import Extractor, extract_features
 from pipeline.evaluation.scoring import excluded_pairs, score_trials
 from pipeline.protocols import Trial
 from pipeline.settings import Settings
 
 
-def rehearse(settings: Settings, index: pd.DataFrame, extract: FeatureFunction, accelerator: Accelerator) -> None:
+def rehearse(settings: Settings, index: pd.DataFrame, extract: Extractor, accelerator: Accelerator) -> None:
     """Makes all trials, and takes a batch of queries and a batch of the first gallery through network and scoring.
 
     Called by all ranks. Raises what the evaluation would raise: ValueError for trials that can't be made as asked and

@@ -8,7 +8,7 @@ from accelerate import Accelerator
 from pipeline.batch import Modality
 from pipeline.build import build_index
 from pipeline.config import load_config
-from pipeline.evaluation.features import extract_features, network_extractor, pixel_features
+from pipeline.evaluation.features import Extractor, extract_features, network_extractor, pixel_features
 from pipeline.loading.batches import evaluation_batches
 from pipeline.loading.pictures import FolderPictures
 from pipeline.methods.one_objective import build_network
@@ -78,7 +78,7 @@ def test_nothing_is_rounded_or_compiled_for_a_test_and_all_is_as_before_afterwar
     torch.backends.cudnn.benchmark = torch.backends.cuda.matmul.allow_tf32 = True
     try:
         rows = np.array([0, len(index) - 1])
-        extract_features(extract, index, rows, settings, Accelerator(cpu=True))
+        extract_features(Extractor(extract), index, rows, settings, Accelerator(cpu=True))
         after = (torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark, torch.backends.cuda.matmul.allow_tf32)
     finally:
         torch.backends.cudnn.benchmark, torch.backends.cuda.matmul.allow_tf32 = before, False
