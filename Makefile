@@ -15,7 +15,7 @@ DEMO_RUNS := runs/demo-pixels runs/demo-untrained runs/demo-b1 runs/demo
 .PHONY: demo ablation test clean
 
 demo: $(VENV)/installed
-	$(RUN) -m pipeline.datasets.synthetic --layout sysu --root data/demo --identities 150
+	$(RUN) -m pipeline.synthetic --layout sysu --root data/demo --identities 150
 	$(RUN) -m pipeline.evaluate $(DEMO) name=demo-pixels evaluation.extractor=pixels
 	$(RUN) -m pipeline.evaluate $(DEMO) name=demo-untrained
 	$(LAUNCH) -m pipeline.train $(DEMO) configs/ablation/b1.yaml
@@ -29,7 +29,7 @@ demo: $(VENV)/installed
 	@echo "Pictures: data/demo. Each run's results.csv, metrics.csv, log.txt, model.safetensors: runs/demo*"
 
 ablation: $(VENV)/installed
-	$(RUN) -m pipeline.datasets.synthetic --layout sysu --root data/ablation --identities 300
+	$(RUN) -m pipeline.synthetic --layout sysu --root data/ablation --identities 300
 	OMP_NUM_THREADS=$(THREADS) $(RUN) -m pipeline.sweep configs/sweeps/ablation_demo.list --processes $(PROCESSES)
 	@echo
 	@$(RUN) -m pipeline.tables runs/ablation-* --layout ablation

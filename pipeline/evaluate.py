@@ -22,9 +22,9 @@ from accelerate.utils import set_seed
 from safetensors import SafetensorError, safe_open
 
 from pipeline.build import build_index, build_network, build_table, build_trials, place_network
+from pipeline.cli.errors import one_line_errors
 from pipeline.config import config_hash, is_override, load_config, load_kept
 from pipeline.distributed import create_accelerator, on_first_rank, precision_of
-from pipeline.entry import one_line_errors
 from pipeline.evaluation.feature_files import prepare_saving, read_features, read_index_file, save_features
 from pipeline.evaluation.features import (
     Extractor,

@@ -32,11 +32,11 @@ from pipeline.checks.counts import check_counts, count_table, format_counts
 from pipeline.checks.identities import check_identities, check_leftovers
 from pipeline.checks.pictures import check_pictures
 from pipeline.checks.problem import ERROR, NOTE, WARNING, Problem
+from pipeline.cli.errors import one_line_errors
 from pipeline.config import is_override, load_config
 from pipeline.datasets import splitting
+from pipeline.datasets.marker import MARKER, has_published_shape
 from pipeline.datasets.pack import ROWS, Description, Resize, describe, is_packed, refuse_place, write_packs
-from pipeline.datasets.synthetic import MARKER, has_published_shape
-from pipeline.entry import one_line_errors
 from pipeline.evaluation.features import fused_derivatives
 from pipeline.files import write_atomically
 from pipeline.loading.hardware import usable_cores

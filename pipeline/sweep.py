@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from pipeline.cli.errors import one_line_errors
 from pipeline.config import load_config
-from pipeline.entry import one_line_errors
 from pipeline.evaluation.results import read_rows, summarise
 from pipeline.run.folder import is_finished, read_metrics, refuse_other_run, run_path
 from pipeline.run.job_logs import failure, newest_logs

@@ -17,9 +17,9 @@ from accelerate.utils import set_seed
 from timm.utils import ModelEmaV3
 
 from pipeline.build import build_index, build_network, build_objective, build_table, place_network, training_rows
+from pipeline.cli.errors import one_line_errors
 from pipeline.config import config_hash, describe, load_config
 from pipeline.distributed import create_training_accelerator, norm_problems, on_first_rank, precision_of
-from pipeline.entry import one_line_errors
 from pipeline.evaluate import Tested, choose_extractor, evaluate_trained, finish
 from pipeline.evaluation.features import fused_derivatives
 from pipeline.evaluation.rehearsal import rehearse

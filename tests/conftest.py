@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from accelerate.state import AcceleratorState
 
-from pipeline.datasets.synthetic import generate
+from pipeline.synthetic.generation import generate
 
 SHARED = Path(__file__).parent.parent.parent / "shared"
 

@@ -12,7 +12,6 @@ from pipeline import evaluate, prepare, train
 from pipeline.batch import Modality
 from pipeline.build import build_index, build_network
 from pipeline.config import load_config
-from pipeline.datasets.synthetic import generate
 from pipeline.evaluation import judging
 from pipeline.evaluation.feature_files import relative_paths
 from pipeline.evaluation.features import extract_features, network_extractor
@@ -20,6 +19,7 @@ from pipeline.evaluation.results import METRICS, read_rows
 from pipeline.loading.batches import evaluation_batches
 from pipeline.loading.derivations import parse_stages
 from pipeline.loading.pictures import FolderPictures
+from pipeline.synthetic.generation import generate
 
 LEARNED = ["derive.visible=learned", "derive.infrared=learned", "model.stems=modality"]
 

@@ -17,10 +17,10 @@ from benchmarks.loading import open_batches
 from pipeline import evaluate
 from pipeline.build import build_network
 from pipeline.config import load_config
-from pipeline.datasets.synthetic import generate
 from pipeline.evaluation.distances import DISTANCES
 from pipeline.models.norm import share_statistics
 from pipeline.settings import Settings
+from pipeline.synthetic.generation import generate
 from pipeline.training.optimization import create_optimizer
 
 BATCHES = 3

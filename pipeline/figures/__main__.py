@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sys
 
-from pipeline.entry import one_line_errors
+from pipeline.cli.errors import one_line_errors
 from pipeline.figures import batch, dataset, derivations, ranking
 from pipeline.text import nearest
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from pipeline.entry import one_line_errors
+from pipeline.cli.errors import one_line_errors
 from pipeline.files import write_atomically
 from pipeline.report.page import build_page
 

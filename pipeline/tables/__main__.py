@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.entry import one_line_errors
+from pipeline.cli.errors import one_line_errors
 from pipeline.evaluation.results import format_summary, summarise
 from pipeline.files import write_atomically
 from pipeline.tables.build import table_beside_literature, table_of_runs

@@ -18,8 +18,8 @@ import pytest
 
 from pipeline.datasets import read_index, splitting
 from pipeline.datasets.pack import Description, Packs, is_packed, pack_files, write_packs
-from pipeline.datasets.synthetic import generate
 from pipeline.loading.pictures import FolderPictures, open_pictures
+from pipeline.synthetic.generation import generate
 
 LAYOUTS = {"sysu": 2, "regdb": 2, "llcm": 1, "folder": 2}  # images of each identity and camera
 

@@ -1,19 +1,15 @@
-"""Shapes of generated data sets: the split of every person, and how many pictures each camera takes of them.
+"""Shapes of generated data sets: the split of every person, and how many images each camera takes of them.
 
 Three kinds: uniform (any number of people), the published numbers or a share of their people, and a file that says it
-for every person of SYSU-MM01. `layouts.py` makes paths and lists of a shape.
+for every person of SYSU-MM01. `dataset_layouts.py` makes paths and lists of a shape.
 """
 
 from __future__ import annotations
 
-import csv
-import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from pipeline.datasets.listing import SPLITS
 from pipeline.datasets.published import IDENTITIES, REGDB_IMAGES, SYSU_IMAGES, TOTAL_IMAGES
 
 PRESENCE_STREAM = 6
@@ -25,7 +21,6 @@ LLCM_INFRARED = (1, 2, 4, 5, 6, 7, 8, 9)
 REGDB_CAMERAS = {1: "visible", 2: "thermal"}
 FOLDER_CAMERAS = {1: "visible", 2: "visible", 3: "infrared", 4: "infrared"}
 NO_SPLIT = "none"
-MOST = 9999  # of identities and of a person's pictures by a camera: names have four digits
 
 
 @dataclass(frozen=True)
@@ -33,7 +28,7 @@ class Presence:
     """What a data set has of one person."""
 
     split: str  # train, val, test or none
-    images: dict[tuple[str, int], int]  # (kind of picture, camera) -> number of pictures
+    images: dict[tuple[str, int], int]  # (kind of image, camera) -> number of images
 
 
 Shape = dict[int, Presence]  # identity -> presence
@@ -112,12 +107,11 @@ def uniform_folder(identities: int, images: int, seed: int) -> Shape:
 
 
 UNIFORM = {"sysu": uniform_sysu, "regdb": uniform_regdb, "llcm": uniform_llcm, "folder": uniform_folder}
-USUAL_IMAGES = {"sysu": 6, "regdb": 10, "llcm": 4, "folder": 5}  # pictures of a person by one camera
 
 
 # ---------------------------------------------------------------- published
 
-# How many people of the official split of SYSU-MM01 have pictures by which cameras.
+# How many people of the official split of SYSU-MM01 have images by which cameras.
 SYSU_GROUPS = {
     "train": {
         (1, 2, 3, 4, 5, 6): 180,
@@ -144,7 +138,7 @@ FEWEST = {"sysu": 2, "regdb": 4, "llcm": 2}  # people of a split, or in RegDB's 
 
 
 def scaled(layout: str, scale: float, seed: int) -> Shape:
-    """The share `scale` (0 .. 1] of the published people of each split, each with all their pictures.
+    """The share `scale` (0 .. 1] of the published people of each split, each with all their images.
 
     A larger one contains the smaller ones. ValueError for a layout without published numbers and a scale out of range.
     """
@@ -187,7 +181,7 @@ def published_regdb(seed: int) -> Shape:
 
 
 def published_llcm(seed: int) -> Shape:
-    """How the pictures are shared among people and cameras isn't published; here it is evenly."""
+    """How the images are shared among people and cameras isn't published; here it is evenly."""
     identities = IDENTITIES["llcm"]
     split_of = _llcm_splits(sum(identities.values()), identities["train"], seed)
     views = [(identity, view) for identity in split_of for view in llcm_views_of(seed, identity)]
@@ -203,75 +197,3 @@ def _spread(total: int, places: int) -> list[int]:
 
 
 PUBLISHED = {"sysu": published_sysu, "regdb": published_regdb, "llcm": published_llcm}
-
-
-# ---------------------------------------------------------------- from a file
-
-COLUMNS = ("id", "split", *(f"cam{camera}" for camera in SYSU_CAMERAS))
-
-
-def read_shape(file: str | Path) -> tuple[Shape, str]:
-    """The shape of SYSU-MM01 in a CSV file with the columns `COLUMNS`, and the SHA-256 of the file.
-
-    A row is an identity, its split (train, val, test, none) and its number of pictures by each camera. ValueError with
-    one line where the file can't be read or no usable data set would come of it.
-    """
-    try:
-        content = Path(file).read_bytes()
-        rows = list(csv.reader(content.decode("utf-8-sig").splitlines()))
-    except OSError as error:
-        raise ValueError(f"shape {file}: expected a CSV file; found {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ValueError(f"shape {file}: expected a CSV file; found bytes that are not UTF-8") from None
-    header = [cell.strip() for cell in rows[0]] if rows else []
-    if header != list(COLUMNS):
-        found = ",".join(header) or "nothing"
-        raise ValueError(f"shape {file}: expected the columns {','.join(COLUMNS)}; found {found}")
-    shape: Shape = {}
-    for line, row in enumerate(rows[1:], 2):
-        if not any(cell.strip() for cell in row):
-            continue
-        identity, presence = _parse_row([cell.strip() for cell in row], f"shape {file}, line {line}")
-        if identity in shape:
-            raise ValueError(f"shape {file}, line {line}: expected each id once; found {identity} again")
-        shape[identity] = presence
-    _require_usable(shape, file)
-    return dict(sorted(shape.items())), hashlib.sha256(content).hexdigest()
-
-
-def _parse_row(cells: list[str], where: str) -> tuple[int, Presence]:
-    if len(cells) != len(COLUMNS):
-        raise ValueError(f"{where}: expected {len(COLUMNS)} values; found {len(cells)}")
-    split = cells[1]
-    if split not in (*SPLITS, NO_SPLIT):
-        raise ValueError(f"{where}, split: expected one of {', '.join((*SPLITS, NO_SPLIT))}; found {split!r}")
-    identity = _parse_number(cells[0], 1, f"{where}, id")
-    counts = {
-        (kind, camera): _parse_number(cell, 0, f"{where}, cam{camera}")
-        for (camera, kind), cell in zip(SYSU_CAMERAS.items(), cells[2:], strict=True)
-    }
-    images = {view: count for view, count in counts.items() if count}
-    if not images:
-        raise ValueError(f"{where}: expected pictures of identity {identity} by some camera; found none")
-    return identity, Presence(split, images)
-
-
-def _parse_number(text: str, low: int, where: str) -> int:
-    if not text.isdecimal() or not low <= int(text) <= MOST:
-        raise ValueError(f"{where}: expected a whole number from {low} to {MOST}; found {text!r}")
-    return int(text)
-
-
-def _require_usable(shape: Shape, file: str | Path) -> None:
-    """ValueError for a shape whose data set could not be read, or not be trained and tested on."""
-    for split in SPLITS:
-        kinds = [{kind for kind, _ in presence.images} for presence in shape.values() if presence.split == split]
-        if not any(len(found) > 1 for found in kinds):
-            what = "identities of one modality only" if kinds else "no identity"
-            raise ValueError(
-                f"shape {file}: expected a {split} identity with visible and infrared pictures; found {what}"
-            )
-    seen = {camera for presence in shape.values() if presence.split != NO_SPLIT for _, camera in presence.images}
-    for camera in SYSU_CAMERAS:
-        if camera not in seen:
-            raise ValueError(f"shape {file}: expected pictures by cam{camera} of an identity in a split; found none")

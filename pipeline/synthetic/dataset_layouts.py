@@ -1,6 +1,6 @@
-"""Which pictures and which lists each folder layout of a generated data set has.
+"""Which images and which lists each folder layout of a generated data set has.
 
-A plan is made before anything is drawn: every picture with its path and all it depends on, and every file of ids,
+A plan is made before anything is rendered: every image with its path and all it depends on, and every file of ids,
 splits and permutations. The layouts are those of SYSU-MM01 (Wu et al. 2017), RegDB (Nguyen et al. 2017), LLCM (Zhang
 and Wang 2023) and the plain folder of this project.
 """
@@ -13,9 +13,9 @@ from math import comb
 
 import numpy as np
 
-from pipeline.datasets.drawing import PictureKey
 from pipeline.datasets.listing import SPLITS
-from pipeline.datasets.shapes import NO_SPLIT, SPLIT_STREAM, SYSU_CAMERAS, Shape
+from pipeline.synthetic.dataset_shapes import NO_SPLIT, SPLIT_STREAM, SYSU_CAMERAS, Shape
+from pipeline.synthetic.rendering import ImageKey
 
 PERMUTATION_STREAM = 8
 TRIALS = 10
@@ -25,10 +25,10 @@ REGDB_SIZE = (64, 128)
 
 
 @dataclass(frozen=True)
-class Plan:
+class DatasetPlan:
     """What a data set consists of; paths are relative to its root, with forward slashes."""
 
-    pictures: list[tuple[str, PictureKey]]
+    images: list[tuple[str, ImageKey]]
     texts: dict[str, str] = field(default_factory=dict)
     matrices: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)  # MATLAB files: variable -> value
 
@@ -36,22 +36,22 @@ class Plan:
 # ---------------------------------------------------------------- SYSU-MM01
 
 
-def plan_sysu(shape: Shape, seed: int) -> Plan:
+def plan_sysu(shape: Shape, seed: int) -> DatasetPlan:
     """People of no split have folders and are in no list, as in the true data set."""
-    pictures = []
+    images = []
     for identity, kind, camera, number in _in_order(shape):
-        key = PictureKey(seed, identity, camera, number, kind, SYSU_PLACES[camera])
-        pictures.append((f"cam{camera}/{identity:04d}/{number:04d}.jpg", key))
+        key = ImageKey(seed, identity, camera, number, kind, SYSU_PLACES[camera])
+        images.append((f"cam{camera}/{identity:04d}/{number:04d}.jpg", key))
     lists = {split: [i for i, presence in shape.items() if presence.split == split] for split in SPLITS}
     lists["available"] = [i for i, presence in shape.items() if presence.split != NO_SPLIT]
     texts = {f"exp/{name}_id.txt": ",".join(map(str, ids)) + "\n" for name, ids in lists.items()}
     matrices = {f"exp/{name}_id.mat": {"id": np.array([ids], np.float64)} for name, ids in lists.items()}
     matrices["exp/rand_perm_cam.mat"] = {"rand_perm_cam": _permutations(shape, seed)}
-    return Plan(pictures, texts, matrices)
+    return DatasetPlan(images, texts, matrices)
 
 
 def _in_order(shape: Shape) -> Iterator[tuple[int, str, int, int]]:
-    """(identity, kind, camera, number) of every picture; numbers start at 1."""
+    """(identity, kind, camera, number) of every image; numbers start at 1."""
     for identity, presence in shape.items():
         for (kind, camera), count in presence.images.items():
             for number in range(1, count + 1):
@@ -75,12 +75,12 @@ def _permutations(shape: Shape, seed: int) -> np.ndarray:
 # ---------------------------------------------------------------- RegDB
 
 
-def plan_regdb(shape: Shape, seed: int) -> Plan:
+def plan_regdb(shape: Shape, seed: int) -> DatasetPlan:
     """People are numbered 1 .. their number."""
-    pictures, lines = [], {}
+    images, lines = [], {}
     for identity, kind, camera, number in _in_order(shape):
         path = f"{kind.capitalize()}/{identity}/{kind}_{identity:04d}_{number:02d}.bmp"
-        pictures.append((path, PictureKey(seed, identity, camera, number, kind, 1, REGDB_SIZE)))
+        images.append((path, ImageKey(seed, identity, camera, number, kind, 1, REGDB_SIZE)))
         lines.setdefault((kind, identity), []).append(path)
     texts = {}
     for trial, train in enumerate(_halves(len(shape), seed), start=1):
@@ -89,7 +89,7 @@ def plan_regdb(shape: Shape, seed: int) -> Plan:
             for kind in ("visible", "thermal"):
                 rows = [(path, label) for label, one in enumerate(ids) for path in lines[kind, one]]
                 texts[f"idx/{split}_{kind}_{trial}.txt"] = _list_file(rows)
-    return Plan(pictures, texts)
+    return DatasetPlan(images, texts)
 
 
 def _halves(identities: int, seed: int) -> list[list[int]]:
@@ -111,33 +111,33 @@ def _list_file(rows: list[tuple[str, int]]) -> str:
 # ---------------------------------------------------------------- LLCM
 
 
-def plan_llcm(shape: Shape, seed: int) -> Plan:
+def plan_llcm(shape: Shape, seed: int) -> DatasetPlan:
     train = [identity for identity, presence in shape.items() if presence.split == "train"]
     labels = {identity: label for label, identity in enumerate(train)}
-    pictures, rows = [], {"vis": [], "nir": []}
+    images, rows = [], {"vis": [], "nir": []}
     for identity, kind, camera, number in _in_order(shape):
         short = "vis" if kind == "visible" else "nir"
         name = f"{identity:04d}_c{camera:02d}_s{number:06d}_f{10 * number:05d}_{short}.jpg"
         folder = short if identity in labels else f"test_{short}/cam{camera}"
         path = f"{folder}/{identity:04d}/{name}"
-        pictures.append((path, PictureKey(seed, identity, camera, number, kind, camera)))
+        images.append((path, ImageKey(seed, identity, camera, number, kind, camera)))
         if identity in labels:
             rows[short].append((path, labels[identity]))
     texts = {f"idx/train_{short}.txt": _list_file(listed) for short, listed in rows.items()}
     test = [identity for identity in shape if identity not in labels]
     texts["idx/test_id.txt"] = ",".join(map(str, test)) + "\n"
-    return Plan(pictures, texts)
+    return DatasetPlan(images, texts)
 
 
 # ---------------------------------------------------------------- folder
 
 
-def plan_folder(shape: Shape, seed: int) -> Plan:
-    return Plan(
+def plan_folder(shape: Shape, seed: int) -> DatasetPlan:
+    return DatasetPlan(
         [
             (
                 f"{kind}/{identity:04d}/c{camera}_{number:03d}.jpg",
-                PictureKey(seed, identity, camera, number, kind, camera),
+                ImageKey(seed, identity, camera, number, kind, camera),
             )
             for identity, kind, camera, number in _in_order(shape)
         ]

@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.entry import SHOW_TRACEBACK, one_line_errors
+from pipeline.cli.errors import SHOW_TRACEBACK, one_line_errors
 
 
 def failing(error):

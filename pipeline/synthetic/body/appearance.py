@@ -1,6 +1,6 @@
-"""What a generated person is: build, hair, clothes, what they carry, and what each of these is made of.
+"""How a generated person looks: build, hair, clothes, what they carry, and what each of these is made of.
 
-Everything here stays the same in all pictures of a person. Lengths are in units of the person's stature: y = 0 is the
+Everything here stays the same in all images of a person. Lengths are in units of the person's stature: y = 0 is the
 top of the head, y = 1 the floor.
 """
 
@@ -11,14 +11,14 @@ from enum import IntEnum
 
 
 class Part(IntEnum):
-    """What a pixel of the drawing shows; a modality turns it into a colour (`Person.materials`)."""
+    """What a pixel of the map shows; a modality turns it into a color (`Appearance.materials`)."""
 
     BACKGROUND = 0
     SKIN = 1
     HAIR = 2
     FEATURE = 3  # eyes, brows, glasses
     TOP = 4
-    TOP_SECOND = 5  # stripes, blocks, prints, sleeves of another colour
+    TOP_SECOND = 5  # stripes, blocks, prints, sleeves of another color
     TOP_TRIM = 6  # zip, collar, belt
     INNER = 7  # the shirt under an open jacket
     BOTTOM = 8
@@ -101,7 +101,7 @@ class Carried:
 
 
 @dataclass(frozen=True)
-class Person:
+class Appearance:
     build: Build
     hair: Hair
     top: Top

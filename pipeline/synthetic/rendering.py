@@ -1,4 +1,4 @@
-"""One picture: a person in a pose, in a scene, seen by a camera."""
+"""One image: a person in a pose, in a scene, seen by a camera."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from pipeline.datasets.figure.body import draw_person
-from pipeline.datasets.figure.person import Part, Person
-from pipeline.datasets.figure.poses import Pose, draw_pose
-from pipeline.datasets.figure.shapes import NEUTRAL, Canvas, View
-from pipeline.datasets.people import make_person
-from pipeline.datasets.scenery import (
+from pipeline.synthetic.body.appearance import Appearance, Part
+from pipeline.synthetic.body.assembly import render_body
+from pipeline.synthetic.body.poses import Pose, sample_pose
+from pipeline.synthetic.body.tubes import NEUTRAL, Canvas, View
+from pipeline.synthetic.identities import make_appearance
+from pipeline.synthetic.scenery import (
     KINDS,
     SCENE_SIZE,
     CameraLook,
@@ -23,9 +23,9 @@ from pipeline.datasets.scenery import (
     scene,
 )
 
-PICTURE_STREAM = 4
+IMAGE_STREAM = 4
 NOISE_STREAM = 5
-SUPERSAMPLE = 3  # drawn so much larger, for smooth edges
+SUPERSAMPLE = 3  # rendered so much larger, for smooth edges
 ASPECT = 0.40  # width of a crop to its height
 GAIN_SPREAD = {"visible": 0.2, "infrared": 0.25, "thermal": 0.05}  # of the exposure, on the scale of logarithms
 SOLID = [0] + [255] * 255  # table: part -> is it something
@@ -33,8 +33,8 @@ MODELLING = {"visible": 1.0, "infrared": 0.85, "thermal": 0.3}  # how strongly l
 
 
 @dataclass(frozen=True)
-class PictureKey:
-    """All that a picture depends on. kind: visible, infrared (reflected near-infrared) or thermal (emitted heat)."""
+class ImageKey:
+    """All that an image depends on. kind: visible, infrared (reflected near-infrared) or thermal (emitted heat)."""
 
     seed: int
     identity: int
@@ -45,26 +45,26 @@ class PictureKey:
     size: tuple[int, int] | None = None  # (width, height) in pixels; None: the camera's own, which varies
 
 
-def draw_picture(key: PictureKey) -> Image.Image:
-    """The RGB picture of this key, always the same; infrared and thermal pictures have three equal channels."""
-    rng = np.random.default_rng([key.seed, PICTURE_STREAM, key.identity, key.camera, key.number, KINDS.index(key.kind)])
-    person, look = make_person(key.seed, key.identity), camera_look(key.seed, key.camera, key.kind)
+def render_image(key: ImageKey) -> Image.Image:
+    """The RGB image of this key, always the same; infrared and thermal images have three equal channels."""
+    rng = np.random.default_rng([key.seed, IMAGE_STREAM, key.identity, key.camera, key.number, KINDS.index(key.kind)])
+    appearance, look = make_appearance(key.seed, key.identity), camera_look(key.seed, key.camera, key.kind)
     size = key.size or _crop_size(rng, look)
-    pose = draw_pose(rng, person)
+    pose = sample_pose(rng, appearance)
     canvas = Canvas(size[0] * SUPERSAMPLE, size[1] * SUPERSAMPLE)
-    view, feet = _frame(rng, person, pose, size)
-    draw_person(canvas, person, pose, view)
-    materials = dict(person.materials)
+    view, feet = _frame(rng, appearance, pose, size)
+    render_body(canvas, appearance, pose, view)
+    materials = dict(appearance.materials)
     if rng.random() < 0.15:
         materials[Part.OBSTACLE], materials[Part.OBSTACLE_SECOND] = random_material(rng), random_material(rng)
-        _draw_obstacle(rng, canvas, size)
+        _render_obstacle(rng, canvas, size)
     body, cover = _body_pixels(rng, canvas, material_table(materials, key.kind), look, pose.light, key.kind)
     ground = _background(rng, key, size, look, feet)
     return _expose(rng, body + ground * (1 - cover), look, key.kind)
 
 
-def jpeg_quality(key: PictureKey) -> int:
-    """78 .. 95, different from picture to picture."""
+def jpeg_quality(key: ImageKey) -> int:
+    """78 .. 95, different from image to image."""
     rng = np.random.default_rng([key.seed, NOISE_STREAM, key.identity, key.camera, key.number])
     return int(rng.integers(78, 96))
 
@@ -74,10 +74,10 @@ def _crop_size(rng: np.random.Generator, look: CameraLook) -> tuple[int, int]:
     return round(height * ASPECT * rng.uniform(0.95, 1.08)), height
 
 
-def _frame(rng: np.random.Generator, person: Person, pose: Pose, size: tuple[int, int]) -> tuple[View, float]:
+def _frame(rng: np.random.Generator, appearance: Appearance, pose: Pose, size: tuple[int, int]) -> tuple[View, float]:
     """Where the person stands in the crop, as if a detector had cut it out; and the row of the feet in pixels."""
     width, height = size
-    share = float(np.clip(rng.normal(0.89, 0.045), 0.74, 1.06)) * person.build.stature
+    share = float(np.clip(rng.normal(0.89, 0.045), 0.74, 1.06)) * appearance.build.stature
     scale = min(share * height, width / 0.40)
     slack = height - scale
     top = slack * 0.5 + rng.normal(0, 0.018) * height
@@ -86,7 +86,7 @@ def _frame(rng: np.random.Generator, person: Person, pose: Pose, size: tuple[int
     return view, top + scale
 
 
-def _draw_obstacle(rng: np.random.Generator, canvas: Canvas, size: tuple[int, int]) -> None:
+def _render_obstacle(rng: np.random.Generator, canvas: Canvas, size: tuple[int, int]) -> None:
     """Something between the camera and the person: a counter or plant below, a post or a passer-by at a side."""
     width, height = size[0] * SUPERSAMPLE, size[1] * SUPERSAMPLE
     if rng.random() < 0.5:
@@ -107,14 +107,14 @@ def _draw_obstacle(rng: np.random.Generator, canvas: Canvas, size: tuple[int, in
 def _body_pixels(
     rng: np.random.Generator, canvas: Canvas, table: np.ndarray, look: CameraLook, light_from: int, kind: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(H, W, C) lit colours of the person times cover, and (H, W, 1) cover; float32 in 0..1; C: `_values`."""
+    """(H, W, C) lit colors of the person times cover, and (H, W, 1) cover; float32 in 0..1; C: `_values`."""
     if kind == "visible":
-        colours = canvas.parts.copy()
-        colours.putpalette(table.tobytes())
-        colours = colours.convert("RGB")
+        colors = canvas.parts.copy()
+        colors.putpalette(table.tobytes())
+        colors = colors.convert("RGB")
     else:
-        colours = canvas.parts.point(table[:, 0].tolist())
-    colours = _values(colours.reduce(SUPERSAMPLE))
+        colors = canvas.parts.point(table[:, 0].tolist())
+    colors = _values(colors.reduce(SUPERSAMPLE))
     cover = canvas.parts.point(SOLID).reduce(SUPERSAMPLE)
     lights = canvas.lights.reduce(SUPERSAMPLE).filter(ImageFilter.GaussianBlur(1.3))
     light = np.asarray(lights, np.float32) * (1 / NEUTRAL)
@@ -125,16 +125,16 @@ def _body_pixels(
     light = light * (0.80 + 0.24 * soft - look.side_light * light_from * slope)
     light *= 1 + 0.035 * _texture("cloth", rng, *light.shape)
     cover = np.asarray(cover, np.float32)[..., None] * (1 / 255)
-    return colours * light[..., None], cover
+    return colors * light[..., None], cover
 
 
 def _values(image: Image.Image) -> np.ndarray:
-    """(H, W, C) float32 in 0..1: three channels of a visible picture, one of others, which are grey."""
+    """(H, W, C) float32 in 0..1: three channels of a visible image, one of others, which are gray."""
     return np.asarray(image, np.float32).reshape(image.height, image.width, -1) * (1 / 255)
 
 
 def _background(
-    rng: np.random.Generator, key: PictureKey, size: tuple[int, int], look: CameraLook, feet: float
+    rng: np.random.Generator, key: ImageKey, size: tuple[int, int], look: CameraLook, feet: float
 ) -> np.ndarray:
     """(H, W, C) float32 in 0..1 (C: `_values`): part of the camera's scene, with clutter and the person's shadow."""
     width, height = size
@@ -147,8 +147,8 @@ def _background(
         x, y = rng.uniform(-0.2, 1) * width, rng.uniform(0.1, 0.7) * height
         box = (x, y, x + rng.uniform(0.1, 0.4) * width, y + rng.uniform(0.05, 0.3) * height)
         value = getattr(random_material(rng), key.kind)
-        colour = tuple(int(255 * channel) for channel in (value if key.kind == "visible" else (value,) * 3))
-        pen.rectangle(box, fill=colour) if rng.random() < 0.7 else pen.ellipse(box, fill=colour)
+        color = tuple(int(255 * channel) for channel in (value if key.kind == "visible" else (value,) * 3))
+        pen.rectangle(box, fill=color) if rng.random() < 0.7 else pen.ellipse(box, fill=color)
     if key.kind != "visible":
         window = window.getchannel(0)
     ground = _values(window.filter(ImageFilter.BoxBlur(1)))

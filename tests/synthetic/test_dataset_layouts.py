@@ -11,14 +11,15 @@ import pytest
 from PIL import Image
 from scipy.io import loadmat
 
-from pipeline.datasets import synthetic
-from pipeline.datasets.layouts import LAYOUTS, Plan
-from pipeline.datasets.shapes import UNIFORM, llcm_views_of, sysu_cameras_of
+from pipeline.datasets.marker import MARKER
+from pipeline.synthetic import generation
+from pipeline.synthetic.dataset_layouts import LAYOUTS, DatasetPlan
+from pipeline.synthetic.dataset_shapes import UNIFORM, llcm_views_of, sysu_cameras_of
 
 VISIBLE_CAMERAS, INFRARED_CAMERAS = {1, 2, 4, 5}, {3, 6}
 
 
-def uniform_plan(layout: str, identities: int, images: int, seed: int) -> Plan:
+def uniform_plan(layout: str, identities: int, images: int, seed: int) -> DatasetPlan:
     return LAYOUTS[layout](UNIFORM[layout](identities, images, seed), seed)
 
 
@@ -35,25 +36,25 @@ def rows_in(path: Path) -> list[tuple[str, int]]:
 @pytest.fixture(scope="module")
 def sysu(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("sysu") / "set"
-    synthetic.generate("sysu", root, 10, 2, seed=3, workers=1)
+    generation.generate("sysu", root, 10, 2, seed=3, workers=1)
     return root
 
 
-# ---------------------------------------------------------------- pictures
+# ---------------------------------------------------------------- images
 
 
 @pytest.mark.parametrize("layout", list(LAYOUTS))
-def test_a_plan_names_each_picture_once_and_keeps_keys_whatever_the_number_of_people(layout: str) -> None:
+def test_a_plan_names_each_image_once_and_keeps_keys_whatever_the_number_of_people(layout: str) -> None:
     small, large = uniform_plan(layout, 8, 2, 1), uniform_plan(layout, 30, 3, 1)
     for plan in (small, large):
-        assert len({path for path, _ in plan.pictures}) == len({key for _, key in plan.pictures}) == len(plan.pictures)
-    assert {key for _, key in small.pictures} <= {key for _, key in large.pictures}
+        assert len({path for path, _ in plan.images}) == len({key for _, key in plan.images}) == len(plan.images)
+    assert {key for _, key in small.images} <= {key for _, key in large.images}
 
 
 # ---------------------------------------------------------------- SYSU-MM01
 
 
-def test_sysu_has_the_pictures_of_every_person_and_camera(sysu: Path) -> None:
+def test_sysu_has_the_images_of_every_person_and_camera(sysu: Path) -> None:
     for identity in range(1, 11):
         for camera in range(1, 7):
             folder = sysu / f"cam{camera}" / f"{identity:04d}"
@@ -106,7 +107,7 @@ def test_sysu_everybody_is_in_both_modalities_some_lack_cameras_and_no_search_is
 
 
 def test_sysu_cameras_2_and_3_share_their_place_and_no_others_do() -> None:
-    places = {key.camera: key.place for _, key in uniform_plan("sysu", 5, 1, 0).pictures}
+    places = {key.camera: key.place for _, key in uniform_plan("sysu", 5, 1, 0).images}
     shared = [pair for pair in combinations(sorted(places), 2) if places[pair[0]] == places[pair[1]]]
     assert shared == [(2, 3)]
 
@@ -115,7 +116,7 @@ def test_sysu_cameras_2_and_3_share_their_place_and_no_others_do() -> None:
 
 
 def test_regdb_layout(tmp_path: Path) -> None:
-    synthetic.generate("regdb", tmp_path, 6, 3, seed=1, workers=1)
+    generation.generate("regdb", tmp_path, 6, 3, seed=1, workers=1)
     for kind in ("Visible", "Thermal"):
         assert sorted(path.name for path in (tmp_path / kind).iterdir()) == [str(i) for i in range(1, 7)]
         for path in (tmp_path / kind).rglob("*.*"):
@@ -148,7 +149,7 @@ def test_regdb_splits_repeat_only_where_there_are_too_few_people() -> None:
 
 
 def test_llcm_layout(tmp_path: Path) -> None:
-    synthetic.generate("llcm", tmp_path, 9, 1, seed=2, workers=1)
+    generation.generate("llcm", tmp_path, 9, 1, seed=2, workers=1)
     test_ids = ids_in(tmp_path / "idx" / "test_id.txt")
     assert len(test_ids) == 3
     listed = {}
@@ -181,7 +182,7 @@ def test_llcm_camera_3_is_visible_only() -> None:
 
 
 def test_folder_layout(tmp_path: Path) -> None:
-    synthetic.generate("folder", tmp_path, 4, 2, workers=1)
+    generation.generate("folder", tmp_path, 4, 2, workers=1)
     expected = {
         f"{kind}/{identity:04d}/c{camera}_{number:03d}.jpg"
         for kind, cameras in (("visible", (1, 2)), ("infrared", (3, 4)))
@@ -190,4 +191,4 @@ def test_folder_layout(tmp_path: Path) -> None:
         for number in (1, 2)
     }
     found = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
-    assert found == expected | {synthetic.MARKER}
+    assert found == expected | {MARKER}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from math import pi
 
-from pipeline.datasets.figure.person import Part, Person
-from pipeline.datasets.figure.shapes import (
+from pipeline.synthetic.body.appearance import Appearance, Part
+from pipeline.synthetic.body.tubes import (
     HEM_LIGHT,
     Canvas,
     Tube,
@@ -23,9 +23,9 @@ FOLDS = ((-1.1, 0.45, 0.60), (1.2, 0.55, 0.72), (2.6, 0.40, 0.62), (-2.3, 0.50, 
 FOLD_WIDTH = 0.009
 
 
-def draw_top(canvas: Canvas, person: Person, view: View, trunk: Tube) -> None:
+def render_top(canvas: Canvas, appearance: Appearance, view: View, trunk: Tube) -> None:
     """The clothed trunk: `trunk` from `poses.trunk_of`."""
-    top, hip, hem = person.top, person.build.hip_height, trunk[-1].y
+    top, hip, hem = appearance.top, appearance.build.hip_height, trunk[-1].y
     fill_tube(canvas, view, trunk, Part.TOP)
     _pattern(canvas, view, top.pattern, top.pattern_size, trunk, hip)
     if top.opening:

@@ -1,4 +1,4 @@
-"""How a person stands or walks in one picture: the joints, and the tubes of trunk and head that follow from them."""
+"""How a person stands or walks in one image: the joints, and the tubes of trunk and head that follow from them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from math import cos, pi, sin, sqrt
 
 import numpy as np
 
-from pipeline.datasets.figure.person import Person
-from pipeline.datasets.figure.shapes import Point3, Ring, Tube
+from pipeline.synthetic.body.appearance import Appearance
+from pipeline.synthetic.body.tubes import Point3, Ring, Tube
 
 FLOOR = 0.985  # y of the sole under the lowest ankle
 ANKLE = 0.04  # height of an ankle over the floor
@@ -26,7 +26,7 @@ class Pose:
     light: int  # -1, +1
 
 
-def draw_pose(rng: np.random.Generator, person: Person) -> Pose:
+def sample_pose(rng: np.random.Generator, appearance: Appearance) -> Pose:
     """A pose: from the front, from behind, from a side or between; walking mostly, standing at times."""
     walking = rng.random() < 0.75
     quarter = int(rng.choice(4, p=(0.32, 0.18, 0.32, 0.18)))
@@ -35,19 +35,19 @@ def draw_pose(rng: np.random.Generator, person: Person) -> Pose:
         phase=float(rng.uniform(0, 2 * pi)),
         stride=float(rng.uniform(0.30, 0.58) if walking else rng.uniform(0.0, 0.08)),
         swing=float(rng.uniform(0.15, 0.5) if walking else rng.uniform(0.0, 0.12)),
-        lean=person.build.stoop + float(rng.normal(0, 0.03)),
+        lean=appearance.build.stoop + float(rng.normal(0, 0.03)),
         head_turn=float(rng.normal(0, 0.3)),
         raised_arm=int(rng.choice((-1, 0, 1), p=(0.08, 0.84, 0.08))),
         light=1 if rng.random() < 0.5 else -1,
     )
 
 
-def shoulder_height(person: Person) -> float:
-    return person.build.head + 0.048
+def shoulder_height(appearance: Appearance) -> float:
+    return appearance.build.head + 0.048
 
 
-def leg_joints(person: Person, pose: Pose, side: int) -> tuple[Point3, Point3, Point3]:
-    build = person.build
+def leg_joints(appearance: Appearance, pose: Pose, side: int) -> tuple[Point3, Point3, Point3]:
+    build = appearance.build
     phase = pose.phase + (0 if side > 0 else pi)
     thigh = pose.stride * sin(phase) + 0.03
     shin = thigh - 0.05 - 1.4 * pose.stride * max(0.0, cos(phase)) ** 1.5
@@ -58,8 +58,8 @@ def leg_joints(person: Person, pose: Pose, side: int) -> tuple[Point3, Point3, P
     return hip, knee, ankle
 
 
-def arm_joints(person: Person, pose: Pose, side: int) -> tuple[Point3, Point3, Point3]:
-    build, carried = person.build, person.carried
+def arm_joints(appearance: Appearance, pose: Pose, side: int) -> tuple[Point3, Point3, Point3]:
+    build, carried = appearance.build, appearance.carried
     upper, lower = 0.165, 0.15
     swing = -pose.swing * sin(pose.phase + (0 if side > 0 else pi))
     bend = 0.18 + 0.5 * max(0.0, swing)
@@ -67,19 +67,19 @@ def arm_joints(person: Person, pose: Pose, side: int) -> tuple[Point3, Point3, P
         swing, bend = 0.05 + 0.15 * swing, 0.08
     elif pose.raised_arm == side:
         swing, bend = 0.45, 1.9
-    top = shoulder_height(person) + 0.034
+    top = shoulder_height(appearance) + 0.034
     stoop = -pose.lean * (top - build.hip_height)
-    out = 0.10 + person.top.loose
-    shoulder = (side * (build.shoulder + person.top.loose * 0.5 - build.arm * 0.55), top, stoop)
+    out = 0.10 + appearance.top.loose
+    shoulder = (side * (build.shoulder + appearance.top.loose * 0.5 - build.arm * 0.55), top, stoop)
     elbow = (shoulder[0] + side * out * upper, top + upper * cos(swing), stoop + upper * sin(swing))
     hand = (elbow[0], elbow[1] + lower * cos(swing + bend), elbow[2] + lower * sin(swing + bend))
     return shoulder, elbow, hand
 
 
-def trunk_of(person: Person, pose: Pose) -> Tube:
+def trunk_of(appearance: Appearance, pose: Pose) -> Tube:
     """The trunk from the neck to the lower edge of the top, clothes included."""
-    build, top = person.build, person.top
-    shoulder, hip = shoulder_height(person), build.hip_height
+    build, top = appearance.build, appearance.top
+    shoulder, hip = shoulder_height(appearance), build.hip_height
     loose, chest = top.loose, build.depth
 
     def ring(y: float, width: float, depth: float) -> Ring:
@@ -102,8 +102,8 @@ def trunk_of(person: Person, pose: Pose) -> Tube:
     return rings
 
 
-def skirt_of(person: Person, pose: Pose) -> Tube:
-    build, bottom = person.build, person.bottom
+def skirt_of(appearance: Appearance, pose: Pose) -> Tube:
+    build, bottom = appearance.build, appearance.bottom
     hip = build.hip_height
     hem = hip + (1 - hip) * bottom.cover
     swing = pose.stride * abs(sin(pose.phase)) * bottom.cover * 0.35
@@ -120,10 +120,10 @@ def skirt_of(person: Person, pose: Pose) -> Tube:
     ]
 
 
-def head_tube(person: Person, pose: Pose, size: float = 1.0) -> Tube:
+def head_tube(appearance: Appearance, pose: Pose, size: float = 1.0) -> Tube:
     """An egg, narrower at the chin."""
-    head = person.build.head
-    neck = -pose.lean * (head - person.build.hip_height)
+    head = appearance.build.head
+    neck = -pose.lean * (head - appearance.build.hip_height)
     rings = []
     for share in (0.0, 0.06, 0.18, 0.34, 0.52, 0.68, 0.82, 0.93, 1.0):
         bulge = sqrt(max(0.02, 1 - (2 * share - 1) ** 2)) * (1 - 0.22 * max(0.0, share - 0.5) * 2)

@@ -1,8 +1,8 @@
-"""Who is in the generated data set: the person of every number.
+"""How the identities of a generated data set look: the appearance of every number.
 
-A cloth's near-infrared reflectance follows its lightness where it is coloured by pigments and doesn't where it is dyed;
+A cloth's near-infrared reflectance follows its lightness where it is colored by pigments and doesn't where it is dyed;
 which of the two it is can't be seen in visible light. Warmth is independent of both. So no formula leads from the
-visible picture to the infrared one, and yet a wardrobe looks more like itself than like others.
+visible image to the infrared one, and yet a wardrobe looks more like itself than like others.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from functools import lru_cache
 
 import numpy as np
 
-from pipeline.datasets.figure.person import Bottom, Build, Carried, Hair, Material, Part, Person, Top
+from pipeline.synthetic.body.appearance import Appearance, Bottom, Build, Carried, Hair, Material, Part, Top
 
-PERSON_STREAM = 1  # keeps these random numbers apart from those of scenes, cameras, pictures and splits
+APPEARANCE_STREAM = 1  # keeps these random numbers apart from those of scenes, cameras, images and splits
 
 
 def _choose(rng: np.random.Generator, weights: dict[str, float]) -> str:
@@ -117,13 +117,13 @@ def _bottom(rng: np.random.Generator) -> Bottom:
     )
 
 
-# (share, hue, saturation, value) of cloth: few colours are common, so that a colour alone does not tell who it is
-COLOURS = (
+# (share, hue, saturation, value) of cloth: few colors are common, so that a color alone does not tell who it is
+COLORS = (
     (0.26, 0.62, 0.10, 0.10),  # black
-    (0.12, 0.60, 0.06, 0.30),  # dark grey
+    (0.12, 0.60, 0.06, 0.30),  # dark gray
     (0.13, 0.63, 0.55, 0.24),  # navy
     (0.10, 0.60, 0.45, 0.48),  # denim
-    (0.09, 0.12, 0.03, 0.58),  # grey
+    (0.09, 0.12, 0.03, 0.58),  # gray
     (0.09, 0.12, 0.04, 0.88),  # white
     (0.06, 0.11, 0.30, 0.70),  # beige
     (0.05, 0.07, 0.50, 0.35),  # brown
@@ -131,10 +131,10 @@ COLOURS = (
 VIVID = {"saturation": (0.35, 0.75), "value": (0.3, 0.8)}  # the rest: any hue
 
 
-def _colour(rng: np.random.Generator) -> tuple[float, float, float]:
-    """A colour that clothes have: mostly dark or dull, sometimes vivid."""
+def _color(rng: np.random.Generator) -> tuple[float, float, float]:
+    """A color that clothes have: mostly dark or dull, sometimes vivid."""
     left = rng.random()
-    for share, hue, saturation, value in COLOURS:
+    for share, hue, saturation, value in COLORS:
         left -= share
         if left < 0:
             shift = rng.normal(0, 1, 3)
@@ -145,7 +145,7 @@ def _colour(rng: np.random.Generator) -> tuple[float, float, float]:
     return colorsys.hsv_to_rgb(rng.random(), float(saturation), float(value))
 
 
-INFRARED_LEVELS = (0.22, 0.48, 0.78)  # dyed fabrics reflect little, half or much, whatever their colour
+INFRARED_LEVELS = (0.22, 0.48, 0.78)  # dyed fabrics reflect little, half or much, whatever their color
 PIGMENTED = 0.7  # share of the fabrics whose reflectance follows their lightness
 LUMINANCE = (0.299, 0.587, 0.114)  # of R, G, B (ITU-R BT.601)
 
@@ -156,13 +156,13 @@ def _cloth(rng: np.random.Generator, thermal: float, beside: Material | None = N
     Mostly it can be told from the material `beside` it, in visible light as in infrared.
     """
     for _ in range(4):
-        colour = _colour(rng)
+        color = _color(rng)
         if rng.random() < PIGMENTED:
-            level = 0.12 + 0.76 * float(np.dot(LUMINANCE, colour))
+            level = 0.12 + 0.76 * float(np.dot(LUMINANCE, color))
         else:
             level = rng.choice(INFRARED_LEVELS)
         infrared = float(level + rng.uniform(-0.05, 0.05))
-        made = Material(colour, infrared, thermal + float(rng.uniform(-0.06, 0.06)))
+        made = Material(color, infrared, thermal + float(rng.uniform(-0.06, 0.06)))
         if beside is None or _stand_apart(made, beside):
             break
     return made
@@ -175,17 +175,17 @@ def _stand_apart(one: Material, other: Material) -> bool:
 
 def _second(rng: np.random.Generator, base: Material) -> Material:
     """What is printed or sewn on `base`: often dye, which infrared light does not see."""
-    colour = _colour(rng)
-    if max(abs(a - b) for a, b in zip(colour, base.visible, strict=True)) < 0.25:
-        colour = tuple(0.15 + 0.85 * channel if sum(base.visible) < 1.5 else 0.35 * channel for channel in colour)
+    color = _color(rng)
+    if max(abs(a - b) for a, b in zip(color, base.visible, strict=True)) < 0.25:
+        color = tuple(0.15 + 0.85 * channel if sum(base.visible) < 1.5 else 0.35 * channel for channel in color)
     dyed = rng.random() < 0.4
     other = (base.infrared + rng.uniform(0.3, 0.6)) % 0.9 + 0.05
     infrared = base.infrared + rng.uniform(-0.03, 0.03) if dyed else other
-    return Material(colour, float(np.clip(infrared, 0.03, 1)), base.thermal + float(rng.uniform(-0.03, 0.03)))
+    return Material(color, float(np.clip(infrared, 0.03, 1)), base.thermal + float(rng.uniform(-0.03, 0.03)))
 
 
-# hue, saturation, value: black, dark brown, brown, red, blond, grey
-HAIR_COLOURS = (
+# hue, saturation, value: black, dark brown, brown, red, blond, gray
+HAIR_COLORS = (
     (0.07, 0.30, 0.09),
     (0.06, 0.50, 0.20),
     (0.07, 0.60, 0.34),
@@ -200,7 +200,7 @@ THICKNESS = {"t-shirt": 0.66, "sleeveless": 0.70, "long-sleeve": 0.58, "hoodie":
 def _materials(rng: np.random.Generator, top: Top, bottom: Bottom) -> dict[Part, Material]:
     tone = rng.beta(1.5, 2)
     skin = tuple(float(np.interp(tone, (0, 1), ends)) for ends in ((0.93, 0.40), (0.76, 0.26), (0.65, 0.18)))
-    hair = colorsys.hsv_to_rgb(*HAIR_COLOURS[int(rng.choice(6, p=(0.32, 0.26, 0.16, 0.06, 0.1, 0.1)))])
+    hair = colorsys.hsv_to_rgb(*HAIR_COLORS[int(rng.choice(6, p=(0.32, 0.26, 0.16, 0.06, 0.1, 0.1)))])
     main = _cloth(rng, THICKNESS.get(top.kind, 0.34))
     legs = _cloth(rng, {"wide trousers": 0.46, "long skirt": 0.46}.get(bottom.kind, 0.54), main)
     if bottom.kind == "dress" and top.kind in ("t-shirt", "sleeveless", "long-sleeve"):
@@ -230,9 +230,9 @@ def _materials(rng: np.random.Generator, top: Top, bottom: Bottom) -> dict[Part,
 
 
 @lru_cache(maxsize=256)
-def make_person(seed: int, identity: int) -> Person:
-    """The person of this number: a pure function of (seed, identity), both non-negative."""
-    rng = np.random.default_rng([seed, PERSON_STREAM, identity])
+def make_appearance(seed: int, identity: int) -> Appearance:
+    """Returns the appearance of this identity: a pure function of (seed, identity), both non-negative."""
+    rng = np.random.default_rng([seed, APPEARANCE_STREAM, identity])
     build, hair = _build(rng), _hair(rng)
     top, bottom = _top(rng, build), _bottom(rng)
     bags = {"none": 0.34, "backpack": 0.24, "crossbody": 0.14, "handbag": 0.12, "tote": 0.09, "suitcase": 0.07}
@@ -242,4 +242,4 @@ def make_person(seed: int, identity: int) -> Person:
         side=1 if rng.random() < 0.5 else -1,
         scarf=bool(rng.random() < (0.1 if top.sleeve < 0.9 else 0.3)),
     )
-    return Person(build, hair, top, bottom, carried, _materials(rng, top, bottom))
+    return Appearance(build, hair, top, bottom, carried, _materials(rng, top, bottom))

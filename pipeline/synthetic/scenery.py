@@ -1,4 +1,4 @@
-"""Where pictures are taken: the scene behind the people, and the look of the camera that sees it."""
+"""Where images are taken: the scene behind the people, and the look of the camera that sees it."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from pipeline.datasets.figure.person import Material
+from pipeline.synthetic.body.appearance import Material
 
 SCENE_STREAM = 2
 CAMERA_STREAM = 3
-SCENE_SIZE = (720, 320)  # width, height in picture pixels; a picture shows a window of it
+SCENE_SIZE = (720, 320)  # width, height in image pixels; an image shows a window of it
 MARGIN = 40  # how far a window may lie above or below its usual place
 KINDS = ("visible", "infrared", "thermal")
 
 
 @dataclass(frozen=True)
 class CameraLook:
-    """What a camera does to every picture; `tint` and `gain` multiply light, `gamma` bends it."""
+    """What a camera does to every image; `tint` and `gain` multiply light, `gamma` bends it."""
 
     tint: tuple[float, float, float]
     gain: float
@@ -29,7 +29,7 @@ class CameraLook:
     vignette: float
     shadow: float  # darkness of the shadow on the floor
     side_light: float  # contrast between the two sides of a body
-    height: tuple[int, int]  # range of picture heights in pixels
+    height: tuple[int, int]  # range of image heights in pixels
 
 
 @lru_cache(maxsize=64)
@@ -67,15 +67,15 @@ def camera_look(seed: int, camera: int, kind: str) -> CameraLook:
 
 
 def random_material(rng: np.random.Generator, kind_of_thing: str = "object") -> Material:
-    """What walls, floors and objects are made of: greyish, dim in infrared, cool."""
-    grey = rng.uniform(0.25, 0.85) if kind_of_thing == "surface" else rng.uniform(0.08, 0.9)
+    """What walls, floors and objects are made of: grayish, dim in infrared, cool."""
+    gray = rng.uniform(0.25, 0.85) if kind_of_thing == "surface" else rng.uniform(0.08, 0.9)
     spread = 0.05 if kind_of_thing == "surface" or rng.random() < 0.75 else 0.25
-    colour = tuple(float(np.clip(grey + rng.uniform(-spread, spread), 0, 1)) for _ in range(3))
-    return Material(colour, float(rng.uniform(0.08, 0.55)), float(rng.uniform(0.08, 0.26)))
+    color = tuple(float(np.clip(gray + rng.uniform(-spread, spread), 0, 1)) for _ in range(3))
+    return Material(color, float(rng.uniform(0.08, 0.55)), float(rng.uniform(0.08, 0.26)))
 
 
 def material_table(materials: dict[int, Material], kind: str) -> np.ndarray:
-    """(256, 3) uint8: the colour of each index in this kind of picture; indices without a material are black."""
+    """(256, 3) uint8: the color of each index in this kind of image; indices without a material are black."""
     table = np.zeros((256, 3), np.float32)
     for index, material in materials.items():
         table[int(index)] = getattr(material, kind)
@@ -84,7 +84,7 @@ def material_table(materials: dict[int, Material], kind: str) -> np.ndarray:
 
 @lru_cache(maxsize=32)
 def scene(seed: int, place: int, kind: str) -> Image.Image:
-    """(720 x 320) RGB picture of an empty place; the same things stand in it for every kind of camera."""
+    """(720 x 320) RGB image of an empty place; the same things stand in it for every kind of camera."""
     rng = np.random.default_rng([seed, SCENE_STREAM, place])
     width, height = SCENE_SIZE
     canvas = Image.new("L", SCENE_SIZE, 1)
@@ -126,8 +126,8 @@ def _add_floor(rng: np.random.Generator, pen: ImageDraw.ImageDraw, materials: di
     base = random_material(rng, "surface")
     materials[floor] = base
     darker = rng.uniform(0.75, 1.15)
-    colour = tuple(min(1.0, channel * darker) for channel in base.visible)
-    materials[joint] = Material(colour, min(1.0, base.infrared * rng.uniform(0.8, 1.3)), base.thermal)
+    color = tuple(min(1.0, channel * darker) for channel in base.visible)
+    materials[joint] = Material(color, min(1.0, base.infrared * rng.uniform(0.8, 1.3)), base.thermal)
     width, height = SCENE_SIZE
     pen.rectangle((0, horizon, width, height), fill=floor)
     for step in np.linspace(-width, 2 * width, int(rng.integers(14, 40))):

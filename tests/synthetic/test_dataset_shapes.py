@@ -12,11 +12,15 @@ import pytest
 from scipy.io import loadmat
 
 from pipeline.batch import Modality
-from pipeline.datasets import read_index, synthetic
-from pipeline.datasets.layouts import LAYOUTS
+from pipeline.datasets import marker, read_index
 from pipeline.datasets.published import IDENTITIES, TOTAL_IMAGES, published_images
-from pipeline.datasets.shapes import PUBLISHED, SYSU_CAMERAS, SYSU_GROUPS, Shape, read_shape, scaled
 from pipeline.protocols import trials
+from pipeline.synthetic import __main__ as command
+from pipeline.synthetic import generation
+from pipeline.synthetic.dataset_layouts import LAYOUTS
+from pipeline.synthetic.dataset_shapes import PUBLISHED, SYSU_CAMERAS, SYSU_GROUPS, UNIFORM, Shape, scaled
+from pipeline.synthetic.shape_files import read_shape
+from pipeline.synthetic.sizes import SCALABLE, USUAL_IMAGES
 
 HEADER = "id,split,cam1,cam2,cam3,cam4,cam5,cam6"
 ROWS = ["12,test,2,3,2,1,2,1", "3,train,2,2,2,2,2,2", "4,train,0,0,2,3,1,0", "7,none,1,0,0,0,0,0", "9,val,0,0,1,1,1,0"]
@@ -51,8 +55,8 @@ def test_sysu_at_scale_1_has_the_published_numbers(seed: int) -> None:
     assert images_by_split_and_camera(shape) == published_images("sysu")
     assert identities_by_split(shape) == IDENTITIES["sysu"]
     assert all(len({kind for kind, _ in presence.images}) == 2 for presence in shape.values())
-    pictures = LAYOUTS["sysu"](shape, seed).pictures
-    assert len(pictures) == len(set(pictures)) == sum(published_images("sysu").values()) == 44745
+    images = LAYOUTS["sysu"](shape, seed).images
+    assert len(images) == len(set(images)) == sum(published_images("sysu").values()) == 44745
 
 
 def test_sysu_at_scale_1_has_galleries_of_the_published_size() -> None:
@@ -65,7 +69,7 @@ def test_sysu_at_scale_1_has_galleries_of_the_published_size() -> None:
 
 def test_regdb_at_scale_1_has_the_published_numbers() -> None:
     plan = LAYOUTS["regdb"](scaled("regdb", 1, 0), 0)
-    assert len(plan.pictures) == 412 * 20
+    assert len(plan.images) == 412 * 20
     assert all(text.count("\n") == 2060 for text in plan.texts.values()) and len(plan.texts) == 40
     assert len({plan.texts[f"idx/train_visible_{trial}.txt"] for trial in range(1, 11)}) == 10
 
@@ -74,7 +78,7 @@ def test_llcm_at_scale_1_has_the_published_numbers() -> None:
     shape = scaled("llcm", 1, 0)
     assert identities_by_split(shape) == IDENTITIES["llcm"]
     plan = LAYOUTS["llcm"](shape, 0)
-    assert len(plan.pictures) == len(set(plan.pictures)) == TOTAL_IMAGES["llcm"]
+    assert len(plan.images) == len(set(plan.images)) == TOTAL_IMAGES["llcm"]
     for presence in shape.values():
         assert min(Counter(kind for kind, _ in presence.images).values()) >= 3
 
@@ -87,7 +91,7 @@ def test_the_groups_of_cameras_are_those_of_the_true_data_set(shared_folder: Pat
 
 
 @pytest.mark.parametrize("layout", list(PUBLISHED))
-def test_a_larger_scale_contains_the_smaller_one_and_keeps_each_persons_pictures(layout: str) -> None:
+def test_a_larger_scale_contains_the_smaller_one_and_keeps_each_persons_images(layout: str) -> None:
     whole = scaled(layout, 1, 3)
     smaller: Shape = {}
     for scale in (0.001, 0.1, 0.35, 1):
@@ -98,13 +102,13 @@ def test_a_larger_scale_contains_the_smaller_one_and_keeps_each_persons_pictures
         smaller = larger
 
 
-# ---------------------------------------------------------------- drawn and read back
+# ---------------------------------------------------------------- generated and read back
 
 
 @pytest.mark.parametrize("layout", list(PUBLISHED))
 def test_the_smallest_scale_can_be_tested_on(tmp_path: Path, layout: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(synthetic, "_draw_chunk", touch_chunk)
-    count = synthetic.generate(layout, tmp_path, scale=1e-6, seed=1, workers=1)
+    monkeypatch.setattr(generation, "_render_chunk", touch_chunk)
+    count = generation.generate(layout, tmp_path, scale=1e-6, seed=1, workers=1)
     index = read_index(layout, tmp_path)
     assert len(index) == count
     every = {"sysu": {"modes": ("all", "indoor"), "shots": ("single", "multi"), "rule": "official"}}
@@ -117,16 +121,16 @@ def test_the_smallest_scale_can_be_tested_on(tmp_path: Path, layout: str, monkey
 
 
 def touch_chunk(root: Path, chunk: list) -> int:
-    """In the place of drawing, where only names matter."""
+    """In the place of rendering, where only names matter."""
     for path, _ in chunk:
         (root / path).touch()
     return len(chunk)
 
 
-def test_a_drawn_shape_is_the_files(tmp_path: Path) -> None:
+def test_a_generated_shape_is_the_files(tmp_path: Path) -> None:
     file = write_shape(tmp_path, ROWS)
     root = tmp_path / "set"
-    assert synthetic.generate("sysu", root, shape=file, workers=1) == sum(sum(counts) for counts in COUNTS.values())
+    assert generation.generate("sysu", root, shape=file, workers=1) == sum(sum(counts) for counts in COUNTS.values())
     for identity, counts in COUNTS.items():
         for camera, count in enumerate(counts, 1):
             folder = root / f"cam{camera}" / f"{identity:04d}"
@@ -149,9 +153,9 @@ def test_a_drawn_shape_is_the_files(tmp_path: Path) -> None:
     assert [len(trials_of[0].gallery) for trials_of in (single, multi)] == [4, 2 + 3 + 1 + 2]
 
 
-def test_a_persons_pictures_are_the_same_in_every_shape(tmp_path: Path) -> None:
-    synthetic.generate("sysu", tmp_path / "shape", shape=write_shape(tmp_path, ROWS), workers=1)
-    synthetic.generate("sysu", tmp_path / "uniform", 4, 2, workers=1)
+def test_a_persons_images_are_the_same_in_every_shape(tmp_path: Path) -> None:
+    generation.generate("sysu", tmp_path / "shape", shape=write_shape(tmp_path, ROWS), workers=1)
+    generation.generate("sysu", tmp_path / "uniform", 4, 2, workers=1)
     path = "cam3/0003/0002.jpg"
     assert (tmp_path / "shape" / path).read_bytes() == (tmp_path / "uniform" / path).read_bytes()
 
@@ -168,7 +172,7 @@ def test_the_true_shape(shared_folder: Path) -> None:
     counts = images_by_split_and_camera(shape)
     assert {key: count for key, count in counts.items() if key[0] != "none"} == published_images("sysu")
     plan = LAYOUTS["sysu"](shape, 0)
-    assert len(plan.pictures) == 45863
+    assert len(plan.images) == 45863
     published = loadmat(shared_folder / "protocols" / "rand_perm_cam.mat")["rand_perm_cam"]
     made = plan.matrices["exp/rand_perm_cam.mat"]["rand_perm_cam"]
     for camera in range(6):
@@ -183,42 +187,42 @@ def test_the_true_shape(shared_folder: Path) -> None:
 
 
 def test_the_marker_knows_sizes_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(synthetic, "_draw_chunk", touch_chunk)
+    monkeypatch.setattr(generation, "_render_chunk", touch_chunk)
     root, file = tmp_path / "set", write_shape(tmp_path, ROWS)
-    assert not synthetic.has_published_shape(root)
-    synthetic.generate("sysu", root, shape=file, workers=1)
-    assert synthetic.generate("sysu", root, shape=file) == 0
-    assert synthetic.has_published_shape(root)
+    assert not marker.has_published_shape(root)
+    generation.generate("sysu", root, shape=file, workers=1)
+    assert generation.generate("sysu", root, shape=file) == 0
+    assert marker.has_published_shape(root)
     with pytest.raises(ValueError, match="expected a set with scale 0.01; found one with shape_sha256 [0-9a-f]{64};"):
-        synthetic.generate("sysu", root, scale=0.01)
+        generation.generate("sysu", root, scale=0.01)
     write_shape(tmp_path, ROWS[:-1] + ["9,val,0,0,1,1,2,0"])
     with pytest.raises(ValueError, match="expected a set with shape_sha256 .*; found one with shape_sha256 "):
-        synthetic.generate("sysu", root, shape=file)
-    synthetic.generate("sysu", root, scale=0.01, workers=1, force=True)
-    assert json.loads((root / synthetic.MARKER).read_text())["scale"] == 0.01
-    assert not synthetic.has_published_shape(root)
+        generation.generate("sysu", root, shape=file)
+    generation.generate("sysu", root, scale=0.01, workers=1, force=True)
+    assert json.loads((root / marker.MARKER).read_text())["scale"] == 0.01
+    assert not marker.has_published_shape(root)
     with pytest.raises(ValueError, match="expected a set with identities 4, images_per_camera 6; found one with scale"):
-        synthetic.generate("sysu", root, 4)
+        generation.generate("sysu", root, 4)
 
 
 @pytest.mark.parametrize(
     ("size", "published"), [({"scale": 1.0}, True), ({"scale": 0.99}, False), ({"identities": 412}, False)]
 )
 def test_only_a_complete_set_of_scale_1_has_the_published_shape(tmp_path: Path, size: dict, published: bool) -> None:
-    marker = json.dumps({"made_by": synthetic.MADE_BY, "version": synthetic.VERSION, **size})
-    (tmp_path / synthetic.UNFINISHED_MARKER).write_text(marker)
-    assert not synthetic.has_published_shape(tmp_path)
-    (tmp_path / synthetic.MARKER).write_text(marker)
-    assert synthetic.has_published_shape(tmp_path) == published
+    content = json.dumps({"made_by": marker.MADE_BY, "version": generation.VERSION, **size})
+    (tmp_path / marker.UNFINISHED_MARKER).write_text(content)
+    assert not marker.has_published_shape(tmp_path)
+    (tmp_path / marker.MARKER).write_text(content)
+    assert marker.has_published_shape(tmp_path) == published
 
 
 def test_the_command_says_how_large_the_set_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    command = ["--layout", "sysu", "--root", str(tmp_path / "set"), "--workers", "1"]
-    synthetic.main([*command, "--shape", str(write_shape(tmp_path, ROWS))])
-    assert f"{tmp_path / 'set'}: 33 pictures in the shape of shape.csv, sysu layout, " in capsys.readouterr().out
-    command = ["--layout", "regdb", "--root", str(tmp_path / "regdb"), "--workers", "1"]
-    synthetic.main([*command, "--scale", "0.001"])
-    assert "80 pictures at scale 0.001, regdb layout, " in capsys.readouterr().out
+    words = ["--layout", "sysu", "--root", str(tmp_path / "set"), "--workers", "1"]
+    command.main([*words, "--shape", str(write_shape(tmp_path, ROWS))])
+    assert f"{tmp_path / 'set'}: 33 images in the shape of shape.csv, sysu layout, " in capsys.readouterr().out
+    words = ["--layout", "regdb", "--root", str(tmp_path / "regdb"), "--workers", "1"]
+    command.main([*words, "--scale", "0.001"])
+    assert "80 images at scale 0.001, regdb layout, " in capsys.readouterr().out
 
 
 # ---------------------------------------------------------------- refusals
@@ -227,7 +231,7 @@ def test_the_command_says_how_large_the_set_is(tmp_path: Path, capsys: pytest.Ca
 @pytest.mark.parametrize("scale", [0, -0.5, 1.01, float("nan"), True, "1"])
 def test_a_scale_out_of_range_is_refused(tmp_path: Path, scale: object) -> None:
     with pytest.raises(ValueError, match=f"^scale: expected a number above 0 and at most 1; found {scale!r}$"):
-        synthetic.generate("sysu", tmp_path / "set", scale=scale)
+        generation.generate("sysu", tmp_path / "set", scale=scale)
     assert not (tmp_path / "set").exists()
 
 
@@ -242,14 +246,14 @@ def test_a_scale_out_of_range_is_refused(tmp_path: Path, scale: object) -> None:
 def test_two_sizes_are_refused(tmp_path: Path, given: dict, found: str) -> None:
     expected = "size: expected identities and images_per_camera, or scale, or shape"
     with pytest.raises(ValueError, match=f"^{expected}; found {found}$"):
-        synthetic.generate("sysu", tmp_path / "set", **given)
+        generation.generate("sysu", tmp_path / "set", **given)
 
 
 def test_layouts_without_such_a_size_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="^scale: expected one of the layouts sysu, regdb, llcm; found folder$"):
-        synthetic.generate("folder", tmp_path / "set", scale=0.5)
+        generation.generate("folder", tmp_path / "set", scale=0.5)
     with pytest.raises(ValueError, match="^shape: expected the layout sysu; found llcm$"):
-        synthetic.generate("llcm", tmp_path / "set", shape=write_shape(tmp_path, ROWS))
+        generation.generate("llcm", tmp_path / "set", shape=write_shape(tmp_path, ROWS))
 
 
 @pytest.mark.parametrize(
@@ -262,23 +266,23 @@ def test_layouts_without_such_a_size_are_refused(tmp_path: Path) -> None:
         (["3,train,2,2,2,2,2,"], "line 2, cam6: expected a whole number from 0 to 9999; found ''"),
         (["0,train,2,2,2,2,2,2"], "line 2, id: expected a whole number from 1 to 9999; found '0'"),
         (["3,train,2,2,2,2,2"], "line 2: expected 8 values; found 7"),
-        (["3,train,0,0,0,0,0,0"], "line 2: expected pictures of identity 3 by some camera; found none"),
-        (ROWS[1:], ": expected a test identity with visible and infrared pictures; found no identity"),
-        (ROWS[:-1], ": expected a val identity with visible and infrared pictures; found no identity"),
+        (["3,train,0,0,0,0,0,0"], "line 2: expected images of identity 3 by some camera; found none"),
+        (ROWS[1:], ": expected a test identity with visible and infrared images; found no identity"),
+        (ROWS[:-1], ": expected a val identity with visible and infrared images; found no identity"),
         (
             [*ROWS[1:], "12,test,2,2,0,2,2,0"],
-            ": expected a test identity with visible and infrared pictures; found identities of one modality only",
+            ": expected a test identity with visible and infrared images; found identities of one modality only",
         ),
         (
             ["3,train,1,0,2,1,1,2", "4,test,1,0,2,1,1,2", "7,none,0,2,0,0,0,0", "9,val,0,0,1,1,1,0"],
-            ": expected pictures by cam2 of an identity in a split; found none",
+            ": expected images by cam2 of an identity in a split; found none",
         ),
     ],
 )
 def test_an_unusable_shape_is_refused_in_one_line(tmp_path: Path, rows: list[str], message: str) -> None:
     file = write_shape(tmp_path, rows)
     with pytest.raises(ValueError) as refusal:
-        synthetic.generate("sysu", tmp_path / "set", shape=file)
+        generation.generate("sysu", tmp_path / "set", shape=file)
     where = f"shape {file}" if message.startswith(":") else f"shape {file}, "
     assert str(refusal.value) == where + message
     assert not (tmp_path / "set").exists()
@@ -289,9 +293,9 @@ def test_a_file_that_is_no_shape_is_refused_in_one_line(tmp_path: Path) -> None:
         ValueError, match=r"^shape .*missing\.csv: expected a CSV file; found No such file or directory$"
     ):
         read_shape(tmp_path / "missing.csv")
-    (tmp_path / "picture.csv").write_bytes(b"\xff\xd8\xff\xe0")
-    with pytest.raises(ValueError, match=r"picture\.csv: expected a CSV file; found bytes that are not UTF-8$"):
-        read_shape(tmp_path / "picture.csv")
+    (tmp_path / "image.csv").write_bytes(b"\xff\xd8\xff\xe0")
+    with pytest.raises(ValueError, match=r"image\.csv: expected a CSV file; found bytes that are not UTF-8$"):
+        read_shape(tmp_path / "image.csv")
     (tmp_path / "empty.csv").write_text("")
     with pytest.raises(ValueError, match=f"expected the columns {HEADER}; found nothing$"):
         read_shape(tmp_path / "empty.csv")
@@ -306,3 +310,8 @@ def test_spaces_blank_lines_and_a_byte_order_mark_do_no_harm(tmp_path: Path) -> 
     spaced, other = read_shape(file)
     assert plain == spaced and digest != other
     assert np.all(np.diff(list(plain)) > 0)
+
+
+def test_every_layout_has_a_usual_size_and_those_with_published_numbers_a_scale() -> None:
+    assert list(USUAL_IMAGES) == list(LAYOUTS) == list(UNIFORM)
+    assert list(SCALABLE) == list(PUBLISHED)

@@ -6,9 +6,9 @@ from math import cos, pi
 
 import numpy as np
 
-from pipeline.datasets.figure.person import Part, Person
-from pipeline.datasets.figure.poses import Pose, arm_joints
-from pipeline.datasets.figure.shapes import (
+from pipeline.synthetic.body.appearance import Appearance, Part
+from pipeline.synthetic.body.poses import Pose, arm_joints
+from pipeline.synthetic.body.tubes import (
     Canvas,
     Ring,
     Tube,
@@ -22,19 +22,19 @@ from pipeline.datasets.figure.shapes import (
 )
 
 
-def draw_bag(canvas: Canvas, person: Person, pose: Pose, view: View, trunk: Tube, behind: bool) -> None:
-    """The part of the bag that the camera sees behind (before the body is drawn) or in front of the body."""
-    carried = person.carried
+def render_bag(canvas: Canvas, appearance: Appearance, pose: Pose, view: View, trunk: Tube, behind: bool) -> None:
+    """The part of the bag that the camera sees behind (before the body is rendered) or in front of the body."""
+    carried = appearance.carried
     if carried.bag == "backpack":
-        _backpack(canvas, person, view, trunk, behind)
+        _backpack(canvas, appearance, view, trunk, behind)
     elif carried.bag == "crossbody":
-        _crossbody(canvas, person, view, trunk, behind)
+        _crossbody(canvas, appearance, view, trunk, behind)
     elif carried.bag in ("handbag", "tote", "suitcase"):
-        _hanging_bag(canvas, person, pose, view, trunk, behind)
+        _hanging_bag(canvas, appearance, pose, view, trunk, behind)
 
 
-def _backpack(canvas: Canvas, person: Person, view: View, trunk: Tube, behind: bool) -> None:
-    size, shoulder = person.carried.bag_size, trunk[2].y
+def _backpack(canvas: Canvas, appearance: Appearance, view: View, trunk: Tube, behind: bool) -> None:
+    size, shoulder = appearance.carried.bag_size, trunk[2].y
     chest = ring_at(trunk, shoulder + 0.1)
     thick, wide = 0.035 + 0.035 * size, 0.062 + 0.035 * size
     z = chest.z - chest.depth - thick * 0.75
@@ -54,9 +54,9 @@ def _backpack(canvas: Canvas, person: Person, view: View, trunk: Tube, behind: b
             patch(canvas, view, body, (angle - 0.13, angle + 0.13), (shoulder - 0.01, shoulder + 0.16), Part.BAG)
 
 
-def _crossbody(canvas: Canvas, person: Person, view: View, trunk: Tube, behind: bool) -> None:
-    side, size = person.carried.side, person.carried.bag_size
-    hip, shoulder = person.build.hip_height, trunk[2].y
+def _crossbody(canvas: Canvas, appearance: Appearance, view: View, trunk: Tube, behind: bool) -> None:
+    side, size = appearance.carried.side, appearance.carried.bag_size
+    hip, shoulder = appearance.build.hip_height, trunk[2].y
     at_hip = ring_at(trunk, hip)
     bag_x = side * (at_hip.width + 0.012)
     wide, thick = 0.05 + 0.025 * size, 0.022 + 0.012 * size
@@ -77,11 +77,11 @@ def _crossbody(canvas: Canvas, person: Person, view: View, trunk: Tube, behind: 
     canvas.line(points, 0.020 * view.scale, Part.BAG)
 
 
-def _hanging_bag(canvas: Canvas, person: Person, pose: Pose, view: View, trunk: Tube, behind: bool) -> None:
-    carried, size = person.carried, person.carried.bag_size
+def _hanging_bag(canvas: Canvas, appearance: Appearance, pose: Pose, view: View, trunk: Tube, behind: bool) -> None:
+    carried, size = appearance.carried, appearance.carried.bag_size
     if behind == (view.nearness(carried.side, 0.0) > -0.1):
         return
-    shoulder, _, hand = arm_joints(person, pose, carried.side)
+    shoulder, _, hand = arm_joints(appearance, pose, carried.side)
     x, y, z = hand
     if carried.bag == "tote":
         x, y, z = shoulder[0] + carried.side * 0.03, shoulder[1] + 0.16, shoulder[2] - 0.03

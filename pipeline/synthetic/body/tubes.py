@@ -1,7 +1,7 @@
-"""Drawing of round bodies: tubes, limbs and patches on a tube's surface, seen from any side.
+"""Round bodies on a canvas: tubes, limbs and patches on a tube's surface, seen from any side.
 
 Body coordinates: x to the person's left, y down (0 = top of the head, 1 = floor), z forward, in statures. The camera
-sees them without perspective but from a little above, so what is nearer stands lower in the picture.
+sees them without perspective but from a little above, so what is nearer stands lower in the image.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 LOOKING_DOWN = 0.13
 HEM_WIDTH = 0.012  # of the dark edge where a piece of clothing ends
 HEM_LIGHT = 0.62
-NEUTRAL = 128  # value of the light picture that leaves a colour unchanged
+NEUTRAL = 128  # value of the light image that leaves a color unchanged
 
 Point = tuple[float, float]
 Point3 = tuple[float, float, float]
@@ -36,7 +36,7 @@ Tube = list[Ring]  # from top to bottom
 
 @dataclass(frozen=True)
 class View:
-    """How the camera sees a body. yaw 0: from the front; pi / 2: the person walks to the right of the picture."""
+    """How the camera sees a body. yaw 0: from the front; pi / 2: the person walks to the right of the image."""
 
     yaw: float
     scale: float  # pixels a stature
@@ -60,7 +60,7 @@ class View:
 
 
 class Canvas:
-    """Two drawings of one size: `parts` says which part a pixel shows, `lights` how brightly it is lit."""
+    """Two maps of one size: `parts` says which part a pixel shows, `lights` how brightly it is lit."""
 
     def __init__(self, width: int, height: int) -> None:
         self.parts = Image.new("L", (width, height), 0)
