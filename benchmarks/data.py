@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pipeline.cli.errors import one_line_errors
+from pipeline.errors import one_line_errors
 
 BATCHES = 50  # taken before memory is read
 HEIGHT, WIDTH = 288, 144

@@ -25,8 +25,8 @@ from scipy.io import savemat
 
 from benchmarks.devices import add_device_option, choose_device, describe_device
 from pipeline.batch import Modality
-from pipeline.cli.errors import one_line_errors
 from pipeline.datasets.listing import Record, build_index
+from pipeline.errors import one_line_errors
 from pipeline.evaluation.ranking import Scores, rank
 from pipeline.evaluation.scoring import score_trials
 from pipeline.protocols import Trial

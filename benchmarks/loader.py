@@ -30,7 +30,7 @@ from benchmarks.peers import DecodedPictures, ResidentPictures, batches_of, deco
 from pipeline import prepare
 from pipeline.batch import MODALITY_NAMES
 from pipeline.build import build_index
-from pipeline.cli.errors import one_line_errors
+from pipeline.errors import one_line_errors
 from pipeline.loading.hardware import usable_cores
 from pipeline.settings import BatchSettings, DataSettings, DeriveSettings, Settings
 from pipeline.synthetic.generation import generate

@@ -12,8 +12,8 @@ import time
 from benchmarks.data import megabytes
 from benchmarks.devices import add_device_option, choose_device, describe_device
 from benchmarks.loading import open_batches
-from pipeline.cli.errors import one_line_errors
 from pipeline.config import load_config
+from pipeline.errors import one_line_errors
 
 LINES = 10
 

@@ -24,9 +24,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.devices import describe_device, seconds_of
 from pipeline.batch import Batch
 from pipeline.build import build_index, build_network, build_table
-from pipeline.cli.errors import one_line_errors
 from pipeline.config import load_config
 from pipeline.distributed import create_accelerator
+from pipeline.errors import one_line_errors
 from pipeline.run.folder import open_run
 from pipeline.run.provenance import starting_facts
 from pipeline.settings import Settings

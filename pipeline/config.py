@@ -13,7 +13,6 @@ import hashlib
 import json
 import logging
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -225,11 +224,7 @@ def config_hash(settings: Settings) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
 
 
-def main(argv: list[str] | None = None) -> None:
-    settings = load_config(sys.argv[1:] if argv is None else argv)
-    for name, value, meaning in describe(settings):
-        print(f"{name}: {json.dumps(value)}".ljust(48) + f" # {meaning}")
-
-
 if __name__ == "__main__":
-    main()
+    from pipeline.cli.console import run_module
+
+    run_module("config")

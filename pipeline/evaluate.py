@@ -9,7 +9,11 @@ in its queries/.
 
 from __future__ import annotations
 
-import argparse
+if __name__ == "__main__":  # before the imports below, which take seconds
+    from pipeline.cli.console import run_module
+
+    run_module("evaluate")
+
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -22,9 +26,10 @@ from accelerate.utils import set_seed
 from safetensors import SafetensorError, safe_open
 
 from pipeline.build import build_index, build_network, build_table, build_trials, place_network
-from pipeline.cli.errors import one_line_errors
+from pipeline.cli.evaluate import read_options
 from pipeline.config import config_hash, is_override, load_config, load_kept
 from pipeline.distributed import create_accelerator, on_first_rank, precision_of
+from pipeline.errors import one_line_errors
 from pipeline.evaluation.feature_files import prepare_saving, read_features, read_index_file, save_features
 from pipeline.evaluation.features import (
     Extractor,
@@ -199,27 +204,6 @@ def settings_for_features(words: list[str], file: Path, index_file: Path | None)
     return settings
 
 
-def read_options(argv: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m pipeline.evaluate", description="Evaluates a run, or features.", allow_abbrev=False
-    )
-    parser.add_argument("words", nargs="*", metavar="RUN|CONFIG|key=value", help="a run folder, or as for training")
-    parser.add_argument("--dataset", help="short for data.dataset=...: sysu, regdb, llcm or folder")
-    parser.add_argument("--root", help="short for data.root=...")
-    parser.add_argument("--features", type=Path, metavar="FILE", help="judge these: .npz, or a folder of MATLAB files")
-    parser.add_argument("--index", type=Path, metavar="CSV", help="of --features: path,identity,camera,modality,split")
-    parser.add_argument("--save-features", type=Path, metavar="FILE", help=".npz; or .mat, SYSU-MM01's six files")
-    options, more = parser.parse_known_intermixed_args(argv)
-    named = {"data.dataset": options.dataset, "data.root": options.root}
-    options.words += [word.lstrip("-") if "=" in word else word for word in more]
-    options.words += [f"{key}={value}" for key, value in named.items() if value]
-    if options.index and not options.features:
-        raise ValueError("--index: lists the images of --features; without them give --root or data.root=")
-    if options.features and options.save_features:
-        raise ValueError("--save-features: writes what a network extracts; --features is such a file already")
-    return options
-
-
 @one_line_errors
 def main(argv: list[str] | None = None) -> None:
     options = read_options(sys.argv[1:] if argv is None else argv)
@@ -227,7 +211,3 @@ def main(argv: list[str] | None = None) -> None:
         evaluate_features(options.words, options.features, options.index)
     else:
         evaluate_network(options.words, options.save_features)
-
-
-if __name__ == "__main__":
-    main()

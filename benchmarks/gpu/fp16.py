@@ -20,8 +20,8 @@ from safetensors.torch import load_file
 from benchmarks.devices import add_device_option, choose_device, describe_device
 from benchmarks.gpu.checks import Checks
 from pipeline import train
-from pipeline.cli.errors import one_line_errors
 from pipeline.config import load_config
+from pipeline.errors import one_line_errors
 from pipeline.run.folder import run_path, weights_path
 
 LARGEST = 100.0  # a momentum that an overflow got into makes weights of millions

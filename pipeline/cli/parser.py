@@ -21,7 +21,7 @@ class CommandParser(argparse.ArgumentParser):
 
     def __init__(self, command: str, summary: str, examples: Sequence[str] = ()) -> None:
         program = name_program(command)
-        lines = "\n".join(f"  {program} {example}" for example in examples)
+        lines = "\n".join(f"  {program} {example}".rstrip() for example in examples)
         super().__init__(
             prog=program,
             description=summary,

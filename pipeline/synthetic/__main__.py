@@ -6,8 +6,8 @@ import argparse
 import sys
 import time
 
-from pipeline.cli.errors import one_line_errors
 from pipeline.cli.synthetic import read_options
+from pipeline.errors import one_line_errors
 from pipeline.synthetic.sizes import USUAL_IDENTITIES
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import select
 import sys
 from collections.abc import Callable
 
@@ -38,12 +39,16 @@ def one_line_errors(main: Callable[..., None]) -> Callable[..., None]:
 
 
 def _output_is_closed() -> bool:
-    """Whether it is our own output that can't be written; if so, what is left of it goes nowhere."""
+    """Whether it is our own output that nobody reads; if so, what is left of it goes nowhere."""
     try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
-        return True
-    return False
+        output = sys.stdout.fileno()
+    except (OSError, ValueError):  # replaced by something that isn't a file
+        return False
+    poll = select.poll()
+    poll.register(output, select.POLLOUT)
+    if not any(event & select.POLLERR for _, event in poll.poll(0)):
+        return False
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, output)
+    os.close(nowhere)
+    return True

@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.cli.errors import SHOW_TRACEBACK, one_line_errors
+from pipeline.errors import SHOW_TRACEBACK, one_line_errors
 
 
 def failing(error):
@@ -28,3 +28,9 @@ def test_ctrl_c_ends_as_shells_expect_and_our_own_mistakes_keep_their_traceback(
     assert ended.value.code == 130 and capsys.readouterr().err == "interrupted\n"
     with pytest.raises(AssertionError):
         failing(AssertionError("ours"))()
+
+
+def test_a_broken_pipe_that_is_not_the_output_is_a_mistake_like_others(capfd):
+    with pytest.raises(SystemExit) as ended:
+        failing(BrokenPipeError("a socket"))()
+    assert ended.value.code == 2 and capfd.readouterr().err.startswith("error: a socket")
