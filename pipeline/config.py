@@ -23,6 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from pipeline import former
 from pipeline.settings import Settings
+from pipeline.shipped import find_shipped
 
 # keys, or groups of keys, that say where a run is kept, how it is loaded and how it is judged
 FREE = ("name", "output", "data.root", "data.test_split", "loader.", "evaluation.")
@@ -36,10 +37,11 @@ log = logging.getLogger("pipeline")
 def load_config(arguments: list[str], name_required: bool = False) -> Settings:
     """Command-line words -> settings.
 
-    Words are overrides (`is_override`) or YAML files. ValueError or FileNotFoundError, one line, for a file that is
-    missing or is not YAML, an unknown key (with the nearest right one) or a wrong type.
+    Words are overrides (`is_override`) or YAML files, the user's or shipped ones (`find_shipped`). ValueError or
+    FileNotFoundError, one line, for a file that is missing or is not YAML, an unknown key (with the nearest right one)
+    or a wrong type.
     """
-    files = [Path(word) for word in arguments if not is_override(word)]
+    files = [find_shipped(Path(word)) for word in arguments if not is_override(word)]
     overrides = [word for word in arguments if is_override(word)]
     if name_required and not files:
         raise ValueError("expected a configuration file, e.g. configs/demo.yaml; found none")

@@ -29,6 +29,7 @@ from pipeline.run.folder import is_finished, read_metrics, refuse_other_run, run
 from pipeline.run.job_logs import failure, newest_logs
 from pipeline.run.lock import current_holder
 from pipeline.settings import Settings
+from pipeline.shipped import find_shipped
 
 
 @dataclass(frozen=True)
@@ -47,10 +48,11 @@ def read_list(file: Path, more: list[str]) -> list[Member]:
 
     Raises ValueError naming the line whose words are no configuration, or the two lines that name the same run.
     """
-    if not file.is_file():
+    found = find_shipped(file)
+    if not found.is_file():
         raise FileNotFoundError(f"{file}: no such list of runs")
     members: dict[Path, Member] = {}
-    for line, text in enumerate(file.read_text().splitlines(), start=1):
+    for line, text in enumerate(found.read_text().splitlines(), start=1):
         try:
             words = [*shlex.split(text, comments=True)]
             if not words:
