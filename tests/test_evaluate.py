@@ -12,8 +12,8 @@ from pipeline import evaluate, prepare, train
 from pipeline.batch import Modality
 from pipeline.build import build_index, build_network
 from pipeline.config import load_config
+from pipeline.datasets.pack import relative_paths
 from pipeline.evaluation import judging
-from pipeline.evaluation.feature_files import relative_paths
 from pipeline.evaluation.features import extract_features, network_extractor
 from pipeline.evaluation.results import METRICS, read_rows
 from pipeline.loading.batches import evaluation_batches

@@ -15,7 +15,7 @@ from accelerate.utils import gather_object
 
 from pipeline import protocols
 from pipeline.config import config_hash
-from pipeline.evaluation.feature_files import relative_paths
+from pipeline.datasets.pack import relative_paths
 from pipeline.evaluation.queries import evaluation_of, query_figures
 from pipeline.evaluation.rerank import k_reciprocal_distances
 from pipeline.evaluation.results import METRICS, RECORDED

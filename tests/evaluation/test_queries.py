@@ -11,8 +11,8 @@ from pipeline import evaluate, train
 from pipeline.batch import Modality
 from pipeline.build import build_index
 from pipeline.config import load_config
+from pipeline.datasets.pack import relative_paths
 from pipeline.evaluation import judging
-from pipeline.evaluation.feature_files import relative_paths
 from pipeline.evaluation.queries import COLUMNS, queries_file, write_queries
 from pipeline.evaluation.results import read_rows
 
