@@ -125,7 +125,7 @@ def test_the_official_matlab_files_of_a_run_give_its_figures(tiny, tmp_path):
         (["--dataset", "folder", "--index", "i.csv"], "--index: lists the images of --features"),
         (["--features", "f.npz", "--dataset", "folder", "--index", "i.csv"], "i.csv: no such file"),
         (["--features", "f.npz", "--dataset", "folder", "evaluation.metrik=x"], "unknown key evaluation.metrik"),
-        (["--frob"], "--frob: no such configuration file"),
+        (["--frob"], "unrecognized arguments: --frob; `python -m pipeline.evaluate --help` explains"),
     ],
 )
 def test_impossible_words_are_one_line(words, message, capsys):

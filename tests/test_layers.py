@@ -94,18 +94,21 @@ def is_entry(module: str) -> bool:
     return module.endswith("__main__")
 
 
-def test_imports_go_downwards():
-    modules = read_modules(PROJECT)
+@pytest.fixture(scope="module")
+def modules() -> dict[str, ast.Module]:
+    return read_modules(PROJECT)
+
+
+def test_imports_go_downwards(modules):
     assert len(modules) > 100
     assert violations(modules) == []
 
 
-def test_no_module_imports_itself_by_way_of_others():
-    list(TopologicalSorter(imports_of(read_modules(PROJECT))).static_order())  # CycleError names the modules
+def test_no_module_imports_itself_by_way_of_others(modules):
+    list(TopologicalSorter(imports_of(modules)).static_order())  # CycleError names the modules
 
 
-def test_every_layer_is_there():
-    modules = read_modules(PROJECT)
+def test_every_layer_is_there(modules):
     assert [name for name in LAYERS.split() if name not in modules] == []
 
 

@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 
 from pipeline import __version__
 
@@ -124,3 +125,8 @@ def test_an_installed_package_has_no_commit_of_the_project_around_it(installed):
     environment = os.environ | {"PYTHONPATH": str(site)}
     ended = subprocess.run([sys.executable, "-c", code], cwd=work, env=environment, capture_output=True, text=True)
     assert ended.stdout == f"{__version__}\n"
+
+
+def test_the_version_is_one():
+    assert yaml.safe_load((PROJECT / "CITATION.cff").read_text())["version"] == __version__
+    assert f"\n## {__version__}\n" in (PROJECT / "CHANGELOG.md").read_text()

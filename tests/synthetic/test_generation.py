@@ -23,6 +23,7 @@ def files_below(root: Path) -> dict[str, bytes]:
     return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
 
 
+@pytest.mark.multiprocess
 def test_workers_change_nothing(tmp_path: Path) -> None:
     for workers in (1, 2):
         count = generation.generate("folder", tmp_path / str(workers), 6, 3, seed=7, workers=workers)
@@ -142,6 +143,7 @@ def test_an_unknown_layout_is_refused_with_the_known_ones(tmp_path: Path) -> Non
         generation.generate("market", tmp_path / "set", 4)
 
 
+@pytest.mark.multiprocess
 def test_the_command_ends_with_one_line_where_it_is_refused(tmp_path: Path) -> None:
     words = [sys.executable, "-m", "pipeline.synthetic", "--layout", "sysu", "--root", str(tmp_path / "set")]
     ended = subprocess.run([*words, "--identities", "2"], cwd=PROJECT, capture_output=True, text=True)
@@ -150,6 +152,7 @@ def test_the_command_ends_with_one_line_where_it_is_refused(tmp_path: Path) -> N
     assert ended.stderr.count("\n") == 1
 
 
+@pytest.mark.multiprocess
 def test_the_command_shows_no_progress_bar_without_a_terminal(tmp_path: Path) -> None:
     words = [
         sys.executable,
