@@ -22,7 +22,7 @@ def test_the_longest_name_counts():
 
 
 def test_a_test_of_the_fast_tier_starts_no_process_and_builds_no_pipeline():
-    with pytest.raises(AssertionError, match="isn't of the tier unit"):
+    with pytest.raises(AssertionError, match="isn't of the tier it is in"):
         subprocess.run([sys.executable, "-c", ""])
     with pytest.raises(AssertionError, match="builds a DALI pipeline: "):
         Pipeline(batch_size=1, num_threads=1, device_id=None).build()

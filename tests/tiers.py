@@ -19,13 +19,15 @@ TESTS = Path(__file__).parent
 # What isn't named here is in the tier unit. The longest name that fits counts.
 TIERS = {
     "unit": "loading/test_hardware loading/test_sampling",
+    "slow": "models/test_backbone models/test_reid models/test_weights protocols/test_true_shape test_build",
     "dali": "checks/test_pictures dali_ops evaluation/test_features loading run/test_training_data test_prepare",
     "multiprocess": "cli/test_console multiprocess octave run/test_lock test_locking test_packaging",
     "end_to_end": "benchmarks end_to_end evaluation/test_queries figures test_evaluate test_report test_sweep",
     "slurm": "slurm",
 }
 MEANING = {
-    "unit": "no DALI pipeline, no process",
+    "unit": "no DALI pipeline, no process, no whole network",
+    "slow": "as unit, but of whole networks and true sizes",
     "dali": "builds DALI pipelines in this process",
     "multiprocess": "starts processes",
     "end_to_end": "trains, by the real entry points",
@@ -52,7 +54,7 @@ def tier_of_file(file: Path) -> str:
 @contextmanager
 def kept(tier: str) -> Iterator[None]:
     """Fails what a test of the tier unit may not do, in its fixtures as well."""
-    if tier != "unit":
+    if tier not in ("unit", "slow"):
         yield
         return
     with pytest.MonkeyPatch.context() as patch:
@@ -74,6 +76,6 @@ def only_questions(start):
 
 def forbidden(what):
     def called(*arguments, **options):
-        raise AssertionError(f"{what}: this test isn't of the tier unit; tests/tiers.py says which are which")
+        raise AssertionError(f"{what}: this test isn't of the tier it is in; tests/tiers.py says which are which")
 
     return called
