@@ -101,8 +101,8 @@ def test_configurations_that_come_with_the_project_are_found_from_any_folder(ins
     site, work = installed
     environment = os.environ | {"PYTHONPATH": str(site)}
 
-    def run(*words):
-        command = [sys.executable, "-m", "pipeline", *words]
+    def run(*arguments):
+        command = [sys.executable, "-m", "pipeline", *arguments]
         return subprocess.run(command, cwd=work, env=environment, capture_output=True, text=True, timeout=120)
 
     printed = run("config", "configs/demo.yaml", "configs/ablation/b1.yaml").stdout
@@ -119,8 +119,8 @@ def test_an_installed_package_has_no_commit_of_the_project_around_it(installed):
     site, work = installed
     (work / "README.md").write_text("another project, whose .gitignore names its virtual environment\n")
     (site.parent / ".gitignore").write_text(f"/{site.name}\n")
-    for words in (["init", "-q"], ["add", "-A"], ["-c", "user.name=a", "-c", "user.email=b", "commit", "-qm", "mine"]):
-        subprocess.run(["git", *words], cwd=site.parent, check=True)
+    for step in (["init", "-q"], ["add", "-A"], ["-c", "user.name=a", "-c", "user.email=b", "commit", "-qm", "mine"]):
+        subprocess.run(["git", *step], cwd=site.parent, check=True)
     code = "from pipeline.run.provenance import code_version; print(code_version())"
     environment = os.environ | {"PYTHONPATH": str(site)}
     ended = subprocess.run([sys.executable, "-c", code], cwd=work, env=environment, capture_output=True, text=True)

@@ -6,7 +6,7 @@ import importlib
 import sys
 
 from pipeline import __version__
-from pipeline.cli.parser import CONSOLE
+from pipeline.cli.parser import CONSOLE, name_program
 from pipeline.errors import one_line_errors
 from pipeline.text import nearest
 
@@ -31,13 +31,13 @@ EXAMPLES = (
 
 @one_line_errors
 def main(argv: list[str] | None = None) -> None:
-    words = sys.argv[1:] if argv is None else argv
-    if not words or words[0] in ("-h", "--help"):
+    arguments = sys.argv[1:] if argv is None else argv
+    if not arguments or arguments[0] in ("-h", "--help"):
         print(describe_commands())
-    elif words[0] == "--version":
+    elif arguments[0] == "--version":
         print(f"{CONSOLE} {__version__}")
     else:
-        run_command(words[0], words[1:])
+        run_command(arguments[0], arguments[1:])
 
 
 def run_command(name: str, argv: list[str]) -> None:
@@ -55,7 +55,7 @@ def run_module(name: str) -> None:
 
 
 def describe_commands() -> str:
-    program = CONSOLE if sys.argv[0].endswith(CONSOLE) else "python -m pipeline"
+    program = name_program()
     lines = [f"usage: {program} COMMAND ...", "", "Visible-infrared person re-identification.", "", "commands:"]
     lines += [f"  {name:<10} {summary}" for name, (_, summary) in COMMANDS.items()]
     lines += ["", "examples:", *(f"  {program} {example}" for example in EXAMPLES)]

@@ -44,13 +44,13 @@ class CommandParser(argparse.ArgumentParser):
         raise ValueError(f"{message}; `{self.prog} --help` explains")
 
 
-def name_program(command: str) -> str:
+def name_program(command: str = "") -> str:
     """How the command was called, to be called so again: by the console command, or as a module."""
     started = Path(sys.argv[0])
     if started.stem == CONSOLE:
-        return f"{CONSOLE} {command}"
-    if started.parts[-2:] == ("pipeline", "__main__.py"):
-        return f"python -m pipeline {command}"
+        return f"{CONSOLE} {command}".rstrip()
+    if not command or started.parts[-2:] == ("pipeline", "__main__.py"):
+        return f"python -m pipeline {command}".rstrip()
     return f"python -m pipeline.{command}"
 
 

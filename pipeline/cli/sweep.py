@@ -16,13 +16,15 @@ EXAMPLES = (
 
 
 def read_options(argv: list[str]) -> argparse.Namespace:
-    """Returns the list, the words added to each of its lines, and what to do."""
+    """Returns the list, what is added to each of its lines, and what to do."""
     parser = CommandParser("sweep", SUMMARY, EXAMPLES)
     parser.add_argument("list", type=Path, metavar="LIST", help="e.g. configs/sweeps/regdb.list")
-    parser.add_argument("words", nargs="*", metavar="key=value", help="added to the words of each member")
+    parser.add_argument("words", nargs="*", metavar="key=value", help="added to each line of the list")
     parser.add_argument("--processes", type=int, default=1, metavar="N", help="of each training (default: 1)")
     instead = parser.add_mutually_exclusive_group()
     instead.add_argument("--tables", action="store_true", help="train nothing: print progress and results")
     instead.add_argument("--unfinished", action="store_true", help="train nothing: print the numbers yet to train")
-    instead.add_argument("--member", type=int, metavar="K", help="train nothing: print member K's words, one a line")
+    instead.add_argument(
+        "--member", type=int, metavar="K", help="train nothing: print the arguments of line K, one a line"
+    )
     return parser.read(argv)

@@ -38,7 +38,7 @@ def read_shape(file: str | Path) -> tuple[Shape, str]:
         if identity in shape:
             raise ValueError(f"shape {file}, line {line}: expected each id once; found {identity} again")
         shape[identity] = presence
-    _require_usable(shape, file)
+    _check_usable(shape, file)
     return dict(sorted(shape.items())), hashlib.sha256(content).hexdigest()
 
 
@@ -65,8 +65,8 @@ def _parse_number(text: str, low: int, where: str) -> int:
     return int(text)
 
 
-def _require_usable(shape: Shape, file: str | Path) -> None:
-    """ValueError for a shape whose data set could not be read, or not be trained and tested on."""
+def _check_usable(shape: Shape, file: str | Path) -> None:
+    """Raises ValueError for a shape whose data set could not be read, or not be trained and tested on."""
     for split in SPLITS:
         kinds = [{kind for kind, _ in presence.images} for presence in shape.values() if presence.split == split]
         if not any(len(found) > 1 for found in kinds):
