@@ -1,5 +1,4 @@
-# `make demo`: from nothing to a results table on drawn people. `make ablation`: the paper's table 4 on them.
-# `make test`: all tests. Each can be stopped and run again.
+# `make help` lists the targets. Each can be stopped and run again.
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
@@ -12,29 +11,38 @@ LAUNCH := $(RUN) -m accelerate.commands.launch --quiet --num_machines 1 --num_pr
 DEMO := configs/demo.yaml
 DEMO_RUNS := runs/demo-pixels runs/demo-untrained runs/demo-b1 runs/demo
 
-.PHONY: demo ablation test clean
+.DEFAULT_GOAL := help
+.PHONY: help demo ablation check test clean
 
-demo: $(VENV)/installed
-	$(RUN) -m pipeline.datasets.synthetic --layout sysu --root data/demo --identities 150
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/installed  ## from nothing to a results table and a report on synthetic people: minutes
+	$(RUN) -m pipeline.synthetic --layout sysu --root data/demo --identities 150
 	$(RUN) -m pipeline.evaluate $(DEMO) name=demo-pixels evaluation.extractor=pixels
 	$(RUN) -m pipeline.evaluate $(DEMO) name=demo-untrained
 	$(LAUNCH) -m pipeline.train $(DEMO) configs/ablation/b1.yaml
 	$(LAUNCH) -m pipeline.train $(DEMO)
 	@echo
 	@$(RUN) -m pipeline.tables $(DEMO_RUNS) > runs/demo/table.txt && cat runs/demo/table.txt
-	@echo "pixels: compared in grey without learning; untrained: the network before training;"
-	@echo "b1: trained with the identity loss alone; demo: the base-derivative method. Means over 10 trials, per cent."
+	@echo "pixels: raw grayscale pixels; untrained: the network before training;"
+	@echo "b1: identity loss only; demo: the base-derivative method. Means over 10 trials, per cent."
 	@$(RUN) -m pipeline.report $(DEMO_RUNS) --out runs/demo/report.html
 	@echo "The table: runs/demo/table.txt. The report, to be opened in a browser: runs/demo/report.html"
-	@echo "Pictures: data/demo. Each run's results.csv, metrics.csv, log.txt, model.safetensors: runs/demo*"
+	@echo "Images: data/demo. Each run's results.csv, metrics.csv, log.txt, model.safetensors: runs/demo*"
 
-ablation: $(VENV)/installed
-	$(RUN) -m pipeline.datasets.synthetic --layout sysu --root data/ablation --identities 300
+ablation: $(VENV)/installed  ## the paper's table 4 on synthetic people: an hour or more
+	$(RUN) -m pipeline.synthetic --layout sysu --root data/ablation --identities 300
 	OMP_NUM_THREADS=$(THREADS) $(RUN) -m pipeline.sweep configs/sweeps/ablation_demo.list --processes $(PROCESSES)
 	@echo
 	@$(RUN) -m pipeline.tables runs/ablation-* --layout ablation
 
-test: $(VENV)/installed-test
+check: $(VENV)/installed-test  ## style, and the tests that build no DALI pipeline and start no process: a minute
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -m unit
+
+test: $(VENV)/installed-test  ## style and all tests
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m pytest
@@ -50,5 +58,5 @@ $(VENV)/installed-test: requirements-test.txt $(VENV)/installed
 	$(RUN) -m pip install -r requirements-test.txt
 	touch $@
 
-clean:
-	rm -rf $(VENV) data/demo data/ablation runs/demo runs/demo-* runs/ablation-*
+clean:  ## delete .venv and what demo and ablation made
+	rm -rf $(VENV) build vireid.egg-info data/demo data/ablation runs/demo runs/demo-* runs/ablation-*

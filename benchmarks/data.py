@@ -2,7 +2,7 @@
 
     python -m benchmarks.data --dataset sysu --root DIR [--arrays] [--device auto]
 
-DIR holds a data set; `python -m pipeline.datasets.synthetic --layout sysu --scale 1 --root DIR` draws one of the true
+DIR holds a data set; `python -m pipeline.synthetic --layout sysu --scale 1 --root DIR` generates one of the true
 size. Each way of training from it runs in a process of its own. `--arrays` adds the way of much public code: all
 training images resized beforehand, in .npy arrays that are loaded into memory (125 KB an image).
 """
@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pipeline.entry import one_line_errors
+from pipeline.errors import one_line_errors
 
 BATCHES = 50  # taken before memory is read
 HEIGHT, WIDTH = 288, 144

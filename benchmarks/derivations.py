@@ -21,7 +21,7 @@ from benchmarks.devices import add_device_option, choose_device, describe_device
 from dali_ops.derive import DERIVATIONS, Derivation
 from dali_ops.execution import build, new_pipeline
 from dali_ops.reference.derive import derive
-from pipeline.entry import one_line_errors
+from pipeline.errors import one_line_errors
 
 HEIGHT, WIDTH = 288, 144
 CLOCKS = {"cpu": time.process_time, "cuda": time.perf_counter}

@@ -30,10 +30,10 @@ from benchmarks.peers import DecodedPictures, ResidentPictures, batches_of, deco
 from pipeline import prepare
 from pipeline.batch import MODALITY_NAMES
 from pipeline.build import build_index
-from pipeline.datasets.synthetic import generate
-from pipeline.entry import one_line_errors
+from pipeline.errors import one_line_errors
 from pipeline.loading.hardware import usable_cores
 from pipeline.settings import BatchSettings, DataSettings, DeriveSettings, Settings
+from pipeline.synthetic.generation import generate
 
 ROUNDS = 3  # timed in turn, so that a change of the machine's speed meets all
 BATCH = 64  # recorded images: 8 identities, 4 of each modality

@@ -13,7 +13,7 @@ from benchmarks.data import megabytes
 from benchmarks.devices import add_device_option, choose_device, describe_device
 from benchmarks.loading import open_batches
 from pipeline.config import load_config
-from pipeline.entry import one_line_errors
+from pipeline.errors import one_line_errors
 
 LINES = 10
 
@@ -21,11 +21,11 @@ LINES = 10
 @one_line_errors
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.steady", description=__doc__.splitlines()[0])
-    parser.add_argument("words", nargs="+", metavar="CONFIG|key=value", help="as for training")
+    parser.add_argument("arguments", nargs="+", metavar="CONFIG|key=value", help="as for training")
     parser.add_argument("--batches", type=int, default=10_000)
     add_device_option(parser)
     options = parser.parse_intermixed_args(argv)
-    settings = load_config(options.words, name_required=True)
+    settings = load_config(options.arguments, name_required=True)
     device = choose_device(options.device)
     batches = open_batches(settings, device)
     print(f"batches on: {describe_device(device, settings.loader.image_type)}\n")

@@ -26,7 +26,7 @@ from pipeline.batch import Batch
 from pipeline.build import build_index, build_table
 from pipeline.config import load_config
 from pipeline.distributed import create_accelerator
-from pipeline.entry import one_line_errors
+from pipeline.errors import one_line_errors
 from pipeline.losses.term import Rows
 from pipeline.methods.method import Share, method_of
 from pipeline.run.folder import open_run
@@ -168,7 +168,7 @@ def show(measured: Measured, settings: Settings, device: torch.device, dtype: to
 @one_line_errors
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.step", description=__doc__.splitlines()[0])
-    parser.add_argument("words", nargs="+", metavar="CONFIG|key=value", help="as for training")
+    parser.add_argument("arguments", nargs="+", metavar="CONFIG|key=value", help="as for training")
     settings = load_config(parser.parse_args(argv).words, name_required=True)
     with tempfile.TemporaryDirectory() as folder:
         settings = replace(settings, output=folder, train=replace(settings.train, epochs=1, steps_per_epoch=1000))

@@ -13,7 +13,6 @@ import hashlib
 import json
 import logging
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pipeline import former
 from pipeline.parts import PartOptions, reason_of
 from pipeline.settings import DEFAULT_HEADS, Settings
+from pipeline.shipped import find_shipped
 
 # keys, or groups of keys, that say where a run is kept, how it is loaded and how it is judged
 FREE = ("name", "output", "method.name", "data.root", "data.test_split", "loader.", "evaluation.")
@@ -41,10 +41,11 @@ log = logging.getLogger("pipeline")
 def load_config(arguments: list[str], name_required: bool = False) -> Settings:
     """Command-line words -> settings.
 
-    Words are overrides (`is_override`) or YAML files. ValueError or FileNotFoundError, one line, for a file that is
-    missing or is not YAML, an unknown key (with the nearest right one) or a wrong type.
+    Words are overrides (`is_override`) or YAML files, the user's or shipped ones (`find_shipped`). ValueError or
+    FileNotFoundError, one line, for a file that is missing or is not YAML, an unknown key (with the nearest right one)
+    or a wrong type.
     """
-    files = [Path(word) for word in arguments if not is_override(word)]
+    files = [find_shipped(Path(word)) for word in arguments if not is_override(word)]
     overrides = [word for word in arguments if is_override(word)]
     if name_required and not files:
         raise ValueError("expected a configuration file, e.g. configs/demo.yaml; found none")
@@ -277,11 +278,7 @@ def default_of(field: dataclasses.Field) -> Any:
     return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
 
 
-def main(argv: list[str] | None = None) -> None:
-    settings = load_config(sys.argv[1:] if argv is None else argv)
-    for name, value, meaning in describe(settings):
-        print(f"{name}: {json.dumps(value)}".ljust(48) + f" # {meaning}")
-
-
 if __name__ == "__main__":
-    main()
+    from pipeline.cli.console import run_module
+
+    run_module("config")

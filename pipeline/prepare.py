@@ -9,7 +9,11 @@ into one file a split; `data.root=DIR` trains from there. Exit status 0: usable;
 
 from __future__ import annotations
 
-import argparse
+if __name__ == "__main__":  # before the imports below, which take seconds
+    from pipeline.cli.console import run_module
+
+    run_module("prepare")
+
 import dataclasses
 import json
 import os
@@ -32,11 +36,12 @@ from pipeline.checks.counts import check_counts, count_table, format_counts
 from pipeline.checks.identities import check_identities, check_leftovers
 from pipeline.checks.pictures import check_pictures
 from pipeline.checks.problem import ERROR, NOTE, WARNING, Problem
-from pipeline.config import is_override, load_config
+from pipeline.cli.prepare import read_options
+from pipeline.config import load_config
 from pipeline.datasets import splitting
+from pipeline.datasets.marker import MARKER, has_published_shape
 from pipeline.datasets.pack import ROWS, Description, Resize, describe, is_packed, refuse_place, write_packs
-from pipeline.datasets.synthetic import MARKER, has_published_shape
-from pipeline.entry import one_line_errors
+from pipeline.errors import one_line_errors
 from pipeline.evaluation.features import fused_derivatives
 from pipeline.files import write_atomically
 from pipeline.loading.hardware import usable_cores
@@ -174,30 +179,10 @@ def print_problems(problems: list[Problem]) -> None:
             print(f"{level}: {len(of_level) - PRINTED} more; --json FILE lists them all")
 
 
-def read_options(argv: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m pipeline.prepare", description="Checks and packs a data set.")
-    parser.add_argument("words", nargs="*", metavar="CONFIG|key=value", help="as for training")
-    parser.add_argument("--dataset", help="short for data.dataset=...: sysu, regdb, llcm or folder")
-    parser.add_argument("--root", help="short for data.root=...")
-    parser.add_argument("--pack", type=Path, metavar="DIR", help="pack a usable data set into this folder")
-    parser.add_argument("--resized", action="store_true", help="pack pixels in the size augment.height x augment.width")
-    parser.add_argument("--strict", action="store_true", help="take warnings for errors")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the table and the problems there")
-    options = parser.parse_intermixed_args(argv)
-    options.asked = not all(is_override(word) for word in options.words)
-    if options.resized and not options.pack:
-        raise ValueError("--resized: expected --pack DIR with it; found none")
-    if not (options.asked or options.root or any(word.startswith("data.root=") for word in options.words)):
-        raise ValueError("expected --root DIR, data.root=DIR or a configuration file that names the data set's folder")
-    named = {"data.dataset": options.dataset, "data.root": options.root}
-    options.words += [f"{key}={value}" for key, value in named.items() if value]
-    return options
-
-
 @one_line_errors
 def main(argv: list[str] | None = None) -> None:
     options = read_options(sys.argv[1:] if argv is None else argv)
-    settings = load_config(options.words)
+    settings = load_config(options.arguments)
     if options.pack:
         if is_packed(settings.data.root):
             raise ValueError(
@@ -223,7 +208,3 @@ def main(argv: list[str] | None = None) -> None:
     elif options.pack:
         print(f"{options.pack}: not packed")
     sys.exit(0 if usable else 1)
-
-
-if __name__ == "__main__":
-    main()

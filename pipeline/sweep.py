@@ -8,7 +8,11 @@ member's: then nothing is done. `slurm/sweep.sh` trains the same list as a job a
 
 from __future__ import annotations
 
-import argparse
+if __name__ == "__main__":  # before the imports below, which take seconds
+    from pipeline.cli.console import run_module
+
+    run_module("sweep")
+
 import shlex
 import subprocess
 import sys
@@ -17,15 +21,15 @@ from pathlib import Path
 
 import pandas as pd
 
+from pipeline.cli.sweep import read_options
 from pipeline.config import load_config
-from pipeline.entry import one_line_errors
+from pipeline.errors import INTERRUPTED, one_line_errors
 from pipeline.evaluation.results import read_rows, summarise
 from pipeline.run.folder import is_finished, read_metrics, refuse_other_run, run_path
 from pipeline.run.job_logs import failure, newest_logs
 from pipeline.run.lock import current_holder
 from pipeline.settings import Settings
-
-INTERRUPTED = 130  # exit status after Ctrl-C
+from pipeline.shipped import find_shipped
 
 
 @dataclass(frozen=True)
@@ -44,10 +48,11 @@ def read_list(file: Path, more: list[str]) -> list[Member]:
 
     Raises ValueError naming the line whose words are no configuration, or the two lines that name the same run.
     """
-    if not file.is_file():
+    found = find_shipped(file)
+    if not found.is_file():
         raise FileNotFoundError(f"{file}: no such list of runs")
     members: dict[Path, Member] = {}
-    for line, text in enumerate(file.read_text().splitlines(), start=1):
+    for line, text in enumerate(found.read_text().splitlines(), start=1):
         try:
             words = [*shlex.split(text, comments=True)]
             if not words:
@@ -164,22 +169,10 @@ def print_tables(members: list[Member], origin: Path) -> None:
         raise ValueError(f"{origin}: {len(missing)} of {len(members)} members are not finished: {names}")
 
 
-def read_options(argv: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m pipeline.sweep", description="Trains the runs of a list.")
-    parser.add_argument("list", type=Path, metavar="LIST", help="e.g. configs/sweeps/regdb.list")
-    parser.add_argument("words", nargs="*", metavar="key=value", help="added to the words of each member")
-    parser.add_argument("--processes", type=int, default=1, metavar="N", help="of each training (default 1)")
-    instead = parser.add_mutually_exclusive_group()
-    instead.add_argument("--tables", action="store_true", help="train nothing: print progress and results")
-    instead.add_argument("--unfinished", action="store_true", help="train nothing: print the numbers yet to train")
-    instead.add_argument("--member", type=int, metavar="K", help="train nothing: print member K's words, one a line")
-    return parser.parse_intermixed_args(argv)
-
-
 @one_line_errors
 def main(argv: list[str] | None = None) -> None:
     options = read_options(sys.argv[1:] if argv is None else argv)
-    members = read_list(options.list, options.words)
+    members = read_list(options.list, options.arguments)
     if options.member is None:
         refuse_other_runs(members, options.list)
     if options.unfinished:
@@ -196,7 +189,3 @@ def main(argv: list[str] | None = None) -> None:
         print_tables(members, options.list)
     else:
         train_all(members, options.processes, options.list)
-
-
-if __name__ == "__main__":
-    main()

@@ -5,6 +5,11 @@ The same command again goes on from the newest checkpoint, or says that the run 
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the imports below, which take seconds
+    from pipeline.cli.console import run_module
+
+    run_module("train")
+
 import contextlib
 import logging
 import sys
@@ -13,9 +18,10 @@ import pandas as pd
 from accelerate import Accelerator
 
 from pipeline.build import build_index, build_table, training_rows
+from pipeline.cli.train import read_options
 from pipeline.config import config_hash, describe, load_config
 from pipeline.distributed import create_training_accelerator, norm_problems, on_first_rank, precision_of
-from pipeline.entry import one_line_errors
+from pipeline.errors import one_line_errors
 from pipeline.evaluation.features import choose_extractor, fused_derivatives
 from pipeline.evaluation.model_info import ModelInfo
 from pipeline.evaluation.rehearsal import rehearse
@@ -115,7 +121,8 @@ def train_and_evaluate(
 
 @one_line_errors
 def main(argv: list[str] | None = None) -> None:
-    settings = load_config(sys.argv[1:] if argv is None else argv, name_required=True)
+    options = read_options(sys.argv[1:] if argv is None else argv)
+    settings = load_config(options.arguments, name_required=True)
     folder = run_path(settings)
     refuse_trained_split(settings.data, settings.data)
     fused_derivatives(settings)  # refuses what evaluation could only after the training
@@ -137,7 +144,3 @@ def main(argv: list[str] | None = None) -> None:
         except (ValueError, OSError, FloatingPointError) as error:
             log_failure(log, error)
             raise
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""Data sets of drawn people, made once for all tests."""
+"""Data sets of synthetic people, made once for all tests, and the tiers of tests."""
 
 import os
 from pathlib import Path
@@ -6,9 +6,25 @@ from pathlib import Path
 import pytest
 from accelerate.state import AcceleratorState
 
-from pipeline.datasets.synthetic import generate
+from pipeline.synthetic.generation import generate
+from tests import tiers
 
 SHARED = Path(__file__).parent.parent.parent / "shared"
+
+
+def pytest_configure(config):
+    for tier, meaning in tiers.MEANING.items():
+        config.addinivalue_line("markers", f"{tier}: {meaning}")
+
+
+def pytest_itemcollected(item):
+    item.add_marker(tiers.tier_of(item))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    with tiers.kept(tiers.tier_of(item)):
+        return (yield)
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ import yaml
 from timm.models import split_model_name_tag
 
 from pipeline import config, former
+from pipeline.cli.config import main
 from pipeline.config import config_hash, decides_weights, describe, load_config, load_kept, to_yaml
 from pipeline.settings import ModelSettings, Settings
 from pipeline.settings_key import key
@@ -311,7 +312,7 @@ def test_a_kept_key_that_is_gone_is_warned_of_and_a_users_own_is_refused(tmp_pat
 
 
 def test_every_key_is_explained(capsys):
-    config.main([])
+    main([])
     printed = capsys.readouterr().out
     for name, _, meaning in describe(Settings()):
         assert len(meaning) > 3

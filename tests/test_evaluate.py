@@ -12,9 +12,8 @@ from pipeline import evaluate, prepare, train
 from pipeline.batch import Modality
 from pipeline.build import build_index
 from pipeline.config import load_config
-from pipeline.datasets.synthetic import generate
+from pipeline.datasets.pack import relative_paths
 from pipeline.evaluation.evaluator import row_context
-from pipeline.evaluation.feature_files import relative_paths
 from pipeline.evaluation.features import extract_features, network_extractor
 from pipeline.evaluation.from_files import settings_for_features
 from pipeline.evaluation.model_info import ModelInfo
@@ -23,6 +22,7 @@ from pipeline.loading.batches import evaluation_batches
 from pipeline.loading.derivations import parse_stages
 from pipeline.loading.pictures import FolderPictures
 from pipeline.methods.one_objective import build_network
+from pipeline.synthetic.generation import generate
 
 LEARNED = ["derive.visible=learned", "derive.infrared=learned", "model.stems=modality"]
 
@@ -128,7 +128,7 @@ def test_the_official_matlab_files_of_a_run_give_its_metrics(tiny, tmp_path):
         (["--dataset", "folder", "--index", "i.csv"], "--index: lists the images of --features"),
         (["--features", "f.npz", "--dataset", "folder", "--index", "i.csv"], "i.csv: no such file"),
         (["--features", "f.npz", "--dataset", "folder", "evaluation.metrik=x"], "unknown key evaluation.metrik"),
-        (["--frob"], "--frob: no such configuration file"),
+        (["--frob"], "unrecognized arguments: --frob; `python -m pipeline.evaluate --help` explains"),
     ],
 )
 def test_impossible_arguments_are_one_line(arguments, message, capsys):

@@ -6,8 +6,9 @@ import pytest
 
 from dali_ops import reference
 from pipeline import prepare, train
+from pipeline.datasets.marker import MARKER
 from pipeline.datasets.pack import Packs
-from pipeline.datasets.synthetic import MARKER, generate
+from pipeline.synthetic.generation import generate
 
 
 @pytest.fixture(scope="module")

@@ -49,7 +49,7 @@ STAGES=("derive.visible=[weighted_grey,gamma:0.5]" "derive.infrared=[clahe,spect
 prepare() {
   [ -z "$PACKED" ] || step summary.txt install 60 bash "$PACKED/install.sh" "$PACKED"
   run summary.txt facts 20 benchmarks.gpu.facts
-  run train.txt data 60 pipeline.datasets.synthetic --layout sysu --root "$DATA" --identities 150
+  run train.txt data 60 pipeline.synthetic --layout sysu --root "$DATA" --identities 150
 }
 
 # Is it right? About four minutes.

@@ -7,7 +7,7 @@ import time
 import traceback
 from collections.abc import Callable
 
-from pipeline.entry import SHOW_TRACEBACK
+from pipeline.errors import SHOW_TRACEBACK
 
 SLOW = 5  # seconds after which a check's time is shown
 

@@ -21,7 +21,7 @@ from benchmarks.devices import add_device_option, choose_device, describe_device
 from benchmarks.gpu.checks import Checks
 from pipeline import train
 from pipeline.config import load_config
-from pipeline.entry import one_line_errors
+from pipeline.errors import one_line_errors
 from pipeline.run.folder import run_path, weights_path
 
 LARGEST = 100.0  # a momentum that an overflow got into makes weights of millions
@@ -42,7 +42,7 @@ def stays_small(words: list[str]) -> tuple[bool, str]:
 @one_line_errors
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu.fp16", description=__doc__.splitlines()[0])
-    parser.add_argument("words", nargs="+", metavar="CONFIG|key=value", help="as for training")
+    parser.add_argument("arguments", nargs="+", metavar="CONFIG|key=value", help="as for training")
     parser.add_argument("--steps", type=int, default=20)
     add_device_option(parser)
     options = parser.parse_intermixed_args(argv)
@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> None:
     print(describe_device(device, precision), flush=True)
     with tempfile.TemporaryDirectory() as folder:
         for clip in ("null", "5.0"):
-            words = [*options.words, f"output={folder}", f"name=clip-{clip}", f"train.precision={precision}"]
+            words = [*options.arguments, f"output={folder}", f"name=clip-{clip}", f"train.precision={precision}"]
             words += ["train.epochs=1", f"train.steps_per_epoch={options.steps}", "train.log_steps=1"]
             words += ["optimizer.name=sgd", "optimizer.lr=0.01", f"optimizer.clip={clip}", "evaluation.trials=1"]
             checks.attempt(f"{precision}, clip {clip}", partial(stays_small, words))

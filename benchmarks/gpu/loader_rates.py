@@ -27,7 +27,7 @@ from benchmarks.devices import add_device_option, choose_device, describe_device
 from benchmarks.loader import BATCH, add_data_options, make_data, settings_of, size_of
 from benchmarks.loading import open_batches
 from dali_ops import execution
-from pipeline.entry import one_line_errors
+from pipeline.errors import one_line_errors
 from pipeline.settings import DataSettings, DeriveSettings, LoaderSettings, Settings
 
 WARM_UP = 15

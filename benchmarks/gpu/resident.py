@@ -19,7 +19,7 @@ import torch
 from benchmarks.devices import add_device_option, choose_device, describe_device, seconds_of
 from dali_ops.derive.channels import LUMINANCE, draw_spectrum
 from dali_ops.normalize import MEAN, STD
-from pipeline.entry import one_line_errors
+from pipeline.errors import one_line_errors
 
 HEIGHT, WIDTH, PAD, COUNT = 288, 144, 10, 32  # COUNT recorded images of each modality
 WARM_UP = 10

@@ -15,7 +15,7 @@ import torch
 
 from benchmarks.devices import add_device_option, choose_device, describe_device
 from benchmarks.evaluation import draw_features, read_protocol, timed
-from pipeline.entry import one_line_errors
+from pipeline.errors import one_line_errors
 from pipeline.evaluation.ranking import Scores
 from pipeline.evaluation.scoring import score_trials
 

@@ -18,7 +18,7 @@ from benchmarks.gpu.checks import Checks
 from benchmarks.gpu.decoding_checks import decoding_checks
 from benchmarks.gpu.image_checks import covering_checks, derivation_checks, geometry_checks
 from benchmarks.gpu.training_checks import training_checks
-from pipeline.entry import one_line_errors
+from pipeline.errors import one_line_errors
 
 GROUPS = ("images", "decoding", "training")
 

@@ -16,12 +16,12 @@ from benchmarks.gpu.graphs import CPU
 from benchmarks.loading import open_batches
 from pipeline import evaluate
 from pipeline.config import load_config
-from pipeline.datasets.synthetic import generate
 from pipeline.evaluation.distances import DISTANCES
 from pipeline.methods.one_objective import build_network
 from pipeline.models.norm import share_statistics
 from pipeline.optimization import create_optimizer
 from pipeline.settings import Settings
+from pipeline.synthetic.generation import generate
 
 BATCHES = 3
 LEVEL = 1 / (255 * 0.229)  # of a normalised image

@@ -310,3 +310,11 @@ def read_table(file: Path, count: int) -> pa.Table:
     if len(table) != count:
         raise ValueError(f"{file}: expected {count} pictures; found {len(table)}; pack the data set again")
     return table
+
+
+def relative_paths(index: pd.DataFrame, root: str | Path) -> list[str]:
+    """Returns paths relative to the data set's folder, the same for its packs; those outside of it stay as they are."""
+    root = Path(os.path.abspath(os.path.expanduser(root)))
+    files = pack_files(root)
+    within = {split: f"{files[split] if is_packed(root) else root}/" for split in SPLITS}
+    return [path.removeprefix(within[split]) for path, split in zip(index["path"], index["split"], strict=True)]

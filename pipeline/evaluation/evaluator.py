@@ -13,7 +13,7 @@ import torch
 from accelerate.utils import gather_object
 
 from pipeline import protocols
-from pipeline.evaluation.feature_files import relative_paths
+from pipeline.datasets.pack import relative_paths
 from pipeline.evaluation.model_info import ModelInfo, recipe_hash
 from pipeline.evaluation.per_query import evaluation_id, query_metrics
 from pipeline.evaluation.ranking import Scores

@@ -17,7 +17,7 @@ import torch
 
 from pipeline.datasets.listing import SPLITS
 from pipeline.datasets.manifest import MODALITIES, read_csv
-from pipeline.datasets.pack import is_packed, pack_files
+from pipeline.datasets.pack import relative_paths
 from pipeline.evaluation.matlab_features import read_matlab_features, save_matlab_features
 from pipeline.files import replace_atomically
 
@@ -128,14 +128,6 @@ def refuse_wrong_images(found: np.ndarray, rows: np.ndarray, index: pd.DataFrame
     for wrong, words in ((twice, "images have features more than once"), (missing, "images tested have no features")):
         if len(wrong):
             raise ValueError(f"{file}: {len(wrong)} {words}; the first is {index['path'].iloc[wrong[0]]}")
-
-
-def relative_paths(index: pd.DataFrame, root: str | Path) -> list[str]:
-    """Paths relative to the data set's folder, the same for its packs; those outside of it stay as they are."""
-    root = Path(os.path.abspath(os.path.expanduser(root)))
-    files = pack_files(root)
-    within = {split: f"{files[split] if is_packed(root) else root}/" for split in SPLITS}
-    return [path.removeprefix(within[split]) for path, split in zip(index["path"], index["split"], strict=True)]
 
 
 def read_index_file(file: Path) -> pd.DataFrame:

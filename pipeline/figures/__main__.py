@@ -1,34 +1,19 @@
-"""Figures of data, training and results: `python -m pipeline.figures FIGURE ...`, where FIGURE is one of
-
-batch CONFIG... [key=value ...] --out FILE.png      the first training batch in its modalities
-derivations CONFIG... [key=value ...] --out DIR     every derivation on the same two people
-dataset CONFIG... [key=value ...] --out FILE.png    the data set as it is on disk: identities by cameras
-ranking RUN... [key=value ...] [--out DIR]          a run: ranked lists, CMC, distances, t-SNE, activation maps
-
-`python -m pipeline.figures FIGURE --help` lists the options of each.
-"""
+"""The command `figures`: images of data sets, training batches, and what a trained network makes of test images."""
 
 from __future__ import annotations
 
+import importlib
 import sys
 
-from pipeline.entry import one_line_errors
-from pipeline.figures import batch, dataset, derivations, ranking
-from pipeline.text import nearest
-
-FIGURES = {"batch": batch.main, "derivations": derivations.main, "dataset": dataset.main, "ranking": ranking.main}
+from pipeline.cli.figures import read_options
+from pipeline.errors import one_line_errors
 
 
 @one_line_errors
 def main(argv: list[str] | None = None) -> None:
-    arguments = sys.argv[1:] if argv is None else argv
-    if arguments[:1] in (["-h"], ["--help"]):
-        print(__doc__.strip())
-        return
-    name = arguments[0] if arguments else "nothing"
-    if name not in FIGURES:
-        raise ValueError(f"figure: expected one of {', '.join(FIGURES)}; found {name!r}{nearest(name, FIGURES)}")
-    FIGURES[name](arguments[1:])
+    words = sys.argv[1:] if argv is None else argv
+    name, _ = read_options(words)
+    importlib.import_module(f"pipeline.figures.{name}").main(words[1:])
 
 
 if __name__ == "__main__":

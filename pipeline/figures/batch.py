@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
 import numpy as np
 import torch
 from PIL import Image, ImageDraw
@@ -12,6 +9,7 @@ from PIL import Image, ImageDraw
 from dali_ops.normalize import MEAN, STD
 from pipeline.batch import Batch, Modality
 from pipeline.build import build_index, build_table
+from pipeline.cli.figures import read_batch
 from pipeline.config import load_config
 from pipeline.figures.labels import modality_label, pen_font
 from pipeline.figures.sheet import INK, MARGIN, PAPER, require_at_least_one, save_sheet
@@ -61,11 +59,7 @@ def draw_batch(batch: Batch, columns: int) -> Image.Image:
 
 
 def main(argv: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="python -m pipeline.figures batch", description="The first training batch.")
-    parser.add_argument("arguments", nargs="+", metavar="CONFIG|key=value", help="as for training")
-    parser.add_argument("--out", type=Path, default=Path("batch.png"), help="PNG file to write")
-    parser.add_argument("--columns", type=int, default=12, help="images of a modality")
-    options = parser.parse_intermixed_args(argv)
+    options = read_batch(argv)
     require_at_least_one(options, "columns")
     save_sheet(
         draw_batch(first_batch(load_config(options.arguments, name_required=True)), options.columns), options.out

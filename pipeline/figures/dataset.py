@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw
 
 from pipeline.build import build_index
+from pipeline.cli.figures import read_dataset
 from pipeline.config import load_config
 from pipeline.figures.labels import camera_label, fit, modality_label, pen_font, person_labels
 from pipeline.figures.sheet import FAINT, INK, MARGIN, PAPER, decode_image, require_at_least_one, save_sheet
@@ -116,16 +115,7 @@ def write_line(pen: ImageDraw.ImageDraw, place: tuple[int, int], text: str, widt
 
 
 def main(argv: list[str]) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m pipeline.figures dataset", description="A data set as it is on disk: identities by cameras."
-    )
-    parser.add_argument(
-        "arguments", nargs="+", metavar="CONFIG|key=value", help="as for training; data.root may be packed"
-    )
-    parser.add_argument("--out", type=Path, default=Path("dataset.png"), help="PNG file to write")
-    parser.add_argument("--identities", type=int, default=8, help="rows")
-    parser.add_argument("--images", type=int, default=3, help="images of an identity by a camera")
-    options = parser.parse_intermixed_args(argv)
+    options = read_dataset(argv)
     require_at_least_one(options, "identities", "images")
     data = load_config(options.arguments, name_required=True).data
     index = build_index(data)

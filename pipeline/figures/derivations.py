@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
 import inspect
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -18,6 +16,7 @@ from dali_ops.train_graph import training_pipeline
 from dali_ops.views import View
 from pipeline.batch import Modality
 from pipeline.build import build_index
+from pipeline.cli.figures import read_derivations
 from pipeline.config import load_config
 from pipeline.figures.labels import pen_font
 from pipeline.figures.sheet import INK, MARGIN, PAPER, save_sheet
@@ -148,12 +147,7 @@ def first_paragraph(documented: object) -> str:
 
 
 def main(argv: list[str]) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m pipeline.figures derivations", description="Every derivation on two people, as a page."
-    )
-    parser.add_argument("arguments", nargs="+", metavar="CONFIG|key=value", help="as for training")
-    parser.add_argument("--out", type=Path, default=Path("."), help="folder of derivations.md and derivations.png")
-    options = parser.parse_intermixed_args(argv)
+    options = read_derivations(argv)
     settings = load_config(options.arguments, name_required=True)
     index = build_index(settings.data)
     people, blocks = two_people(index), {}

@@ -9,6 +9,7 @@ from pathlib import Path
 import matplotlib
 from matplotlib.figure import Figure
 
+from pipeline.cli.figures import read_ranking
 from pipeline.config import is_override
 from pipeline.figures import style
 from pipeline.figures.attention import attention
@@ -32,22 +33,8 @@ FIGURES: dict[str, Callable[[list[EvaluatedRun], argparse.Namespace], dict[str, 
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    """Returns the options, their arguments divided into `runs` and `overrides`.
-
-    Raises ValueError for numbers that are out of range and figures that there aren't.
-    """
-    parser = argparse.ArgumentParser(
-        prog="python -m pipeline.figures ranking", description="Figures of a trained run, as PNG and PDF."
-    )
-    parser.add_argument(
-        "arguments", nargs="+", metavar="RUN|key=value", help="run folders; keys as for pipeline.evaluate"
-    )
-    parser.add_argument("--out", type=Path, help="folder to write to (default: figures/ in the first RUN)")
-    parser.add_argument("--only", default=",".join(FIGURES), metavar="FIGURE,...", help=f"some of {', '.join(FIGURES)}")
-    parser.add_argument("--queries", type=int, default=5, help="rows of a sheet of ranked lists")
-    parser.add_argument("--identities", type=int, default=10, help="people in the t-SNE plot")
-    parser.add_argument("--seed", type=int, default=0, help="of what is chosen at random, 0 or more")
-    options = parser.parse_intermixed_args(argv)
+    """The options, `words` divided into `runs` and `overrides`. ValueError for numbers and figures there can't be."""
+    options = read_ranking(argv)
     require_at_least_one(options, "queries", "identities")
     if options.seed < 0:
         raise ValueError(f"--seed: expected 0 or more; found {options.seed}")

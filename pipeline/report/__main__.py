@@ -7,20 +7,18 @@ holds its images and needs no network. What isn't there (data, network, results)
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
+import sys
 
-from pipeline.entry import one_line_errors
-from pipeline.files import write_atomically
-from pipeline.report.page import build_page
+from pipeline.cli.report import read_options
+from pipeline.errors import one_line_errors
 
 
 @one_line_errors
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m pipeline.report", description="A page of all about some runs.")
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a run folder, e.g. runs/demo")
-    parser.add_argument("--out", type=Path, default=Path("report.html"), help="file to write (default: report.html)")
-    options = parser.parse_args(argv)
+    options = read_options(sys.argv[1:] if argv is None else argv)
+    from pipeline.files import write_atomically
+    from pipeline.report.page import build_page
+
     page = build_page(list(dict.fromkeys(options.runs)))
     options.out.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(options.out, page)

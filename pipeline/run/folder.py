@@ -22,7 +22,7 @@ import torch
 
 from pipeline.config import decides_weights, describe, load_config, load_kept, read_kept, to_yaml
 from pipeline.datasets.manifest import write_splits
-from pipeline.entry import one_line_errors
+from pipeline.errors import one_line_errors
 from pipeline.files import write_atomically
 from pipeline.run.checkpoint import checkpoints, newest_step, weights_facts
 from pipeline.run.provenance import (
@@ -238,7 +238,7 @@ def start_log(folder: Path | None) -> logging.Logger:
 
 
 def log_failure(log: logging.Logger, error: Exception) -> None:
-    """A line in log.txt alone: the terminal gets it from `pipeline.entry`."""
+    """A line in log.txt alone: the terminal gets it from `pipeline.errors`."""
     record = log.makeRecord(log.name, logging.ERROR, __file__, 0, f"error: {error}", (), None)
     for handler in log.handlers:
         if isinstance(handler, logging.FileHandler):

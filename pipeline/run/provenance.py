@@ -201,9 +201,17 @@ def record_weights(folder: Path, origin: str) -> None:
 
 def code_version() -> str:
     """`0.1.0+1a2b3c4`, with `.dirty` where tracked files were changed; the version alone outside a git checkout."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty=.dirty", "--exclude=*"]
-    try:
-        found = subprocess.run(command, capture_output=True, text=True, timeout=10)
-    except (OSError, subprocess.TimeoutExpired):
+    here = Path(__file__)
+    if not ask_git(here.parent, "ls-files", here.name):  # installed: what lies around it is another project
         return __version__
-    return f"{__version__}+{found.stdout.strip()}" if found.returncode == 0 else __version__
+    commit = ask_git(here.parent, "describe", "--always", "--dirty=.dirty", "--exclude=*")
+    return f"{__version__}+{commit}" if commit else __version__
+
+
+def ask_git(folder: Path, *words: str) -> str:
+    """Returns what git prints about a folder; nothing where it fails or isn't there."""
+    try:
+        found = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return found.stdout.strip() if found.returncode == 0 else ""

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline.evaluation.feature_files import relative_paths
+from pipeline.datasets.pack import relative_paths
 from pipeline.files import write_atomically
 from pipeline.loading.sampling import TrainingTable
 from pipeline.settings import DataSettings

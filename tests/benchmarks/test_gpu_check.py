@@ -118,7 +118,7 @@ def test_a_step_that_fails_or_is_late_does_not_stop_those_after_it(no_steps, tmp
         assert re.search(rf"^{word} +{name} +status ", summary, re.MULTILINE)
     results = (tmp_path / "out" / "train.txt").read_text()
     assert re.findall("=== (.*)", results) == ["data (status 0)", "short-bf16 (status 0)", "fp16 (status 0)"]
-    assert "seen -k 5 60 python3 -m pipeline.datasets.synthetic" in results
+    assert "seen -k 5 60 python3 -m pipeline.synthetic" in results
 
 
 def test_steps_that_no_longer_fit_are_left_out_and_said(no_steps, tmp_path):

@@ -6,7 +6,7 @@ import pytest
 from pipeline.checks.identities import check_identities, check_leftovers
 from pipeline.config import load_config
 from pipeline.datasets import read_index
-from pipeline.datasets.synthetic import generate
+from pipeline.synthetic.generation import generate
 
 
 def found(index, *words):

@@ -18,8 +18,8 @@ import pytest
 
 from pipeline.datasets import read_index, splitting
 from pipeline.datasets.pack import Description, Packs, is_packed, pack_files, write_packs
-from pipeline.datasets.synthetic import generate
 from pipeline.loading.pictures import FolderPictures, open_pictures
+from pipeline.synthetic.generation import generate
 
 LAYOUTS = {"sysu": 2, "regdb": 2, "llcm": 1, "folder": 2}  # images of each identity and camera
 
@@ -245,6 +245,7 @@ def test_a_disc_without_room_is_refused_before_anything_is_written(root, tmp_pat
     assert list((tmp_path / "packs").iterdir()) == []
 
 
+@pytest.mark.multiprocess
 def test_a_disc_that_fills_leaves_the_earlier_packs_whole_and_nothing_else(root, tmp_path):
     """A limit on the size of files stands for the disc: the system refuses the write in the same way."""
     pack("folder", root, tmp_path / "packs")

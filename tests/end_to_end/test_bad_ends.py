@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 from safetensors.torch import load_file, save_file
 
-from pipeline.datasets.synthetic import generate
 from pipeline.run.checkpoint import checkpoints, weights_facts
+from pipeline.synthetic.generation import generate
 from tests.end_to_end.runs import SHORT, run, weights
 
 

@@ -11,8 +11,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from pipeline import evaluate, train
-from pipeline.datasets.synthetic import generate
 from pipeline.evaluation.results import AGREED, METRICS, RECORDED, read_rows
+from pipeline.synthetic.generation import generate
 
 SHORT = ["train.epochs=1", "train.steps_per_epoch=4", "train.checkpoint_steps=2", "batch.ids_per_batch=2"]
 

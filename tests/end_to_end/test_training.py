@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from pipeline import evaluate, train
-from pipeline.datasets.synthetic import generate
 from pipeline.protocols import DIRECTIONS
 from pipeline.run.checkpoint import checkpoints, load_weights, save_weights
+from pipeline.synthetic.generation import generate
 from tests.end_to_end.runs import SHORT, run, weights
 
 

@@ -11,7 +11,7 @@ from pipeline import evaluate, train
 from pipeline.batch import Modality
 from pipeline.build import build_index
 from pipeline.config import load_config
-from pipeline.evaluation.feature_files import relative_paths
+from pipeline.datasets.pack import relative_paths
 from pipeline.evaluation.model_info import recipe_hash
 from pipeline.evaluation.per_query import COLUMNS, queries_file, write_queries
 from pipeline.evaluation.results import read_rows

@@ -47,6 +47,7 @@ def signs(generator, count):
     return torch.from_numpy(generator.choice([-1.0, 1.0], size=(count, 4)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("metric", list(DISTANCES))
 @pytest.mark.parametrize("deduplicate", [True, False])

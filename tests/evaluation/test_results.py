@@ -49,6 +49,7 @@ def test_a_value_survives_the_file_to_the_last_digit(tmp_path):
     assert read_rows(tmp_path / "results.csv")["mAP"].tolist() == values
 
 
+@pytest.mark.multiprocess
 def test_processes_that_append_at_once_lose_nothing(tmp_path):
     file = tmp_path / "results.csv"
     with ProcessPoolExecutor(4) as pool:

@@ -29,6 +29,8 @@ def test_mistakes_are_one_line(arguments, message, capsys):
 
 
 def test_help_names_every_figure(capsys):
-    main(["--help"])
+    with pytest.raises(SystemExit) as ended:
+        main(["--help"])
+    assert ended.value.code == 0
     found = capsys.readouterr().out
     assert all(f"\n{name} " in found for name in ("batch", "dataset", "ranking"))

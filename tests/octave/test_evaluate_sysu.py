@@ -11,8 +11,8 @@ import torch
 
 from pipeline import evaluate
 from pipeline.datasets import read_index
-from pipeline.datasets.synthetic import generate
 from pipeline.evaluation.feature_files import save_features
+from pipeline.synthetic.generation import generate
 
 SCRIPT = Path(__file__).with_name("evaluate_sysu.m")
 FIGURES = ["queries", "rank_1", "rank_5", "rank_10", "rank_20", "mAP", "mINP"]

@@ -9,7 +9,6 @@ import pytest
 from pipeline import prepare
 from pipeline.build import build_index, build_table
 from pipeline.config import load_config
-from pipeline.datasets.synthetic import generate
 from pipeline.run.trained_identities import refuse_leak
 from pipeline.run.training_data import (
     TrainingData,
@@ -18,6 +17,7 @@ from pipeline.run.training_data import (
     training_data,
     training_data_path,
 )
+from pipeline.synthetic.generation import generate
 
 BATCH = ["batch.ids_per_batch=2"]
 

@@ -1,0 +1,65 @@
+"""From run folders to printed or written tables."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from pipeline.cli.tables import ALL, RUNS
+from pipeline.evaluation.results import format_summary, summarise
+from pipeline.files import write_atomically
+from pipeline.tables.build import table_beside_literature, table_of_runs
+from pipeline.tables.compare import table_of_differences
+from pipeline.tables.formats import FORMATS
+from pipeline.tables.layouts import LAYOUTS
+from pipeline.tables.read import read_results
+from pipeline.tables.table import Table
+
+
+def tabulate(options: argparse.Namespace) -> None:
+    """Reads the results of `options.runs`, and prints or writes what `pipeline.cli.tables` describes."""
+    rows, folders = read_results([*options.runs, *([options.compare] if options.compare else [])])
+    for name in ("code_version", "train_code_version"):
+        if options.across_versions and name in rows:
+            rows[name] = " and ".join(rows[name].unique())
+    means = summarise(rows)
+    if options.layout == RUNS and options.format == "text" and options.out is None and not options.compare:
+        print(format_summary(means))
+        return
+    tables = build_tables(options.layout, means, folders)
+    if options.compare:
+        tables.append(table_of_differences(rows, folders, options.compare))
+    write(tables, options.format, options.out)
+
+
+def build_tables(layout: str, means: pd.DataFrame, folders: dict[str, Path]) -> list[Table]:
+    """One table, or with `all` the runs by themselves and every layout that the runs have rows for."""
+    if layout == RUNS:
+        return [table_of_runs(means)]
+    if layout != ALL:
+        return [table_beside_literature(layout, means, folders)]
+    tables = [table_of_runs(means)]
+    for name in LAYOUTS:
+        try:
+            tables.append(table_beside_literature(name, means, folders))
+        except ValueError as reason:
+            print(f"{name} is left out: {str(reason).partition(': ')[2]}")
+    return tables
+
+
+def write(tables: list[Table], form: str, folder: Path | None) -> None:
+    """Prints the tables, or writes a file for each and prints where. CSV has no place for notes: they are printed."""
+    to_form, suffix = FORMATS[form]
+    for table in tables:
+        if form == "csv":
+            print(*table.notes, sep="\n", file=sys.stderr)
+        if folder is None:
+            print(to_form(table))
+            continue
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{table.name}.{suffix}"
+        write_atomically(path, to_form(table))
+        print(path)
