@@ -28,11 +28,11 @@ from pipeline.batch import Modality
 from pipeline.datasets.layouts import plan_sysu
 from pipeline.datasets.listing import Record, build_index
 from pipeline.datasets.shapes import SYSU_CAMERAS, read_shape, scaled
+from pipeline.datasets.sysu.protocol import PERMUTATIONS, sysu_trials
 from pipeline.entry import one_line_errors
 from pipeline.evaluation.ranking import Scores, rank
 from pipeline.evaluation.scoring import score_trials
 from pipeline.protocols import Trial
-from pipeline.protocols.sysu import PERMUTATIONS, sysu_trials
 
 DIMENSIONS, LARGE_DIMENSIONS = 2048, 256
 IMAGES_OF_A_PERSON = 10  # in the large gallery

@@ -23,9 +23,16 @@ from safetensors import SafetensorError, safe_open
 
 from pipeline.build import build_index, build_network, build_table, build_trials, place_network
 from pipeline.config import config_hash, is_override, load_config, load_kept
+from pipeline.datasets import DATASETS
 from pipeline.distributed import create_accelerator, on_first_rank, precision_of
 from pipeline.entry import one_line_errors
-from pipeline.evaluation.feature_files import prepare_saving, read_features, read_index_file, save_features
+from pipeline.evaluation.feature_files import (
+    authors_files,
+    prepare_saving,
+    read_features,
+    read_index_file,
+    save_features,
+)
 from pipeline.evaluation.features import (
     Extractor,
     extract_features,
@@ -65,7 +72,7 @@ def evaluate(
     described = describe_run(settings, tested, index, precision_of(accelerator))
     if saved and accelerator.is_main_process:
         origin = {name: described[name] for name in ORIGIN_COLUMNS}
-        files = save_features(saved, features, index, rows, settings.data.root, origin)
+        files = save_features(saved, features, index, rows, settings.data, origin)
         print(f"{saved}: features of {len(rows)} images in {len(files)} files")
     trials = [trial.within(rows) for trial in trials]
     share = (accelerator.process_index, accelerator.num_processes)
@@ -171,7 +178,7 @@ def evaluate_features(words: list[str], file: Path, index_file: Path | None) -> 
     accelerator = create_accelerator(settings, settings.output)
     index = read_index_file(index_file) if index_file else build_index(settings.data)
     trials = build_trials(settings, index)
-    features, origin = read_features(file, index, tested_rows(trials), settings.data.root)
+    features, origin = read_features(file, index, tested_rows(trials), settings.data)
     described = describe_run(settings, Tested("unknown"), index, "unknown")
     described |= {"run": f"features:{file}"} | {name: origin.get(name, "unknown") for name in ORIGIN_COLUMNS}
     judged = judge(trials, index, features.to(accelerator.device), settings, described)
@@ -190,8 +197,8 @@ def settings_for_features(words: list[str], file: Path, index_file: Path | None)
     if "data.dataset" not in keys and all(is_override(word) for word in words):
         raise ValueError("--features: expected --dataset NAME with --root DIR or --index CSV, or a configuration file")
     settings = load_config(words)
-    if file.suffix != ".npz" and settings.data.dataset != "sysu":
-        raise ValueError(f"{file}: MATLAB files are SYSU-MM01's; give features of {settings.data.dataset} as .npz")
+    if file.suffix != ".npz":
+        authors_files(file, settings.data.dataset)
     if index_file and "data.root" not in keys:
         settings.data.root = str(index_file.parent)
     if "name" not in keys:
@@ -204,7 +211,7 @@ def read_options(argv: list[str]) -> argparse.Namespace:
         prog="python -m pipeline.evaluate", description="Evaluates a run, or features.", allow_abbrev=False
     )
     parser.add_argument("words", nargs="*", metavar="RUN|CONFIG|key=value", help="a run folder, or as for training")
-    parser.add_argument("--dataset", help="short for data.dataset=...: sysu, regdb, llcm or folder")
+    parser.add_argument("--dataset", help=f"short for data.dataset=...: {', '.join(DATASETS)}")
     parser.add_argument("--root", help="short for data.root=...")
     parser.add_argument("--features", type=Path, metavar="FILE", help="judge these: .npz, or a folder of MATLAB files")
     parser.add_argument("--index", type=Path, metavar="CSV", help="of --features: path,identity,camera,modality,split")

@@ -29,7 +29,7 @@ def key(default: Any, meaning: str, *, least: float | None = None, most: float |
 
 @dataclass
 class DataSettings:
-    dataset: Literal["sysu", "regdb", "llcm", "folder"] = key("sysu", "layout of the folder `root`")
+    dataset: str = key("sysu", "layout of the folder `root`: a name in pipeline.datasets")
     root: str = key("data/sysu", "folder of the data set, or of its packs (python -m pipeline.prepare --pack)")
     trial: int = key(1, "RegDB: which of its ten splits (1-10) is trained on and tested on", least=1, most=10)
     train_splits: list[str] = key(

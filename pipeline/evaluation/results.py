@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline import locking
+from pipeline.datasets import DATASETS, trials_are_trainings
 from pipeline.files import write_atomically
 
 METRICS = ["rank_1", "rank_5", "rank_10", "rank_20", "mAP", "mINP"]
@@ -189,12 +190,12 @@ def agreeing_columns(rows: pd.DataFrame) -> pd.DataFrame:
     # how many images were replaced varies with the seed; whether any had to be is a matter of the data set
     replaced = ~keys["replaced_images"].isin(["0", *UNKNOWN])
     keys["replaced_images"] = keys["replaced_images"].mask(replaced, "some")
-    regdb = keys["dataset"] == "regdb"  # each of its ten trials has sets of its own, those tested all of one size
-    if regdb.any():
+    own_sets = keys["dataset"].map(trials_are_trainings)  # each trial has sets of its own, those tested of one size
+    if own_sets.any():
         sizes = rows["queries"].astype(str) + " in " + rows["gallery"].astype(str)
-        keys["test_set"] = keys["test_set"].mask(regdb, sizes)
+        keys["test_set"] = keys["test_set"].mask(own_sets, sizes)
         known = ~keys["train_set"].isin([*UNKNOWN, NONE])
-        keys["train_set"] = keys["train_set"].mask(regdb & known, "of the trial")
+        keys["train_set"] = keys["train_set"].mask(own_sets & known, "of the trial")
     return keys
 
 
@@ -244,10 +245,9 @@ def common_name(runs: list[str]) -> str:
 
 
 def expected_trials(row: pd.Series) -> range | None:
-    """The numbers of a protocol's trials; None where it has one only, or isn't known."""
-    if row["dataset"] == "regdb" or row["gallery_rule"] == "official":
-        return range(1, TRIALS + 1)
-    return range(TRIALS) if row["gallery_rule"] == "random_seed" else None
+    """Returns the numbers of a protocol's trials; None where it has one only, or isn't known."""
+    numbers = DATASETS[row["dataset"]].trial_numbers if row["dataset"] in DATASETS else {}
+    return numbers.get(row["gallery_rule"])
 
 
 def missing_trials(group: pd.DataFrame, by_seed: bool) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import bootstrap
 
+from pipeline.datasets import trials_are_trainings
 from pipeline.evaluation.queries import queries_file
 from pipeline.evaluation.results import METRICS, groups_of, summarise
 from pipeline.tables.table import Table
@@ -30,8 +31,8 @@ UNIT = (
 def figures_by_query(rows: pd.DataFrame, folders: dict[str, Path]) -> pd.DataFrame:
     """METRICS of every query, per cent, means over the trials and runs of `rows`; `weight`: trials that have the query.
 
-    Index: `person`, `query`; both with the trial for RegDB, whose trials are of different people. ValueError where a
-    run's figures by query aren't there.
+    Index: `person`, `query`; both with the trial where trials are trainings, which are tested on different people.
+    ValueError where a run's figures by query aren't there.
     """
     parts = []
     for (run, evaluation), own in rows.groupby(["run", "evaluation"], sort=False):
@@ -46,7 +47,7 @@ def figures_by_query(rows: pd.DataFrame, folders: dict[str, Path]) -> pd.DataFra
             )
         parts.append(figures[figures["trial"].isin(own["trial"])])
     figures = pd.concat(parts, ignore_index=True)
-    own_people = figures["trial"].astype(str) + " " if (rows["dataset"] == "regdb").all() else ""
+    own_people = figures["trial"].astype(str) + " " if rows["dataset"].map(trials_are_trainings).all() else ""
     ranks = [name for name in METRICS if name.startswith("rank_")]
     values = {name: 100.0 * (figures["first_match_rank"] <= int(name.removeprefix("rank_"))) for name in ranks}
     values |= {"mAP": 100 * figures["average_precision"], "mINP": 100 * figures["inverse_negative_penalty"]}
