@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline.datasets.columns import Column
-from pipeline.evaluation.results import METRICS, TRIALS, differing, remarks
+from pipeline.evaluation.results import METRICS, differing, remarks, trial_counts
 from pipeline.literature import read_literature
 from pipeline.tables.layouts import LAYOUTS, figures_of, select
 from pipeline.tables.lines import Line, lines_of
@@ -24,8 +24,7 @@ def table_of_runs(means: pd.DataFrame) -> Table:
     means = means.reset_index(drop=True)
     labels = means[["run", *differing(means)]].astype(str)
     counts = means[["seeds"]] if (means["seeds"] > 1).any() else means[[]]
-    of_all = [f"{row.trials} of {TRIALS}" if row.missing else str(row.trials) for row in means.itertuples()]
-    labels = pd.concat([labels, counts.astype(str)], axis=1).assign(trials=of_all)
+    labels = pd.concat([labels, counts.astype(str)], axis=1).assign(trials=trial_counts(means))
     asked = [name for name in ("dataset", "split", "test_set", "mode", "shots", "direction") if name in means]
     return Table(
         "runs",
