@@ -26,11 +26,11 @@ from scipy.io import savemat
 from benchmarks.devices import add_device_option, choose_device, describe_device
 from pipeline.batch import Modality
 from pipeline.datasets.listing import Record, build_index
+from pipeline.datasets.sysu.protocol import PERMUTATIONS, sysu_trials
 from pipeline.errors import one_line_errors
 from pipeline.evaluation.ranking import Scores, rank
 from pipeline.evaluation.scoring import score_trials
 from pipeline.protocols import Trial
-from pipeline.protocols.sysu import PERMUTATIONS, sysu_trials
 from pipeline.synthetic.dataset_layouts import plan_sysu
 from pipeline.synthetic.dataset_shapes import SYSU_CAMERAS, scaled
 from pipeline.synthetic.shape_files import read_shape

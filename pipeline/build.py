@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 
 from pipeline import protocols
-from pipeline.datasets import read_index
+from pipeline.datasets import dataset_of
 from pipeline.loading.sampling import TrainingTable, training_table
 from pipeline.settings import DataSettings, Settings
 
@@ -16,14 +16,8 @@ Placed = TypeVar("Placed", bound=torch.nn.Module)
 
 
 def build_index(data: DataSettings) -> pd.DataFrame:
-    return read_index(
-        data.dataset,
-        data.root,
-        trial=data.trial,
-        test_fraction=data.test_fraction,
-        split_seed=data.split_seed,
-        split_file=data.split_file,
-    )
+    """Returns the index of the data set that the settings name; errors as of `DataSet.read_index`."""
+    return dataset_of(data.dataset).read_index(data)
 
 
 def training_rows(index: pd.DataFrame, data: DataSettings) -> pd.DataFrame:
@@ -41,20 +35,7 @@ def build_table(settings: Settings, index: pd.DataFrame) -> TrainingTable:
 
 def build_trials(settings: Settings, index: pd.DataFrame) -> list[protocols.Trial]:
     """The test of the data set's protocol, as `settings.evaluation` wants it."""
-    evaluation = settings.evaluation
-    return protocols.trials(
-        settings.data.dataset,
-        index,
-        settings.data.root,
-        split=settings.data.test_split,
-        modes=evaluation.modes,
-        shots=evaluation.shots,
-        rule=evaluation.gallery_rule,
-        directions=evaluation.directions,
-        reading=evaluation.reading,
-        trial=settings.data.trial,
-        trials=evaluation.trials,
-    )
+    return dataset_of(settings.data.dataset).trials(index, settings.data, settings.evaluation)
 
 
 def place_network(network: Placed, settings: Settings, device: torch.device) -> Placed:

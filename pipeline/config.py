@@ -22,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from pipeline import former
+from pipeline.datasets import dataset_of, trials_are_trainings
 from pipeline.parts import PartOptions, reason_of
 from pipeline.settings import DEFAULT_HEADS, Settings
 from pipeline.shipped import find_shipped
@@ -51,6 +52,7 @@ def load_config(arguments: list[str], name_required: bool = False) -> Settings:
         raise ValueError("expected a configuration file, e.g. configs/demo.yaml; found none")
     layers = [Layer(str(path), values, True) for file in files for path, values in read_layers(file)]
     settings = to_settings([*layers, *(Layer(word, parse_override(word)) for word in overrides)])
+    dataset_of(settings.data.dataset)
     if settings.name is None:
         settings = dataclasses.replace(settings, name=default_name(files, settings))
     return settings
@@ -237,7 +239,7 @@ def describe(settings: Any) -> list[tuple[str, Any, str]]:
 def default_name(files: list[Path], settings: Settings) -> str:
     """`configs/regdb.yaml configs/ablation/b2.yaml seed=1` -> `regdb-b2-trial1-seed1`."""
     parts = [file.stem for file in files] or ["run"]
-    parts += [f"trial{settings.data.trial}"] if settings.data.dataset == "regdb" else []
+    parts += [f"trial{settings.data.trial}"] if trials_are_trainings(settings.data.dataset) else []
     parts += [f"seed{settings.seed}"] if settings.seed else []
     return "-".join(parts)
 

@@ -38,7 +38,8 @@ from pipeline.checks.pictures import check_pictures
 from pipeline.checks.problem import ERROR, NOTE, WARNING, Problem
 from pipeline.cli.prepare import read_options
 from pipeline.config import load_config
-from pipeline.datasets import splitting
+from pipeline.datasets import dataset_of
+from pipeline.datasets.dataset import Published
 from pipeline.datasets.marker import MARKER, has_published_shape
 from pipeline.datasets.pack import ROWS, Description, Resize, describe, is_packed, refuse_place, write_packs
 from pipeline.errors import one_line_errors
@@ -47,7 +48,6 @@ from pipeline.files import write_atomically
 from pipeline.loading.hardware import usable_cores
 from pipeline.loading.pictures import open_pictures, require_size
 from pipeline.methods.method import Share, method_of
-from pipeline.protocols.sysu import permutations_file
 from pipeline.run.trained_identities import refuse_trained_split
 from pipeline.settings import DataSettings, Settings
 
@@ -66,7 +66,7 @@ def inspect(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         index = build_index(data)
-        published = data.dataset if published_counts_apply(data) else None
+        published = dataset_of(data.dataset).published if published_counts_apply(data) else Published()
         table = count_table(index, published)
         replace = settings.loader.on_bad_image == "replace"
         replaceable = (index["split"].isin(data.train_splits) & replace).to_numpy()
@@ -123,13 +123,13 @@ def origin(data: DataSettings) -> dict[str, Any]:
     """Of which data set, division and folder packs are."""
     return {
         "dataset": data.dataset,
-        "splitting": splitting(data.dataset, data.trial, data.test_fraction, data.split_seed, data.split_file),
+        "splitting": dataset_of(data.dataset).splitting(data),
         "source": os.path.abspath(os.path.expanduser(data.root)),
     }
 
 
 def pack(index: pd.DataFrame, settings: Settings, folder: Path, resized: bool, progress: bool) -> str:
-    """Packs the data set, with SYSU-MM01's choice of gallery images beside it; a line that says what was done."""
+    """Packs the data set, with the files beside it that its protocol reads; a line that says what was done."""
     data = settings.data
     size = (settings.augment.height, settings.augment.width) if resized else None
     description = Description(
@@ -143,9 +143,8 @@ def pack(index: pd.DataFrame, settings: Settings, folder: Path, resized: bool, p
     with tqdm(total=len(index), desc="packing", unit=" pictures", disable=not progress, leave=False) as bar:
         resize = resizing(*size, threads) if size else None
         written = write_packs(folder, index, description, threads, bar.update, resize)
-    permutations = permutations_file(Path(data.root)) if data.dataset == "sysu" else None
-    if permutations:
-        shutil.copy(permutations, folder / permutations.name)
+    for file in dataset_of(data.dataset).protocol_files(Path(data.root)):
+        shutil.copy(file, folder / file.name)
     seconds = time.perf_counter() - begin
     rate = len(index) / seconds
     form = f"resized to {size[0]} x {size[1]}" if size else "as they are"

@@ -27,7 +27,7 @@ DIRECTIONS = ("visible_to_infrared", "infrared_to_visible")
 
 @dataclass(frozen=True)
 class DataSettings:
-    dataset: Literal["sysu", "regdb", "llcm", "folder"] = key("sysu", "layout of the folder `root`")
+    dataset: str = key("sysu", "layout of the folder `root`: a name in pipeline.datasets")
     root: str = key("data/sysu", "folder of the data set, or of its packs (python -m pipeline.prepare --pack)")
     trial: int = key(1, "RegDB: which of its ten splits (1-10) is trained on and tested on", min=1, max=10)
     train_splits: list[str] = key(

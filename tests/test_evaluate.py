@@ -122,7 +122,7 @@ def test_the_official_matlab_files_of_a_run_give_its_metrics(tiny, tmp_path):
         (["tests", "--features", "f.npz"], "tests: expected no run with --features"),
         (
             ["--features", "mat", "--dataset", "regdb"],
-            "mat: MATLAB files are SYSU-MM01's; give features of regdb as .npz",
+            "mat: expected features of regdb as NAME.npz (.mat files are SYSU-MM01's)",
         ),
         (["--features", "f.npz", "--save-features", "g.npz"], "--save-features: writes what a network extracts"),
         (["--dataset", "folder", "--index", "i.csv"], "--index: lists the images of --features"),
@@ -144,7 +144,7 @@ def test_a_configuration_with_an_equals_sign_says_of_which_data_set_features_are
 
 def test_where_features_are_saved_is_checked_before_they_are_extracted(arguments, capsys, tmp_path):
     message = refusal(evaluate.main, [*arguments, "name=x", "--save-features", tmp_path / "f.mat"], capsys)
-    assert "MATLAB files of features are those of SYSU-MM01" in message
+    assert "(.mat files are SYSU-MM01's)" in message
 
 
 def test_an_argument_with_dashes_is_still_a_setting(arguments, tmp_path):

@@ -11,9 +11,8 @@ import pandas as pd
 import pytest
 
 from pipeline import locking, train
-from pipeline.evaluation import results
 from pipeline.evaluation.per_query import queries_file, write_queries
-from pipeline.evaluation.results import METRICS, append_rows, read_rows
+from pipeline.evaluation.results import METRICS, append_rows, read_rows, rows
 from pipeline.locking import Lock, current_holder, is_left_behind, locked, marker_of, remove_left_behind, said_holder
 
 REFUSE = """
@@ -175,7 +174,7 @@ def test_results_are_added_where_the_kernel_keeps_no_locks(refusing, tmp_path, m
     write_queries(tmp_path, {"12": row})
     assert queries_file(tmp_path, "12").exists()
     marker_of(tmp_path / "results.lock").write_text("12\nelsewhere\n")
-    monkeypatch.setattr(results, "PATIENCE", 0.1)
+    monkeypatch.setattr(rows, "PATIENCE", 0.1)
     with pytest.raises(OSError, match="results.lock: is held by .*; if it has ended, remove .*results.lock.held"):
         append_rows(tmp_path / "results.csv", row)
 

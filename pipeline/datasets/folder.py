@@ -4,6 +4,8 @@ The camera is the manifest's, else the `c<k>_` an image's name starts with, else
 in both modalities. Its identity is the number it ends in, where all names are one prefix and a number (`7`, `0007`,
 `k007`), else its place (from 1) among the sorted names. The index has one more column than those of the other data
 sets: `name`, the name of the person's folder or the manifest's word.
+
+Protocol: all test images of one modality against all of the other.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from pipeline.datasets.dataset import DataSet
 from pipeline.datasets.listing import (
     Record,
     build_index,
@@ -26,22 +29,24 @@ from pipeline.datasets.listing import (
     require_root,
 )
 from pipeline.datasets.manifest import MANIFEST, MODALITIES, Entry, identity_name, read_manifest, read_splits
+from pipeline.protocols.all_against_all import all_against_all
 
 PREFIX_AND_NUMBER = re.compile(r"(.*?)(\d{1,18})", re.ASCII)  # longer numbers don't fit the index
+TITLE = "a data set of the layout {visible,infrared}/<identity>/<image>"
 CAMERA_PREFIX = re.compile(r"c(\d{1,9})_", re.ASCII)
 
 
 def read_index(
     root: str | Path, test_fraction: float = 0.5, seed: int = 0, split_file: str | Path | None = None
 ) -> pd.DataFrame:
-    """The index of a user's folders or manifest (columns: `listing.build_index`, and `name`).
+    """Returns the index of a user's folders or manifest (columns: `listing.build_index`, and `name`).
 
     Identities are divided into train, val and test as the CSV `split_file` with the columns identity (the name) and
     split says; without it by the manifest's column split; without that by `seed` and `test_fraction` (0-1). Identities
     recorded in one modality only, and those the CSV doesn't name, are left out with a warning: neither training nor
     testing can use the former. ValueError or FileNotFoundError, one line, for what isn't as the module says.
     """
-    root = require_root(root, "a data set of the layout {visible,infrared}/<identity>/<image>")
+    root = require_root(root, TITLE)
     if (root / MANIFEST).is_file():
         entries = read_manifest(root, with_splits=split_file is None)
     else:
@@ -57,7 +62,7 @@ def read_index(
 
 
 def read_folders(root: Path) -> list[Entry]:
-    """The images of the two folders; a person's folder without images is as if it weren't there."""
+    """Returns the images of the two folders; a person's folder without images is as if it weren't there."""
     require_folders(root, MODALITIES, f"a user's data set without a {MANIFEST}")
     return [
         Entry(os.path.join(root, folder, name, image), identity_name(name), modality)
@@ -80,7 +85,7 @@ def names_of_both_modalities(entries: list[Entry], root: Path) -> list[str]:
 
 
 def index_entries(entries: list[Entry], split_of: dict[str, str], root: Path) -> pd.DataFrame:
-    """The index of the entries whose names are in `split_of`.
+    """Returns the index of the entries whose names are in `split_of`.
 
     Only these are numbered: those left out then change nothing of a training with the same split.
     """
@@ -101,7 +106,7 @@ def index_entries(entries: list[Entry], split_of: dict[str, str], root: Path) ->
 
 
 def numbers_in(names: list[str]) -> list[int] | None:
-    """The number each name ends in; None unless all names are one prefix and a number."""
+    """Returns the number each name ends in; None unless all names are one prefix and a number."""
     parts = [PREFIX_AND_NUMBER.fullmatch(name) for name in names]
     if not all(parts) or len({part[1] for part in parts}) > 1:
         return None
@@ -109,7 +114,7 @@ def numbers_in(names: list[str]) -> list[int] | None:
 
 
 def number_names(names: list[str]) -> dict[str, int]:
-    """Name of a person -> identity, as the module says."""
+    """Returns name of a person -> identity, as the module says."""
     return dict(zip(names, numbers_in(names) or range(1, len(names) + 1), strict=True))
 
 
@@ -129,7 +134,7 @@ def camera_in_name(path: str) -> int:
 
 
 def draw_splits(names: list[str], test_fraction: float, seed: int) -> dict[str, str]:
-    """Name -> train or test: a pure function of its arguments (NumPy's Philox, the same on every machine).
+    """Returns name -> train or test: a pure function of its arguments (NumPy's Philox, the same on every machine).
 
     round(number * `test_fraction`) names are tested; unless the fraction is 0 or 1, train and test get at least one.
     """
@@ -158,3 +163,12 @@ def read_split_file(file: Path, known: set[str]) -> dict[str, str]:
 def warn_left_out(names: list[str], root: Path, reason: str) -> None:
     if names:
         warnings.warn(f"{root}: {len(names)} identities {reason} and are left out; first: {names[0]}", stacklevel=3)
+
+
+FOLDER = DataSet(
+    name="folder",
+    title=TITLE,
+    read_folder=lambda root, data: read_index(root, data.test_fraction, data.split_seed, data.split_file),
+    trials=lambda index, data, evaluation: all_against_all(index, evaluation.directions, data.test_split),
+    split_keys=("test_fraction", "split_seed", "split_file"),
+)

@@ -3,17 +3,26 @@
 The camera is the `c<k>` in the name of a training image (0 where there is none) and the folder `cam<k>` of a test
 image. The identity of an image is the number of its folder. Where training folders aren't numbered it is the label in
 the list, moved above the test identities.
+
+Protocol: all images of one modality as queries; one image of each identity in each camera of the other as gallery,
+chosen by `random.seed(trial)` for the trials 0-9. From visible to infrared there are two readings. `paper`: the above.
+`repository`: in the authors' code the chosen infrared images are the queries and all visible images the gallery.
+Metrics of the two can't be compared.
 """
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from pipeline.batch import Modality
+from pipeline.datasets.columns import Layout, columns
+from pipeline.datasets.dataset import DataSet, Published
 from pipeline.datasets.listing import (
     Record,
     build_index,
@@ -27,14 +36,20 @@ from pipeline.datasets.listing import (
     require_folders,
     require_root,
 )
+from pipeline.protocols.galleries import RANDOM_TRIALS, draw_gallery, rows_by_identity_and_camera, rows_of
+from pipeline.protocols.trial import DIRECTIONS, Trial, check_known, check_trials
 
 STEMS = {"vis": Modality.VISIBLE, "nir": Modality.INFRARED}
 CAMERA_IN_NAME = re.compile(r"(?:^|_)c(\d+)(?:_|\.)")
 CAMERA_FOLDER = re.compile(r"cam(\d+)")
+READINGS = ("paper", "repository")
+
+
+# ---------------------------------------------------------------- reading
 
 
 def read_index(root: str | Path) -> pd.DataFrame:
-    """The index of LLCM (columns: `listing.build_index`); it has train and test.
+    """Returns the index of LLCM (columns: `listing.build_index`); it has train and test.
 
     One line of FileNotFoundError or ValueError for a missing folder, list or image, a wrong line, a test identity
     without images, or an identity that is in train and in test.
@@ -52,7 +67,7 @@ def read_index(root: str | Path) -> pd.DataFrame:
 
 
 def read_train(root: Path, offset: int) -> tuple[list[Record], set[int]]:
-    """Records of the training images, and their identities."""
+    """Returns records of the training images, and their identities."""
     files = {stem: root / "idx" / f"train_{stem}.txt" for stem in STEMS}
     listed = {stem: read_image_list(file) for stem, file in files.items()}
     for stem, file in files.items():
@@ -87,3 +102,65 @@ def read_test(folder: Path, modality: Modality, identities: set[int]) -> list[Re
     if not records:
         raise FileNotFoundError(f"{folder}: expected cam<k>/<identity>/ with images of test identities; found none")
     return records
+
+
+# ---------------------------------------------------------------- protocol
+
+
+def exclude_same_identity_and_camera(
+    query_identities: np.ndarray, query_cameras: np.ndarray, gallery_identities: np.ndarray, gallery_cameras: np.ndarray
+) -> np.ndarray:
+    """Returns (Q, G) bool: a query skips the gallery images of its own identity and camera."""
+    same_identity = query_identities[:, None] == gallery_identities[None, :]
+    return same_identity & (query_cameras[:, None] == gallery_cameras[None, :])
+
+
+def llcm_trials(
+    index: pd.DataFrame,
+    directions: Sequence[str] = tuple(DIRECTIONS),
+    reading: str = "paper",
+    split: str = "test",
+    trials: int = 10,
+) -> list[Trial]:
+    """Returns the first `trials` trials of each direction; the results' column mode holds the reading."""
+    check_known(directions, tuple(DIRECTIONS), "evaluation.directions")
+    check_known([reading], READINGS, "evaluation.reading")
+    check_trials(trials)
+    made = []
+    for direction in directions:
+        whole_modality, drawn_modality = DIRECTIONS[direction]
+        whole = rows_of(index, split, whole_modality)
+        groups = rows_by_identity_and_camera(index, rows_of(index, split, drawn_modality))
+        swapped = reading == "repository" and direction == "visible_to_infrared"
+        for trial in range(trials):
+            drawn = draw_gallery(groups, trial)
+            query, gallery = (drawn, whole) if swapped else (whole, drawn)
+            fields = {"mode": reading, "shots": "single", "gallery_rule": "random_seed", "direction": direction}
+            made.append(Trial(query, gallery, exclude_same_identity_and_camera, True, {**fields, "trial": trial}))
+    return made
+
+
+LLCM = DataSet(
+    name="llcm",
+    title="LLCM",
+    read_folder=lambda root, data: read_index(root),
+    trials=lambda index, data, evaluation: llcm_trials(
+        index, evaluation.directions, evaluation.reading, data.test_split, evaluation.trials
+    ),
+    published=Published(identities={"train": 713, "test": 351}, total=46767),
+    trial_numbers={"random_seed": RANDOM_TRIALS},
+    usual={"mode": "paper"},
+    tables={
+        "llcm": Layout(
+            "LLCM, per cent",
+            [
+                column
+                for direction in DIRECTIONS
+                for column in columns(
+                    direction.replace("_", " "), direction, (1, 10, 20), dataset="llcm", direction=direction
+                )
+            ],
+            across="direction",
+        )
+    },
+)

@@ -2,6 +2,9 @@
 
 The identity of an image is the number of its folder. Where folders aren't numbered it is the label in the list, moved
 up for the test split, because labels start at 0 in both. The visible camera is 1 and the thermal camera 2.
+
+Protocol: all test images of one modality against all of the other. Its ten trials are ten trainings: a model trained on
+split k is tested on split k only.
 """
 
 from __future__ import annotations
@@ -12,6 +15,8 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline.batch import Modality
+from pipeline.datasets.columns import Layout, columns
+from pipeline.datasets.dataset import DataSet, Published
 from pipeline.datasets.listing import (
     Record,
     build_index,
@@ -22,21 +27,24 @@ from pipeline.datasets.listing import (
     require_folders,
     require_root,
 )
+from pipeline.protocols.all_against_all import all_against_all
 
 TRIALS = range(1, 11)
 STEMS = {"visible": Modality.VISIBLE, "thermal": Modality.INFRARED}
 CAMERAS = {"visible": 1, "thermal": 2}
 SPLITS = ("train", "test")
+IMAGES = 2060  # of each modality in each split
+SHOWN = {"dataset": "regdb", "direction": "visible_to_infrared"}  # in the tables of the literature
 
 
 def read_index(root: str | Path, trial: int = 1) -> pd.DataFrame:
-    """The index of RegDB's split number `trial`, 1-10 (columns: `listing.build_index`); it has train and test.
+    """Returns the index of RegDB's split number `trial`, 1-10 (columns: `listing.build_index`); it has train and test.
 
     One line of FileNotFoundError or ValueError for a missing folder, list or image, a wrong line, or an identity that
     is in train and in test.
     """
     if trial not in TRIALS:
-        raise ValueError(f"data.trial: RegDB has the splits 1 to 10; found {trial}")
+        raise ValueError(f"data.trial: RegDB has the splits {TRIALS[0]} to {TRIALS[-1]}; found {trial}")
     root = require_root(root, "RegDB")
     require_folders(root, ["Visible", "Thermal", "idx"], "RegDB")
     files = {(split, stem): root / "idx" / f"{split}_{stem}_{trial}.txt" for split in SPLITS for stem in STEMS}
@@ -56,7 +64,7 @@ def read_index(root: str | Path, trial: int = 1) -> pd.DataFrame:
 def number_people(
     listed: dict[tuple[str, str], list[tuple[str, int]]], files: dict[tuple[str, str], Path]
 ) -> dict[str, dict[int, int]]:
-    """Split -> label -> identity, distinct over both splits unless a folder is in both."""
+    """Returns split -> label -> identity, distinct over both splits unless a folder is in both."""
     entries = {split: [entry for stem in STEMS for entry in listed[split, stem]] for split in SPLITS}
     numbers = {split: number_labels(entries[split], files[split, "visible"]) for split in SPLITS}
     found = {split: by_folder for split, by_folder in numbers.items() if by_folder is not None}
@@ -68,3 +76,29 @@ def number_people(
         "train": {label: label for label in labels["train"]},
         "test": {label: label + offset for label in labels["test"]},
     }
+
+
+REGDB = DataSet(
+    name="regdb",
+    title="RegDB",
+    read_folder=lambda root, data: read_index(root, data.trial),
+    trials=lambda index, data, evaluation: all_against_all(
+        index, evaluation.directions, data.test_split, trial=data.trial
+    ),
+    split_keys=("trial",),
+    published=Published(
+        identities={"train": 206, "test": 206},
+        images={(split, modality, CAMERAS[stem]): IMAGES for split in SPLITS for stem, modality in STEMS.items()},
+        galleries={"all": IMAGES},
+    ),
+    trial_numbers={"all": TRIALS},
+    trials_are_trainings=True,
+    tables={
+        "regdb": Layout(
+            "RegDB, visible to infrared, per cent (table 2 of Liu et al., ICPR 2020)",
+            columns("", "", (1, 10, 20), **SHOWN),
+            across="mode",
+            literature="regdb_visible2thermal",
+        )
+    },
+)

@@ -1,8 +1,8 @@
-"""Features in files: what a run extracted, to be judged again, and features made by anybody's code.
+"""Features in files: what a run extracted, to be evaluated again, and features made by anybody's code.
 
 An `.npz` (NumPy) holds `features`, (N, D) real numbers, and which image each row is of: `path`, N texts (relative to
-the data set's folder, or as the index has them), or else `index`, N whole numbers, rows of the index. SYSU-MM01's
-MATLAB files are those of `matlab_features`.
+the data set's folder, or as the index has them), or else `index`, N whole numbers, rows of the index. A data set may
+have a format of its authors besides (`DataSet.feature_files`).
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ import numpy as np
 import pandas as pd
 import torch
 
+from pipeline.datasets import DATASETS, dataset_of
+from pipeline.datasets.dataset import FeatureFiles
 from pipeline.datasets.listing import SPLITS
 from pipeline.datasets.manifest import MODALITIES, read_csv
 from pipeline.datasets.pack import relative_paths
-from pipeline.evaluation.matlab_features import read_matlab_features, save_matlab_features
 from pipeline.files import replace_atomically
+from pipeline.settings import DataSettings
 
 COLUMNS = ("path", "identity", "camera", "modality", "split")
 ORIGIN = "pipeline_run"  # entry of our own files, JSON: the columns of a results row that say where features come from
@@ -30,17 +32,18 @@ PATH_LIKE = "N texts `path`, or N whole numbers `index`"
 # ---------------------------------------------------------------- reading
 
 
-def read_features(file: Path, index: pd.DataFrame, rows: np.ndarray, root: str | Path) -> tuple[torch.Tensor, dict]:
-    """Features (len(index), D), float64 where the file's are and else float32, and what the file says of their origin.
+def read_features(file: Path, index: pd.DataFrame, rows: np.ndarray, data: DataSettings) -> tuple[torch.Tensor, dict]:
+    """Returns features (len(index), D), float64 where the file's are and else float32, and their origin.
 
-    `file`: an .npz; a folder of MATLAB files or DIR/NAME.mat. The features of `rows` of the index are filled, others
-    may be; the rest are 0. The origin is empty but for files of `save_features`. ValueError or FileNotFoundError, one
-    line, for a file of something else, values that aren't finite, and images missing, there twice or unknown.
+    `file`: an .npz; or a folder of the authors' files, or what stands for them. The features of `rows` of the index are
+    filled, others may be; the rest are 0. The origin, what the file says of it, is empty but for files of
+    `save_features`. ValueError or FileNotFoundError, one line, for a file of something else, values that aren't finite,
+    and images missing, there twice or unknown.
     """
     if file.suffix == ".npz":
-        features, found, origin = read_numpy(file, index, root)
+        features, found, origin = read_numpy(file, index, data.root)
     else:
-        features, found, origin = *read_matlab_features(file, index, rows), {}
+        features, found, origin = *authors_files(file, data.dataset).read(file, index, rows), {}
     refuse_wrong_values(features, file)
     refuse_wrong_images(found, rows, index, file)
     table = np.zeros((len(index), features.shape[1]), np.float64 if features.dtype.itemsize > 4 else np.float32)
@@ -162,30 +165,44 @@ def read_line(row: dict[str, str], place: str) -> dict[str, str | int]:
     return {"path": row["path"], **numbers, "modality": modalities[row["modality"]], "split": row["split"]}
 
 
+# ---------------------------------------------------------------- of a data set's authors
+
+
+def authors_files(path: Path, dataset: str) -> FeatureFiles:
+    """Returns the format of features of a data set's authors; ValueError where there is none, and `path` isn't .npz."""
+    found = dataset_of(dataset).feature_files
+    if found is None:
+        others = [other for other in DATASETS.values() if other.feature_files]
+        known = " and ".join(f"{other.feature_files.suffix} files are {other.title}'s" for other in others)
+        raise ValueError(f"{path}: expected features of {dataset} as NAME.npz ({known})")
+    return found
+
+
 # ---------------------------------------------------------------- writing
 
 
 def prepare_saving(path: Path, dataset: str) -> None:
     """Makes the folder; ValueError, before anything is extracted, where `save_features` can't write this."""
-    if path.suffix not in (".npz", ".mat"):
-        raise ValueError(f"{path}: expected NAME.npz to save features, or NAME.mat for NAME_cam1.mat ... NAME_cam6.mat")
-    if path.suffix == ".mat" and dataset != "sysu":
-        raise ValueError(f"{path}: MATLAB files of features are those of SYSU-MM01; found data.dataset={dataset}")
+    if path.suffix != ".npz":
+        expected = authors_files(path, dataset)
+        if path.suffix != expected.suffix:
+            wanted = f"NAME.npz to save features, or NAME{expected.suffix} for {expected.files}"
+            raise ValueError(f"{path}: expected {wanted}")
     path.parent.mkdir(parents=True, exist_ok=True)
 
 
 def save_features(
-    path: Path, features: torch.Tensor, index: pd.DataFrame, rows: np.ndarray, root: str | Path, origin: dict
+    path: Path, features: torch.Tensor, index: pd.DataFrame, rows: np.ndarray, data: DataSettings, origin: dict
 ) -> list[Path]:
     """Writes the features (n, D) of n rows of the index and returns the files: each is there whole or not at all.
 
-    path: NAME.npz with `features`, `path`, `index` and `origin`; or NAME.mat for `save_matlab_features`.
+    path: NAME.npz with `features`, `path`, `index` and `origin`; or what stands for the authors' files.
     """
-    if path.suffix == ".mat":
-        return save_matlab_features(path, features.cpu().numpy(), index, rows)
+    if path.suffix != ".npz":
+        return authors_files(path, data.dataset).save(path, features.cpu().numpy(), index, rows)
     arrays = {
         "features": features.cpu().numpy(),
-        "path": np.array(relative_paths(index.iloc[rows], root), dtype=str),
+        "path": np.array(relative_paths(index.iloc[rows], data.root), dtype=str),
         "index": rows,
         ORIGIN: np.array(json.dumps(origin)),
     }

@@ -10,7 +10,7 @@ from pipeline.build import build_index, build_trials
 from pipeline.config import is_override, load_config
 from pipeline.distributed import create_accelerator
 from pipeline.evaluation.evaluator import ORIGIN_COLUMNS, EvaluationResult, evaluate_features, row_context, tested_rows
-from pipeline.evaluation.feature_files import read_features, read_index_file
+from pipeline.evaluation.feature_files import authors_files, read_features, read_index_file
 from pipeline.evaluation.model_info import ModelInfo
 from pipeline.evaluation.session import Session
 from pipeline.settings import Settings
@@ -29,7 +29,7 @@ def evaluate_file(
     accelerator = create_accelerator(settings, settings.output)
     index = read_index_file(index_file) if index_file else build_index(settings.data)
     trials = build_trials(settings, index)
-    features, origin = read_features(file, index, tested_rows(trials), settings.data.root)
+    features, origin = read_features(file, index, tested_rows(trials), settings.data)
     # What the file says of the features' origin takes the place of what is known of a network.
     context = row_context(settings, ModelInfo("unknown"), index, "unknown")
     context |= {"run": f"features:{file}"} | {name: origin.get(name, "unknown") for name in ORIGIN_COLUMNS}
@@ -51,9 +51,9 @@ def settings_for_features(arguments: Sequence[str], file: Path, index_file: Path
     if "data.dataset" not in keys and all(is_override(argument) for argument in arguments):
         raise ValueError("--features: expected --dataset NAME with --root DIR or --index CSV, or a configuration file")
     settings = load_config([*arguments])
-    if file.suffix != ".npz" and settings.data.dataset != "sysu":
-        raise ValueError(f"{file}: MATLAB files are SYSU-MM01's; give features of {settings.data.dataset} as .npz")
-    # SYSU-MM01's rand_perm_cam.mat is looked for beside a list of its images.
+    if file.suffix != ".npz":
+        authors_files(file, settings.data.dataset)
+    # What belongs to a data set besides its images is looked for beside a list of them.
     if index_file and "data.root" not in keys:
         settings = replace(settings, data=replace(settings.data, root=str(index_file.parent)))
     return settings if "name" in keys else replace(settings, name=f"features-{file.stem}")

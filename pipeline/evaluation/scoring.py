@@ -14,7 +14,7 @@ import torch
 
 from pipeline.evaluation.distances import DISTANCES, prepare_features, require_metric
 from pipeline.evaluation.ranking import Gallery, Scores, blocks, leave_out, rank_distances, score_block, summarise
-from pipeline.protocols import EXCLUSIONS, Trial
+from pipeline.protocols import Exclusion, Trial
 
 # (Q, D) and (G, D) features, metric="..." -> (Q, G) distances: `rerank.k_reciprocal_distances`, or a partial of it.
 ReRanking = Callable[..., torch.Tensor]
@@ -132,11 +132,11 @@ def select(distances: torch.Tensor, rows: np.ndarray, columns: torch.Tensor) -> 
     return distances.index_select(1, columns)
 
 
-def excluded_pairs(index: pd.DataFrame, exclusion: str, query: np.ndarray, gallery: np.ndarray) -> torch.Tensor:
+def excluded_pairs(index: pd.DataFrame, exclusion: Exclusion, query: np.ndarray, gallery: np.ndarray) -> torch.Tensor:
     """(Q, G) bool, True for pairs of rows of the index that `exclusion` leaves out."""
     # Narrow numbers: the comparison of every query with every image is limited by the memory it reads and writes.
     facts = [index[name].to_numpy().astype(np.int32) for name in ("identity", "camera")]
-    return torch.from_numpy(EXCLUSIONS[exclusion](*(fact[rows] for rows in (query, gallery) for fact in facts)))
+    return torch.from_numpy(exclusion(*(fact[rows] for rows in (query, gallery) for fact in facts)))
 
 
 def to_rows(rows: np.ndarray, features: torch.Tensor) -> torch.Tensor:

@@ -135,7 +135,7 @@ def evaluate_extractor(
     context = row_context(settings, model, index, precision_of(accelerator))
     if save_to and accelerator.is_main_process:
         origin = {name: context[name] for name in ORIGIN_COLUMNS}
-        files = save_features(save_to, features, index, rows, settings.data.root, origin)
+        files = save_features(save_to, features, index, rows, settings.data, origin)
         print(f"{save_to}: features of {len(rows)} images in {len(files)} files")
     # Scoring knows the tested images only, so trials are given by the place among them.
     tested, within = index.iloc[rows].reset_index(drop=True), [trial.within(rows) for trial in trials]

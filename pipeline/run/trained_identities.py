@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.datasets import SPLITTING
+from pipeline.datasets import dataset_of
 from pipeline.datasets.manifest import read_splits
 from pipeline.run.training_data import read_training_data, training_data_path
 from pipeline.settings import DataSettings, Settings
@@ -70,7 +70,7 @@ def refuse_leak(settings: Settings, kept: Settings, run_folder: Path, index: pd.
     if file.exists():
         refuse_trained_names(index, settings.data.test_split, names_in(read_splits(file), kept.data.train_splits), file)
         return
-    for name in SPLITTING[kept.data.dataset]:
+    for name in dataset_of(kept.data.dataset).split_keys:
         asked, trained = getattr(settings.data, name), getattr(kept.data, name)
         if asked != trained:
             raise ValueError(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.datasets.published import IDENTITIES, REGDB_IMAGES, SYSU_IMAGES, TOTAL_IMAGES
+from pipeline.datasets import DATASETS, regdb, sysu
 
 PRESENCE_STREAM = 6
 SPLIT_STREAM = 7
@@ -31,6 +31,7 @@ class Presence:
     images: dict[tuple[str, int], int]  # (kind of image, camera) -> number of images
 
 
+IDENTITIES = {name: dataset.published.identities for name, dataset in DATASETS.items()}
 Shape = dict[int, Presence]  # identity -> presence
 
 
@@ -162,7 +163,7 @@ def published_sysu(seed: int) -> Shape:
     for split, groups in SYSU_GROUPS.items():
         cameras_of = {int(next(free)): cameras for cameras in _mixed(groups)}
         shape |= {identity: Presence(split, {}) for identity in cameras_of}
-        for camera, total in enumerate(SYSU_IMAGES[split], 1):
+        for camera, total in enumerate(sysu.IMAGES[split], 1):
             seen = [identity for identity, cameras in cameras_of.items() if camera in cameras]
             for identity, count in zip(seen, _spread(total, len(seen)), strict=True):
                 shape[identity].images[SYSU_CAMERAS[camera], camera] = count
@@ -177,7 +178,7 @@ def _mixed(groups: dict[tuple[int, ...], int]) -> list[tuple[int, ...]]:
 
 def published_regdb(seed: int) -> Shape:
     identities = sum(IDENTITIES["regdb"].values())
-    return uniform_regdb(identities, REGDB_IMAGES // IDENTITIES["regdb"]["test"], seed)
+    return uniform_regdb(identities, regdb.IMAGES // IDENTITIES["regdb"]["test"], seed)
 
 
 def published_llcm(seed: int) -> Shape:
@@ -186,7 +187,7 @@ def published_llcm(seed: int) -> Shape:
     split_of = _llcm_splits(sum(identities.values()), identities["train"], seed)
     views = [(identity, view) for identity in split_of for view in llcm_views_of(seed, identity)]
     shape = {identity: Presence(split, {}) for identity, split in split_of.items()}
-    for (identity, view), count in zip(views, _spread(TOTAL_IMAGES["llcm"], len(views)), strict=True):
+    for (identity, view), count in zip(views, _spread(DATASETS["llcm"].published.total, len(views)), strict=True):
         shape[identity].images[view] = count
     return shape
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.evaluation.results import METRICS, TRIALS, differing, remarks
+from pipeline.datasets.columns import Column
+from pipeline.evaluation.results import METRICS, differing, remarks, trial_counts
 from pipeline.literature import read_literature
-from pipeline.tables.layouts import LAYOUTS, Column, figures_of, select
+from pipeline.tables.layouts import LAYOUTS, figures_of, select
 from pipeline.tables.lines import Line, lines_of
 from pipeline.tables.table import Table
 from pipeline.tables.ticks import TICKS, Ticks, ticks_by_row, ticks_of_run
@@ -23,8 +24,7 @@ def table_of_runs(means: pd.DataFrame) -> Table:
     means = means.reset_index(drop=True)
     labels = means[["run", *differing(means)]].astype(str)
     counts = means[["seeds"]] if (means["seeds"] > 1).any() else means[[]]
-    of_all = [f"{row.trials} of {TRIALS}" if row.missing else str(row.trials) for row in means.itertuples()]
-    labels = pd.concat([labels, counts.astype(str)], axis=1).assign(trials=of_all)
+    labels = pd.concat([labels, counts.astype(str)], axis=1).assign(trials=trial_counts(means))
     asked = [name for name in ("dataset", "split", "test_set", "mode", "shots", "direction") if name in means]
     return Table(
         "runs",
@@ -54,7 +54,7 @@ def table_beside_literature(name: str, means: pd.DataFrame, folders: dict[str, P
         shown = " or ".join(dict.fromkeys(" ".join(column.where.values()) for column in layout.columns))
         raise ValueError(f"--layout {name}: expected rows of {shown}; the runs have none")
     lines, notes = lines_of(means, layout.across), remarks(means)
-    if name in ("same-backbone", "ablation"):
+    if layout.ticked:
         entries, left_out = beside_ticks(name, lines, layout.columns, folders)
         notes += left_out
     else:
@@ -106,7 +106,7 @@ def beside_ticks(
     name: str, lines: list[Line], columns: list[Column], folders: dict[str, Path]
 ) -> tuple[list[Entry], list[str]]:
     """Each method of the literature and below it our runs with its modalities and losses; and who is left out."""
-    ours, left_out = lines_by_ticks(lines, folders)
+    ours, left_out = lines_by_ticks(lines, folders, {column.where["dataset"] for column in columns})
     known, entries = ticks_by_row(), []
     for _, row in read_literature("same_backbone" if name == "same-backbone" else "ablation").iterrows():
         method = row["method"] if name == "same-backbone" else row["row"]
@@ -129,8 +129,10 @@ def tick_labels(name: str, method: str, ticks: Ticks | None) -> dict[tuple[str, 
     return label
 
 
-def lines_by_ticks(lines: list[Line], folders: dict[str, Path]) -> tuple[dict[Ticks, list[Line]], list[str]]:
-    """Lines of trained networks by their modalities and losses, RegDB's joined to SYSU-MM01's where there is one each.
+def lines_by_ticks(
+    lines: list[Line], folders: dict[str, Path], datasets: set[str]
+) -> tuple[dict[Ticks, list[Line]], list[str]]:
+    """Returns lines of trained networks by their modalities and losses, joined where there is one of each data set.
 
     And a sentence for each line that has no place in the table.
     """
@@ -145,11 +147,12 @@ def lines_by_ticks(lines: list[Line], folders: dict[str, Path]) -> tuple[dict[Ti
             left_out.append(f"{line.name} is left out: {error}")
             continue
         found.setdefault(ticks, []).append(line)
-    return {ticks: join_data_sets(alike) for ticks, alike in found.items()}, left_out
+    return {ticks: join_data_sets(alike, datasets) for ticks, alike in found.items()}, left_out
 
 
-def join_data_sets(lines: list[Line]) -> list[Line]:
-    sets = [line.rows["dataset"].iloc[0] for line in lines]
-    if sorted(sets) != ["regdb", "sysu"]:
+def join_data_sets(lines: list[Line], datasets: set[str]) -> list[Line]:
+    """Returns one line where there is one of each of the `datasets`, else the lines as they are."""
+    found = [line.rows["dataset"].iloc[0] for line in lines]
+    if sorted(found) != sorted(datasets):
         return lines
     return [Line(", ".join(dict.fromkeys(line.name for line in lines)), pd.concat([line.rows for line in lines]))]

@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 from scipy.stats import bootstrap
 
+from pipeline.datasets import trials_are_trainings
 from pipeline.evaluation.per_query import queries_file
-from pipeline.evaluation.results import METRICS, groups_of, summarise
+from pipeline.evaluation.results import METRICS, groups_of, rank_metrics, summarise
 from pipeline.tables.table import Table
 
 LEVEL, DRAWS, BATCH = 0.95, 9999, 100
@@ -30,8 +31,8 @@ UNIT = (
 def figures_by_query(rows: pd.DataFrame, folders: dict[str, Path]) -> pd.DataFrame:
     """METRICS of every query, per cent, means over the trials and runs of `rows`; `weight`: trials that have the query.
 
-    Index: `person`, `query`; both with the trial for RegDB, whose trials are of different people. ValueError where a
-    run's figures by query aren't there.
+    Index: `person`, `query`; both with the trial where trials are trainings, which are tested on different people.
+    ValueError where a run's figures by query aren't there.
     """
     parts = []
     for (run, evaluation), own in rows.groupby(["run", "evaluation"], sort=False):
@@ -46,9 +47,8 @@ def figures_by_query(rows: pd.DataFrame, folders: dict[str, Path]) -> pd.DataFra
             )
         parts.append(figures[figures["trial"].isin(own["trial"])])
     figures = pd.concat(parts, ignore_index=True)
-    own_people = figures["trial"].astype(str) + " " if (rows["dataset"] == "regdb").all() else ""
-    ranks = [name for name in METRICS if name.startswith("rank_")]
-    values = {name: 100.0 * (figures["first_match_rank"] <= int(name.removeprefix("rank_"))) for name in ranks}
+    own_people = figures["trial"].astype(str) + " " if rows["dataset"].map(trials_are_trainings).all() else ""
+    values = {name: 100.0 * (figures["first_match_rank"] <= k) for name, k in rank_metrics().items()}
     values |= {"mAP": 100 * figures["average_precision"], "mINP": 100 * figures["inverse_negative_penalty"]}
     values |= {"person": own_people + figures["identity"].astype(str), "query": own_people + figures["query"]}
     table = pd.DataFrame(values | {"weight": figures["trial"]})
@@ -56,7 +56,7 @@ def figures_by_query(rows: pd.DataFrame, folders: dict[str, Path]) -> pd.DataFra
 
 
 def difference(first: pd.DataFrame, second: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, int]:
-    """(6,) mean differences of METRICS, their (6, 2) intervals, the number of people; of `figures_by_query` of two."""
+    """Returns (m,) mean differences of two `figures_by_query` in METRICS, their (m, 2) intervals, how many people."""
     if not first.index.equals(second.index) or not first["weight"].equals(second["weight"]):
         raise ValueError("their queries aren't the same")
     weighted = (first[METRICS] - second[METRICS]).mul(first["weight"], axis=0).groupby(level="person").sum()

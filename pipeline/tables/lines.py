@@ -6,17 +6,12 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from pipeline.datasets import DATASETS
 from pipeline.evaluation.results import COUNTED, columns_that_tell, telling
 
 # The values that go without saying, as in the paper's recipe; others stand behind the name.
 USUAL = {"split": "test", "extractor": "network", "flip": "False", "fusion": "none", "re_ranking": "none"}
 USUAL |= {"selection": "last"}
-USUAL_OF = {
-    "sysu": {"shots": "single", "gallery_rule": "official"},
-    "llcm": {"mode": "paper"},
-}
-# Images in the galleries of the published protocols (SYSU-MM01: single-shot), by data set and mode.
-PUBLISHED_GALLERY = {("sysu", "all"): "301", ("sysu", "indoor"): "112", ("regdb", "all"): "2060"}
 
 
 @dataclass(frozen=True)
@@ -34,12 +29,17 @@ class Line:
     def published(self) -> bool:
         """Whether the galleries are as large as the published ones; if not, the test set is another."""
         galleries = zip(self.rows["dataset"], self.rows["mode"], self.rows["gallery"], strict=True)
-        return all(gallery == PUBLISHED_GALLERY.get((dataset, mode)) for dataset, mode, gallery in galleries)
+        return all(gallery == str(published_gallery(dataset, mode)) for dataset, mode, gallery in galleries)
 
     @property
     def block(self) -> str:
         """The same for lines that may be compared."""
         return "published" if self.published else ", ".join(dict.fromkeys(self.rows["test_set"]))
+
+
+def published_gallery(dataset: str, mode: str) -> int | None:
+    """Returns the number of images in the gallery of the published protocol; None where it isn't known."""
+    return DATASETS[dataset].published.galleries.get(mode) if dataset in DATASETS else None
 
 
 def lines_of(means: pd.DataFrame, across: str) -> list[Line]:
@@ -72,7 +72,7 @@ def name_of(row: pd.Series) -> str:
     """`demo`, `demo (flip=True)`."""
     if row.get("extractor") == "unknown":
         return f"{row['run']} (of unknown origin)"
-    usual = USUAL | USUAL_OF.get(row["dataset"], {})
+    usual = USUAL | (DATASETS[row["dataset"]].usual if row["dataset"] in DATASETS else {})
     return with_words(
         row["run"], row, [name for name, value in usual.items() if row.get(name, value) not in (value, "")]
     )

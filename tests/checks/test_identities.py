@@ -5,8 +5,8 @@ import pytest
 
 from pipeline.checks.identities import check_identities, check_leftovers
 from pipeline.config import load_config
-from pipeline.datasets import read_index
 from pipeline.synthetic.generation import generate
+from tests.datasets.reading import read_index
 
 
 def found(index, *words):

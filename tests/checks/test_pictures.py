@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from pipeline.checks.pictures import check_pictures
-from pipeline.datasets import read_index
 from pipeline.loading.pictures import FolderPictures
+from tests.datasets.reading import read_index
 
 UNKNOWN = "not a picture in a format that DALI decodes, or its header is damaged"
 

@@ -1,7 +1,8 @@
 import pytest
 
-from pipeline.datasets import DATASETS, read_index
+from pipeline.datasets import DATASETS
 from pipeline.datasets.listing import Record, build_index
+from tests.datasets.reading import read_index
 
 
 def test_read_index_passes_the_options_on(tmp_path):

@@ -16,16 +16,18 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from pipeline.datasets import read_index, splitting
+from pipeline.datasets import dataset_of
 from pipeline.datasets.pack import Description, Packs, is_packed, pack_files, write_packs
 from pipeline.loading.pictures import FolderPictures, open_pictures
+from pipeline.settings import DataSettings
 from pipeline.synthetic.generation import generate
+from tests.datasets.reading import read_index
 
 LAYOUTS = {"sysu": 2, "regdb": 2, "llcm": 1, "folder": 2}  # images of each identity and camera
 
 
 def usual_splitting(dataset: str) -> dict:
-    return splitting(dataset, trial=1, test_fraction=0.5, split_seed=0, split_file=None)
+    return dataset_of(dataset).splitting(DataSettings())
 
 
 def describe(dataset: str, root: Path, index: pd.DataFrame) -> Description:

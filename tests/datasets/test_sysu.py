@@ -5,7 +5,7 @@ import pytest
 from scipy.io import savemat
 
 from pipeline.batch import Modality
-from pipeline.datasets.sysu import read_index
+from pipeline.datasets.sysu.reading import read_index
 
 SPLIT_FILES = {"train": "1,2", "val": "10", "test": "3,4"}
 # Identity 7 is in no split.

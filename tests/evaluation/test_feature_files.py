@@ -11,8 +11,10 @@ from scipy.io import loadmat, savemat
 from pipeline.datasets.listing import Record, build_index
 from pipeline.evaluation import feature_files
 from pipeline.evaluation.feature_files import prepare_saving, read_features, read_index_file, save_features
+from pipeline.settings import DataSettings
 
 ROOT = "/data/set"
+DATA = DataSettings(dataset="sysu", root=ROOT)
 WIDTH = 3
 
 
@@ -53,8 +55,8 @@ def assert_filled(found: torch.Tensor, table: np.ndarray, rows: np.ndarray) -> N
 def test_what_is_saved_is_read_to_the_last_bit(index, tested, table, kind, tmp_path):
     table = table.astype(kind)
     file, origin = tmp_path / "features.npz", {"config": "0123abcd", "flip": True, "epoch": 3}
-    assert save_features(file, torch.from_numpy(table[tested]), index, tested, ROOT, origin) == [file]
-    found, read = read_features(file, index, tested, ROOT)
+    assert save_features(file, torch.from_numpy(table[tested]), index, tested, DATA, origin) == [file]
+    found, read = read_features(file, index, tested, DATA)
     assert_filled(found, table, tested)
     assert read == origin and [path.name for path in tmp_path.iterdir()] == ["features.npz"]
 
@@ -71,7 +73,7 @@ def test_a_row_is_placed_by_its_path_or_its_number_in_any_order(index, tested, t
         "index32": {"index": rows.astype(np.uint32)},
     }
     np.savez(tmp_path / "f.npz", features=table[rows], **names[spelling])
-    found, origin = read_features(tmp_path / "f.npz", index, tested, ROOT)
+    found, origin = read_features(tmp_path / "f.npz", index, tested, DATA)
     np.testing.assert_array_equal(found.numpy(), table)
     assert origin == {}
 
@@ -79,7 +81,7 @@ def test_a_row_is_placed_by_its_path_or_its_number_in_any_order(index, tested, t
 @pytest.mark.parametrize("kind", [np.float16, np.int64, ">f4", np.uint8])
 def test_real_numbers_of_any_type_will_do(index, tested, table, kind, tmp_path):
     np.savez(tmp_path / "f.npz", features=(10 * abs(table)).astype(kind), index=np.arange(len(index)))
-    found, _ = read_features(tmp_path / "f.npz", index, tested, ROOT)
+    found, _ = read_features(tmp_path / "f.npz", index, tested, DATA)
     np.testing.assert_array_equal(found.numpy(), (10 * abs(table)).astype(kind).astype(np.float64))
 
 
@@ -145,7 +147,7 @@ def test_a_file_that_is_not_as_described_is_one_line(index, tested, table, how, 
     paths = np.array([os.path.relpath(path, ROOT) for path in index["path"].iloc[tested]])
     np.savez(tmp_path / "f.npz", **spoil({"features": table[tested], "path": paths}, tested, how))
     with pytest.raises(ValueError, match=re.escape(f"{tmp_path / 'f.npz'}: ") + ".*" + message) as raised:
-        read_features(tmp_path / "f.npz", index, tested, ROOT)
+        read_features(tmp_path / "f.npz", index, tested, DATA)
     assert "\n" not in str(raised.value)
 
 
@@ -162,7 +164,7 @@ class Malicious:
 def test_nothing_is_unpickled(index, tested, tmp_path):
     np.savez(tmp_path / "f.npz", features=np.array([Malicious(tmp_path / "harm")], dtype=object))
     with pytest.raises(ValueError, match="Object arrays cannot be loaded"):
-        read_features(tmp_path / "f.npz", index, tested, ROOT)
+        read_features(tmp_path / "f.npz", index, tested, DATA)
     assert not (tmp_path / "harm").exists()
 
 
@@ -178,16 +180,16 @@ def test_other_files_are_refused_in_one_line(index, tested, table, tmp_path):
         np.save(opened, table)
     for name in ("cut", "damaged", "text", "empty", "array"):
         with pytest.raises(ValueError, match=rf"{name}\.npz: expected an \.npz of arrays") as raised:
-            read_features(tmp_path / f"{name}.npz", index, tested, ROOT)
+            read_features(tmp_path / f"{name}.npz", index, tested, DATA)
         assert "\n" not in str(raised.value)
     for name, message in (("none.npz", "no such file"), ("none.csv", "none.csv: expected NAME.npz, or a folder of")):
         with pytest.raises(FileNotFoundError, match=message):
-            read_features(tmp_path / name, index, tested, ROOT)
+            read_features(tmp_path / name, index, tested, DATA)
 
 
 def test_a_file_is_replaced_whole_or_not_at_all(index, tested, table, tmp_path, monkeypatch):
     file = tmp_path / "f.npz"
-    save_features(file, torch.from_numpy(table[tested]), index, tested, ROOT, {})
+    save_features(file, torch.from_numpy(table[tested]), index, tested, DATA, {})
     before = file.read_bytes()
 
     def cut(opened, **arrays):
@@ -196,7 +198,7 @@ def test_a_file_is_replaced_whole_or_not_at_all(index, tested, table, tmp_path, 
 
     monkeypatch.setattr(np, "savez", cut)
     with pytest.raises(OSError, match="no space"):
-        save_features(file, torch.from_numpy(table[tested] + 1), index, tested, ROOT, {})
+        save_features(file, torch.from_numpy(table[tested] + 1), index, tested, DATA, {})
     assert file.read_bytes() == before
 
 
@@ -204,7 +206,9 @@ def test_where_features_can_be_saved_is_checked_beforehand(tmp_path):
     prepare_saving(tmp_path / "new" / "f.npz", "regdb")
     prepare_saving(tmp_path / "new" / "f.mat", "sysu")
     assert (tmp_path / "new").is_dir()
-    with pytest.raises(ValueError, match=r"f\.mat: MATLAB files of features are those of SYSU-MM01; found .*regdb"):
+    with pytest.raises(
+        ValueError, match=r"f\.mat: expected features of regdb as NAME\.npz \(\.mat files are SYSU-MM01's\)"
+    ):
         prepare_saving(tmp_path / "f.mat", "regdb")
     with pytest.raises(ValueError, match=r"f\.csv: expected NAME\.npz to save features, or NAME\.mat"):
         prepare_saving(tmp_path / "f.csv", "sysu")
@@ -215,7 +219,7 @@ def test_where_features_can_be_saved_is_checked_beforehand(tmp_path):
 
 @pytest.fixture
 def written(index, tested, table, tmp_path) -> Path:
-    files = save_features(tmp_path / "net.mat", torch.from_numpy(table[tested]), index, tested, ROOT, {})
+    files = save_features(tmp_path / "net.mat", torch.from_numpy(table[tested]), index, tested, DATA, {})
     assert [file.name for file in files] == [f"net_cam{camera}.mat" for camera in range(1, 7)]
     return tmp_path
 
@@ -231,7 +235,7 @@ def test_the_cells_are_those_of_the_official_code(index, table, written):
 
 @pytest.mark.parametrize("place", ["", "net.mat", "net_cam1.mat"])
 def test_what_matlab_files_hold_is_read_to_the_last_bit(index, tested, table, written, place):
-    found, origin = read_features(written / place, index, tested, ROOT)
+    found, origin = read_features(written / place, index, tested, DATA)
     assert_filled(found, table, tested)
     assert origin == {}
 
@@ -244,14 +248,14 @@ def test_cells_in_a_row_with_people_that_are_not_tested_will_do(index, table, tm
             cells[0, identity - 1] = table[rows].astype(np.float64) if identity in (2, 5) else np.ones((7, 2))
         savemat(tmp_path / f"a_b_cam{camera}.mat", {"feature": cells})
     rows = np.flatnonzero((index["split"] == "test") & index["camera"].isin([1, 3]))
-    found, _ = read_features(tmp_path, index, rows, ROOT)
+    found, _ = read_features(tmp_path, index, rows, DATA)
     assert_filled(found, table.astype(np.float64), rows)
 
 
 def test_matlab_files_that_do_not_fit_are_one_line(index, tested, written):
     def refusal(place=written):
         with pytest.raises((ValueError, FileNotFoundError)) as raised:
-            read_features(place, index, tested, ROOT)
+            read_features(place, index, tested, DATA)
         assert "\n" not in str(raised.value)
         return str(raised.value)
 

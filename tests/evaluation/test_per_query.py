@@ -14,7 +14,8 @@ from pipeline.config import load_config
 from pipeline.datasets.pack import relative_paths
 from pipeline.evaluation.model_info import recipe_hash
 from pipeline.evaluation.per_query import COLUMNS, queries_file, write_queries
-from pipeline.evaluation.results import read_rows
+from pipeline.evaluation.results import METRICS, rank_metrics, read_rows
+from pipeline.evaluation.results.schema import COLUMNS as COLUMNS_OF_RESULTS
 
 
 @pytest.fixture
@@ -36,8 +37,14 @@ def test_the_means_over_queries_are_those_of_the_row(arguments, tmp_path):
         assert len(queries) == row["queries"] and set(queries["trial"]) == {row["trial"]}
         assert 100 * queries["average_precision"].mean() == pytest.approx(row["mAP"])
         assert 100 * queries["inverse_negative_penalty"].mean() == pytest.approx(row["mINP"])
-        for k in (1, 5, 10, 20):
-            assert 100 * (queries["first_match_rank"] <= k).mean() == pytest.approx(row[f"rank_{k}"])
+        for name, k in rank_metrics().items():
+            assert 100 * (queries["first_match_rank"] <= k).mean() == pytest.approx(row[name])
+
+
+def test_every_column_that_an_evaluation_writes_is_in_the_schema(words, tmp_path):
+    evaluate.main([*words, "name=x"])
+    written = list(pd.read_csv(tmp_path / "x" / "results.csv"))
+    assert set(written) == {*COLUMNS_OF_RESULTS, *METRICS}
 
 
 def test_the_queries_of_a_row_are_images_of_its_modality_and_identity(arguments, people, tmp_path):

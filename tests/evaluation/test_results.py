@@ -3,12 +3,10 @@
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
-import numpy as np
 import pandas as pd
 import pytest
 
 from pipeline.evaluation.results import (
-    AGREED,
     METRICS,
     RECORDED,
     append_rows,
@@ -90,64 +88,6 @@ def test_what_is_recorded_only_neither_duplicates_a_row_nor_divides_a_mean(tmp_p
     assert column not in format_summary(means)
 
 
-# ---------------------------------------------------------------- rows of other versions
-
-
-@pytest.fixture
-def another_metric(monkeypatch):
-    """As a later version would have it. The list is shared by all modules that count on it."""
-    before = [*METRICS]
-    METRICS.insert(4, "rank_50")
-    yield "rank_50"
-    METRICS[:] = before
-
-
-def test_rows_older_than_a_metric_lose_nothing(file, another_metric):
-    old = [line.split(",") for line in file.read_text().splitlines()]
-    rows = read_rows(file)
-    assert rows["mAP"].tolist() == [10, 20, 30] and rows["rank_50"].isna().all()
-    append_rows(file, pd.DataFrame([row(run="b", trial=n, value=5.0 * n) for n in (1, 2)]))
-    assert [entry.name for entry in sorted(file.parent.iterdir())] == ["results.csv", "results.lock"]
-    kept = pd.read_csv(file, dtype=str, keep_default_na=False)
-    assert kept[old[0]].iloc[:3].to_numpy().tolist() == old[1:], "as they were written"
-    means = summarise(read_rows(file))
-    assert means["run"].tolist() == ["a", "b"] and means["mAP"].tolist() == [20, 7.5]
-    assert np.isnan(means["rank_50"][0]) and means["rank_50"][1] == 7.5
-    printed = format_summary(means)
-    assert "nan" not in printed.lower() and printed.splitlines()[1].count("20.00") == len(METRICS) - 1
-
-
-def test_no_mean_is_over_some_of_its_rows(tmp_path):
-    rows = [row(trial=n, value=10.0 * n) for n in (1, 2, 3)]
-    rows[1] |= {"mINP": np.nan}
-    append_rows(tmp_path / "results.csv", pd.DataFrame(rows))
-    means = summarise(read_rows(tmp_path / "results.csv"))
-    assert means["mAP"].tolist() == [20] and means[["mINP", "mINP_std"]].isna().all(axis=None)
-
-
-def test_rows_with_a_metric_that_this_version_lacks_are_read(file):
-    file.write_text(file.read_text().replace("mINP", "mAP_by_camera"))
-    rows = read_rows(file)
-    assert rows["mINP"].isna().all() and rows["mAP_by_camera"].tolist() == ["10.0", "20.0", "30.0"]
-
-
-def test_rows_without_counts_stay_readable_beside_rows_with_them(file):
-    append_rows(file, pd.DataFrame([row(run="b", queries=30, gallery=9)]))
-    append_rows(file, pd.DataFrame([row(run="c", queries=30, gallery=9)]))
-    rows = read_rows(file)
-    assert rows["gallery"].isna().tolist() == [True] * 3 + [False] * 2
-    assert summarise(rows)["gallery"].tolist() == ["0", "9", "9"]
-    assert not list(file.parent.glob("*unreadable*"))
-
-
-def test_a_mean_of_older_rows_stays_what_it_was_beside_newer_ones():
-    facts = dict.fromkeys(AGREED, "x")
-    old = [sysu(f"a-seed{seed}", 1, seed, 10.0 * seed) for seed in (1, 2)]
-    new = [sysu(f"b-seed{seed}", 1, seed, 30.0 * seed, **facts) for seed in (1, 2)]
-    means = summarise(pd.DataFrame([*old, *new]))
-    assert means["run"].tolist() == ["a", "b"] and means["mAP"].tolist() == [15, 45]
-
-
 # ---------------------------------------------------------------- read
 
 
@@ -166,6 +106,7 @@ def test_a_row_cut_off_by_a_kill_is_left_out_with_a_warning(file):
                 assert read_rows(file)["mAP"].tolist() == [10.0, 20.0, 30.0][:lines]
 
 
+FIELDS = 4 + len(METRICS)
 EDITED = {
     "text": (("20.0", "n/a"), "line 3: rank_1: expected a number from 0 to 100; found 'n/a'"),
     "above 100": (("20.0", "2000"), "line 3: rank_1: expected a number from 0 to 100; found '2000'"),
@@ -175,12 +116,15 @@ EDITED = {
     "a blank": (("20.0", " "), "line 3: rank_1: expected a number from 0 to 100; found ' '"),
     "no trial": (("00000012,2", "00000012,"), "line 3: trial: expected a whole number; found nothing"),
     "trial": (("00000012,2", "00000012,two"), "line 3: trial: expected a whole number; found 'two'"),
-    "a field less": ((",20.0", ""), "line 3: expected 10 fields; found 4"),
-    "a field more": (("30.0\n", "30.0,1\n"), "line 4: expected 10 fields; found 11"),
-    "a line of words": (("a,all,00000012,3", "see below\na,all,00000012,3"), "line 4: expected 10 fields; found 1"),
+    "a field less": ((",20.0", ""), f"line 3: expected {FIELDS} fields; found 4"),
+    "a field more": (("30.0\n", "30.0,1\n"), f"line 4: expected {FIELDS} fields; found {FIELDS + 1}"),
+    "a line of words": (
+        ("a,all,00000012,3", "see below\na,all,00000012,3"),
+        f"line 4: expected {FIELDS} fields; found 1",
+    ),
     "a column less": (("trial", "trail"), "expected the columns of a results.csv; found 'run,mode,config"),
     "a column twice": (("mode", "run"), "with a name twice"),
-    "a merge": (("a,all,00000012,2", "<<<<<<< ours\na,all,00000012,2"), "line 3: expected 10 fields; found 1"),
+    "a merge": (("a,all,00000012,2", "<<<<<<< ours\na,all,00000012,2"), f"line 3: expected {FIELDS} fields; found 1"),
     "an open quote": (("a,all,00000012,3", '"a,all,00000012,3'), "not a CSV file"),
 }
 
@@ -201,7 +145,7 @@ def test_an_edited_file_is_refused_in_one_line_that_says_where(file, edit):
     [
         (b"", "is empty"),
         (b"\n\n", "is empty"),
-        (b"run,trial,rank_1,rank_5,rank_10,rank_20,mAP,mINP\n", "no rows of results"),
+        (",".join(["run", "trial", *METRICS, "\n"]).encode(), "no rows of results"),
         (b"\xff\xfe\x00", "not a CSV file"),
         (b"PK\x03\x04 a spreadsheet", "expected the columns of a results.csv"),
     ],

@@ -6,11 +6,15 @@ import pandas as pd
 import pytest
 import torch
 
+from pipeline.datasets.llcm import exclude_same_identity_and_camera
+from pipeline.datasets.sysu.protocol import exclude_same_place
 from pipeline.evaluation.distances import DISTANCES
 from pipeline.evaluation.ranking import rank, rank_distances
 from pipeline.evaluation.rerank import k_reciprocal_distances
 from pipeline.evaluation.scoring import score_trials
-from pipeline.protocols import EXCLUSIONS, Trial
+from pipeline.protocols import Trial, exclude_none
+
+EXCLUSIONS = [exclude_none, exclude_same_place, exclude_same_identity_and_camera]
 
 
 def make_index(generator: np.random.Generator, count: int = 160) -> pd.DataFrame:
@@ -29,7 +33,7 @@ def make_trials(generator: np.random.Generator, index: pd.DataFrame) -> list[Tri
         query, gallery = sides if number % 2 else sides[::-1]
         query = query if number % 3 else generator.choice(query, 25)
         gallery = generator.permutation(gallery)[: int(generator.integers(15, len(gallery) + 1))]
-        exclusion = list(EXCLUSIONS)[number % len(EXCLUSIONS)]
+        exclusion = EXCLUSIONS[number % len(EXCLUSIONS)]
         made.append(Trial(query, gallery, exclusion, bool(number % 4 < 2), {"trial": number}))
     return made
 
@@ -45,7 +49,7 @@ def one_by_one(features, index, trials, metric="cosine", re_ranking=None):
     identity, camera = index["identity"].to_numpy(), index["camera"].to_numpy()
     for trial in trials:
         identities = identity[trial.query], identity[trial.gallery]
-        excluded = EXCLUSIONS[trial.exclusion](identities[0], camera[trial.query], identities[1], camera[trial.gallery])
+        excluded = trial.exclusion(identities[0], camera[trial.query], identities[1], camera[trial.gallery])
         query, gallery = features[trial.query], features[trial.gallery]
         if re_ranking is None:
             yield rank(query, gallery, *identities, excluded, metric=metric, deduplicate=trial.deduplicate)
@@ -85,10 +89,10 @@ def test_re_ranks_every_trial_for_itself():
 def test_only_the_rows_of_the_trials_are_read():
     index = pd.DataFrame({"identity": [1, 2, 1, 2], "camera": [1, 1, 2, 2], "modality": [0, 0, 1, 1]})
     features = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.1], [float("nan"), 0.0]])
-    trial = Trial(np.array([2]), np.array([1, 0]), "none", False, {})
+    trial = Trial(np.array([2]), np.array([1, 0]), exclude_none, False, {})
     (scores,) = score_trials(features, index, [trial])
     assert scores.mAP == 1 and scores.counted_queries == 1
-    broken = Trial(np.array([2, 3]), np.array([1, 0]), "none", False, {})
+    broken = Trial(np.array([2, 3]), np.array([1, 0]), exclude_none, False, {})
     with pytest.raises(ValueError, match="query features: 1 of 2 rows hold values that aren't finite"):
         score_trials(features, index, [trial, broken])
     assert score_trials(features, index, []) == []
@@ -96,7 +100,7 @@ def test_only_the_rows_of_the_trials_are_read():
 
 def test_refuses_what_does_not_fit():
     index = pd.DataFrame({"identity": [1, 2], "camera": [1, 2], "modality": [0, 1]})
-    trial = Trial(np.array([0]), np.array([1]), "none", False, {})
+    trial = Trial(np.array([0]), np.array([1]), exclude_none, False, {})
     with pytest.raises(ValueError, match=r"features: expected \(2, D\), a row an image; found \(3, 3\)"):
         score_trials(torch.eye(3), index, [trial])
     with pytest.raises(ValueError, match="evaluation.metric: expected one of cosine, euclidean; found 'manhattan'"):

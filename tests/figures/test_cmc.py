@@ -5,7 +5,7 @@ from pipeline.evaluation.ranking import Scores
 from pipeline.figures import style
 from pipeline.figures.cmc import curve_label, draw_cmc, mean_cmc, mean_curves
 from pipeline.figures.evaluated_run import group_names, trial_groups
-from pipeline.protocols import Trial
+from pipeline.protocols import Trial, exclude_none
 
 DIRECTIONS = ("visible to infrared", "infrared to visible")
 
@@ -30,7 +30,9 @@ def test_a_curve_is_the_mean_over_trials_and_not_over_queries():
 
 
 def trial(mode, direction="a_to_b"):
-    return Trial(np.arange(1), np.arange(1), "none", True, {"mode": mode, "shots": "single", "direction": direction})
+    return Trial(
+        np.arange(1), np.arange(1), exclude_none, True, {"mode": mode, "shots": "single", "direction": direction}
+    )
 
 
 def test_trials_are_grouped_by_what_they_search_and_named_by_what_differs():

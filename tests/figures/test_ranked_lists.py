@@ -4,6 +4,7 @@ import pytest
 import torch
 from PIL import Image
 
+from pipeline.datasets.sysu.protocol import exclude_same_place
 from pipeline.evaluation.scoring import score_trials
 from pipeline.figures import ranked_lists, style
 from pipeline.figures.evaluated_run import EvaluatedRun, evaluate_run
@@ -28,7 +29,7 @@ def drawn():
     )
     features = torch.from_numpy(generator.normal(size=(150, 5))).float()
     query, gallery = (np.flatnonzero(index["modality"] == modality) for modality in (1, 0))
-    trials = [Trial(query, gallery, "same_place", True, {"mode": "all", "shots": "single", "direction": "x"})]
+    trials = [Trial(query, gallery, exclude_same_place, True, {"mode": "all", "shots": "single", "direction": "x"})]
     scores = score_trials(features, index, trials)
     return EvaluatedRun(Settings(), index, np.arange(150), features, trials, scores, None, None)
 

@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from pipeline import evaluate
-from pipeline.datasets import read_index
 from pipeline.evaluation.feature_files import save_features
+from pipeline.settings import DataSettings
 from pipeline.synthetic.generation import generate
+from tests.datasets.reading import read_index
 
 SCRIPT = Path(__file__).with_name("evaluate_sysu.m")
 FIGURES = ["queries", "rank_1", "rank_5", "rank_10", "rank_20", "mAP", "mINP"]
@@ -47,7 +48,7 @@ def test_octave_finds_the_same_figures(root, metric, tmp_path):
     # noise hides the person enough for figures between 0 and 100
     features = draw.normal(size=(2 * PEOPLE + 4, 16))[index["identity"]] + 2 * draw.normal(size=(len(index), 16))
     tested = np.flatnonzero(index["split"] == "test")
-    save_features(tmp_path / "drawn.mat", torch.from_numpy(features), index, tested, root, {})
+    save_features(tmp_path / "drawn.mat", torch.from_numpy(features), index, tested, DataSettings(root=str(root)), {})
     words = ["--features", str(tmp_path), "--dataset", "sysu", "--root", str(root), f"output={tmp_path}", "name=ours"]
     evaluate.main([*words, "evaluation.shots=[single,multi]", f"evaluation.metric={metric}"])
     files = [tmp_path / "drawn", root / "exp" / "test_id.mat", root / "exp" / "rand_perm_cam.mat"]

@@ -10,7 +10,10 @@ from scipy.io import loadmat, savemat
 
 from pipeline.batch import Modality
 from pipeline.datasets.listing import Record, build_index
-from pipeline.protocols import DIRECTIONS, EXCLUSIONS, trials
+from pipeline.datasets.llcm import exclude_same_identity_and_camera
+from pipeline.datasets.sysu.protocol import exclude_same_place
+from pipeline.protocols import DIRECTIONS, exclude_none
+from tests.datasets.reading import trials
 
 SHARED = Path(__file__).parents[3] / "shared" / "protocols"
 INFRARED = {3, 6}
@@ -76,7 +79,7 @@ def test_sysu_sizes_are_those_published(sysu_index, sysu_root):
         assert set(sysu_index["camera"].iloc[trial.gallery]) == cameras
         assert set(sysu_index["split"].iloc[np.concatenate([trial.query, trial.gallery])]) == {"test"}
         assert trial.query.dtype == trial.gallery.dtype == np.int64
-        assert (trial.exclusion, trial.deduplicate) == ("same_place", True)
+        assert (trial.exclusion, trial.deduplicate) == (exclude_same_place, True)
         assert set(trial.fields) == FIELDS
         assert trial.fields["gallery_rule"] == "official"
         assert trial.fields["direction"] == "infrared_to_visible"
@@ -102,7 +105,7 @@ def test_sysu_random_seed_gallery_is_that_of_public_code(sysu_index, tmp_path):
     files = sysu_index.groupby(["identity", "camera"])["path"].apply(sorted).to_dict()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        made = trials("sysu", sysu_index, tmp_path, rule="random_seed")
+        made = trials("sysu", sysu_index, tmp_path, gallery_rule="random_seed")
     assert [(t.fields["mode"], t.fields["trial"]) for t in made] == [
         (m, t) for m in ("all", "indoor") for t in range(10)
     ]
@@ -148,11 +151,11 @@ def test_sysu_without_permutations(tmp_path):
         made = trials("sysu", index, tmp_path)
     assert {trial.fields["gallery_rule"] for trial in made} == {"random_seed"}
     with pytest.raises(FileNotFoundError, match=r"exp/rand_perm_cam.mat: no such file; .*set evaluation.gallery_rule"):
-        trials("sysu", index, tmp_path, rule="official")
+        trials("sysu", index, tmp_path, gallery_rule="official")
     with pytest.raises(
         ValueError, match="evaluation.shots: multi-shot galleries are defined by rand_perm_cam.mat only"
     ):
-        trials("sysu", index, tmp_path, rule="random_seed", shots=("multi",))
+        trials("sysu", index, tmp_path, gallery_rule="random_seed", shots=("multi",))
 
 
 def test_sysu_multi_shot_takes_what_there_is(tmp_path):
@@ -199,7 +202,7 @@ def test_all_against_all(dataset, tmp_path):
     for trial in made:
         assert trial.fields["trial"] == (4 if dataset == "regdb" else 1)
         assert set(trial.fields) == FIELDS
-        assert (trial.exclusion, trial.deduplicate) == ("none", False)
+        assert (trial.exclusion, trial.deduplicate) == (exclude_none, False)
     (only,) = trials(dataset, index, tmp_path, directions=["infrared_to_visible"])
     assert only.query.tolist() == infrared
 
@@ -239,25 +242,25 @@ def test_llcm(reading, tmp_path):
             assert (query, gallery) == (drawn_llcm(1, seed), whole[0])
         assert set(trial.fields) == FIELDS
         assert trial.fields["mode"] == reading
-        assert (trial.exclusion, trial.deduplicate) == ("same_identity_and_camera", True)
+        assert (trial.exclusion, trial.deduplicate) == (exclude_same_identity_and_camera, True)
 
 
 def test_exclusions():
     query_identities, query_cameras = np.array([1, 1, 2]), np.array([3, 6, 2])
     gallery_identities, gallery_cameras = np.array([1, 2, 1, 2]), np.array([2, 2, 6, 1])
-    for name, exclude in EXCLUSIONS.items():
+    for exclude in (exclude_none, exclude_same_place, exclude_same_identity_and_camera):
         found = exclude(query_identities, query_cameras, gallery_identities, gallery_cameras)
         for q in range(3):
             for g in range(4):
                 same_identity = query_identities[q] == gallery_identities[g]
                 expected = {
-                    "none": False,
-                    "same_place": query_cameras[q] == 3 and gallery_cameras[g] == 2,
-                    "same_identity_and_camera": same_identity and query_cameras[q] == gallery_cameras[g],
-                }[name]
+                    exclude_none: False,
+                    exclude_same_place: query_cameras[q] == 3 and gallery_cameras[g] == 2,
+                    exclude_same_identity_and_camera: same_identity and query_cameras[q] == gallery_cameras[g],
+                }[exclude]
                 assert found[q, g] == expected
         assert found.dtype == bool and found.shape == (3, 4)
-        assert found.any() == (name != "none")
+        assert found.any() == (exclude is not exclude_none)
 
 
 @pytest.mark.parametrize(
@@ -267,9 +270,17 @@ def test_exclusions():
         ("sysu", {"modes": []}, "evaluation.modes: expected a list of all, indoor; found nothing"),
         ("sysu", {"modes": "all"}, "found the word 'all'"),
         ("sysu", {"shots": ["10"]}, "evaluation.shots: expected a list of single, multi; found '10'"),
-        ("sysu", {"rule": "matlab"}, "evaluation.gallery_rule: .*found 'matlab'"),
-        ("sysu", {"rule": "random_seed", "trials": 0}, "evaluation.trials: expected a number of at least 1; found 0"),
-        ("sysu", {"rule": "random_seed", "split": "val"}, "expected infrared images in split 'val'; found none"),
+        ("sysu", {"gallery_rule": "matlab"}, "evaluation.gallery_rule: .*found 'matlab'"),
+        (
+            "sysu",
+            {"gallery_rule": "random_seed", "trials": 0},
+            "evaluation.trials: expected a number of at least 1; found 0",
+        ),
+        (
+            "sysu",
+            {"gallery_rule": "random_seed", "split": "val"},
+            "expected infrared images in split 'val'; found none",
+        ),
         ("llcm", {"reading": "mine"}, "evaluation.reading: expected a list of paper, repository; found 'mine'"),
         ("llcm", {"directions": ["both"]}, "evaluation.directions: .*found 'both'"),
         ("llcm", {"trials": -1}, "evaluation.trials: .*found -1"),

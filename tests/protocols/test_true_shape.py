@@ -14,7 +14,7 @@ from scipy.io import loadmat
 
 from pipeline.datasets.listing import Record, build_index
 from pipeline.evaluation.scoring import score_trials
-from pipeline.protocols import trials
+from tests.datasets.reading import trials
 
 INFRARED = (3, 6)
 MODES = {"all": (1, 2, 4, 5), "indoor": (1, 2)}
@@ -153,7 +153,7 @@ SIZES = {("all", "single"): 301, ("indoor", "single"): 112, ("all", "multi"): 30
 def test_sysu(rule, sysu, sysu_counts, protocol_files):
     index, features, rows = sysu
     shots = ("single", "multi") if rule == "official" else ("single",)
-    made = trials("sysu", index, protocol_files, shots=shots, rule=rule)
+    made = trials("sysu", index, protocol_files, shots=shots, gallery_rule=rule)
     assert len(made) == 10 * 2 * len(shots)
     cells, generator = loadmat(protocol_files / "rand_perm_cam.mat")["rand_perm_cam"], random.Random(0)
     skips = skips_in_sysu(index)

@@ -12,16 +12,16 @@ import pytest
 from scipy.io import loadmat
 
 from pipeline.batch import Modality
-from pipeline.datasets import marker, read_index
-from pipeline.datasets.published import IDENTITIES, TOTAL_IMAGES, published_images
-from pipeline.protocols import trials
+from pipeline.datasets import DATASETS, marker
 from pipeline.synthetic import __main__ as command
 from pipeline.synthetic import generation
 from pipeline.synthetic.dataset_layouts import LAYOUTS
 from pipeline.synthetic.dataset_shapes import PUBLISHED, SYSU_CAMERAS, SYSU_GROUPS, UNIFORM, Shape, scaled
 from pipeline.synthetic.shape_files import read_shape
 from pipeline.synthetic.sizes import SCALABLE, USUAL_IMAGES
+from tests.datasets.reading import read_index, trials
 
+PUBLISHED_SYSU = DATASETS["sysu"].published
 HEADER = "id,split,cam1,cam2,cam3,cam4,cam5,cam6"
 ROWS = ["12,test,2,3,2,1,2,1", "3,train,2,2,2,2,2,2", "4,train,0,0,2,3,1,0", "7,none,1,0,0,0,0,0", "9,val,0,0,1,1,1,0"]
 COUNTS = {3: (2, 2, 2, 2, 2, 2), 4: (0, 0, 2, 3, 1, 0), 7: (1, 0, 0, 0, 0, 0), 9: (0, 0, 1, 1, 1, 0)}
@@ -52,11 +52,11 @@ def identities_by_split(shape: Shape) -> dict[str, int]:
 @pytest.mark.parametrize("seed", [0, 5])
 def test_sysu_at_scale_1_has_the_published_numbers(seed: int) -> None:
     shape = scaled("sysu", 1, seed)
-    assert images_by_split_and_camera(shape) == published_images("sysu")
-    assert identities_by_split(shape) == IDENTITIES["sysu"]
+    assert images_by_split_and_camera(shape) == PUBLISHED_SYSU.images
+    assert identities_by_split(shape) == PUBLISHED_SYSU.identities
     assert all(len({kind for kind, _ in presence.images}) == 2 for presence in shape.values())
     images = LAYOUTS["sysu"](shape, seed).images
-    assert len(images) == len(set(images)) == sum(published_images("sysu").values()) == 44745
+    assert len(images) == len(set(images)) == sum(PUBLISHED_SYSU.images.values()) == 44745
 
 
 def test_sysu_at_scale_1_has_galleries_of_the_published_size() -> None:
@@ -76,9 +76,9 @@ def test_regdb_at_scale_1_has_the_published_numbers() -> None:
 
 def test_llcm_at_scale_1_has_the_published_numbers() -> None:
     shape = scaled("llcm", 1, 0)
-    assert identities_by_split(shape) == IDENTITIES["llcm"]
+    assert identities_by_split(shape) == DATASETS["llcm"].published.identities
     plan = LAYOUTS["llcm"](shape, 0)
-    assert len(plan.images) == len(set(plan.images)) == TOTAL_IMAGES["llcm"]
+    assert len(plan.images) == len(set(plan.images)) == DATASETS["llcm"].published.total
     for presence in shape.values():
         assert min(Counter(kind for kind, _ in presence.images).values()) >= 3
 
@@ -111,13 +111,13 @@ def test_the_smallest_scale_can_be_tested_on(tmp_path: Path, layout: str, monkey
     count = generation.generate(layout, tmp_path, scale=1e-6, seed=1, workers=1)
     index = read_index(layout, tmp_path)
     assert len(index) == count
-    every = {"sysu": {"modes": ("all", "indoor"), "shots": ("single", "multi"), "rule": "official"}}
+    every = {"sysu": {"modes": ("all", "indoor"), "shots": ("single", "multi"), "gallery_rule": "official"}}
     for trial in trials(layout, index, tmp_path, **every.get(layout, {})):
         assert len(trial.query) and len(trial.gallery)
         found = index["identity"].to_numpy()
         assert set(found[trial.query]) & set(found[trial.gallery])
     if layout == "sysu":
-        assert trials(layout, index, tmp_path, split="val", modes=("all",), rule="official")
+        assert trials(layout, index, tmp_path, split="val", modes=("all",), gallery_rule="official")
 
 
 def touch_chunk(root: Path, chunk: list) -> int:
@@ -170,7 +170,7 @@ def test_the_true_shape(shared_folder: Path) -> None:
         assert presence.split == row["split"]
         assert [presence.images.get((kind, camera), 0) for camera, kind in SYSU_CAMERAS.items()] == list(row[1:])
     counts = images_by_split_and_camera(shape)
-    assert {key: count for key, count in counts.items() if key[0] != "none"} == published_images("sysu")
+    assert {key: count for key, count in counts.items() if key[0] != "none"} == PUBLISHED_SYSU.images
     plan = LAYOUTS["sysu"](shape, 0)
     assert len(plan.images) == 45863
     published = loadmat(shared_folder / "protocols" / "rand_perm_cam.mat")["rand_perm_cam"]

@@ -15,14 +15,8 @@ import pandas as pd
 
 from pipeline.batch import Modality
 from pipeline.datasets.listing import read_matlab
-from pipeline.protocols.trial import (
-    Trial,
-    draw_gallery,
-    require_known,
-    require_trials,
-    rows_by_identity_and_camera,
-    rows_of,
-)
+from pipeline.protocols.galleries import RANDOM_TRIALS, Groups, draw_gallery, rows_by_identity_and_camera, rows_of
+from pipeline.protocols.trial import Trial, check_known, check_trials
 
 MODES = {"all": (1, 2, 4, 5), "indoor": (1, 2)}
 SHOTS = {"single": 1, "multi": 10}
@@ -34,8 +28,8 @@ PERMUTATIONS_ARE = (
     "(github.com/wuancong/SYSU-MM01, evaluation/data_split)"
 )
 
-# (identity, camera) -> rows of the index, in the order of the images' names.
-Groups = dict[tuple[int, int], np.ndarray]
+OFFICIAL_TRIALS = range(1, 11)
+
 # [camera - 1][identity - 1] -> (trials, images) numbers of images, from 1; an empty array where there is no image.
 Permutations = list[list[np.ndarray]]
 
@@ -49,19 +43,19 @@ def sysu_trials(
     split: str = "test",
     trials: int = 10,
 ) -> list[Trial]:
-    """The first `trials` trials of each mode (all, indoor) and each number of shots (single, multi).
+    """Returns the first `trials` trials of each mode (all, indoor) and each number of shots (single, multi).
 
     `rule` auto is official where `rand_perm_cam.mat` is in `root`, `root/exp` or `root/data_split`, else random_seed
     with a warning. The split val has no images of cameras 1 and 2, hence only the mode all. ValueError or
     FileNotFoundError where a trial can't be made as asked.
     """
-    require_known(modes, tuple(MODES), "evaluation.modes")
-    require_known(shots, tuple(SHOTS), "evaluation.shots")
-    require_known([rule], RULES, "evaluation.gallery_rule")
+    check_known(modes, tuple(MODES), "evaluation.modes")
+    check_known(shots, tuple(SHOTS), "evaluation.shots")
+    check_known([rule], RULES, "evaluation.gallery_rule")
     permutations = find_permutations(rule, Path(root))
     rule = "random_seed" if permutations is None else "official"
-    first = 0 if permutations is None else 1
-    require_trials(trials, most=None if permutations is None else 10)
+    first = (RANDOM_TRIALS if permutations is None else OFFICIAL_TRIALS).start
+    check_trials(trials, most=None if permutations is None else len(OFFICIAL_TRIALS))
     if permutations is None and "multi" in shots:
         raise ValueError(
             f"evaluation.shots: multi-shot galleries are defined by {PERMUTATIONS} only; put it into"
@@ -77,12 +71,19 @@ def sysu_trials(
             else:
                 gallery = take_gallery(groups, permutations, trial, SHOTS[shot])
             fields = {"mode": mode, "shots": shot, "gallery_rule": rule, "direction": "infrared_to_visible"}
-            made.append(Trial(query, gallery, "same_place", True, {**fields, "trial": trial}))
+            made.append(Trial(query, gallery, exclude_same_place, True, {**fields, "trial": trial}))
     return made
 
 
+def exclude_same_place(
+    query_identities: np.ndarray, query_cameras: np.ndarray, gallery_identities: np.ndarray, gallery_cameras: np.ndarray
+) -> np.ndarray:
+    """Returns (Q, G) bool: cameras 3 and 2 stand in one room, so a query of camera 3 skips all of camera 2."""
+    return (query_cameras[:, None] == 3) & (gallery_cameras[None, :] == 2)
+
+
 def find_permutations(rule: str, root: Path) -> Permutations | None:
-    """The authors' choice of gallery images, or None for the rule random_seed.
+    """Returns the authors' choice of gallery images, or None for the rule random_seed.
 
     Where `rand_perm_cam.mat` is missing: FileNotFoundError for the rule official, a warning for auto.
     """
@@ -103,13 +104,13 @@ def find_permutations(rule: str, root: Path) -> Permutations | None:
 
 
 def permutations_file(root: Path) -> Path | None:
-    """`rand_perm_cam.mat` of a data set, where it is there."""
+    """Returns `rand_perm_cam.mat` of a data set, None where it isn't there."""
     files = [root.expanduser() / place / PERMUTATIONS for place in PLACES]
     return next((file for file in files if file.is_file()), None)
 
 
 def read_permutations(file: Path) -> Permutations:
-    """The cells of `rand_perm_cam.mat`; ValueError where `file` is something else."""
+    """Returns the cells of `rand_perm_cam.mat`; ValueError where `file` is something else."""
     cameras = read_matlab(file, "rand_perm_cam").ravel()
     if cameras.dtype != object or any(camera.dtype != object for camera in cameras):
         raise ValueError(f"{file}: expected rand_perm_cam to be cells of cells; found numbers; download the file again")
@@ -117,7 +118,7 @@ def read_permutations(file: Path) -> Permutations:
 
 
 def take_gallery(groups: Groups, permutations: Permutations, trial: int, count: int) -> np.ndarray:
-    """(G,) int64: of each camera and identity, the first `count` images in the order of row `trial` (from 1).
+    """Returns (G,) int64: of each camera and identity, the first `count` images in the order of row `trial` (from 1).
 
     Camera by camera, as the authors' MATLAB code has it. ValueError where a permutation isn't one of the images found.
     """

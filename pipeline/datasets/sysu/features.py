@@ -1,4 +1,4 @@
-"""SYSU-MM01's own files of features: `<name>_cam1.mat` ... `<name>_cam6.mat`, one a camera.
+"""The authors' own files of features: `<name>_cam1.mat` ... `<name>_cam6.mat`, one a camera.
 
 Each holds a cell `feature`; feature{identity}, identities from 1, is (images, D) with the images in the order of their
 sorted names, and empty where the person isn't in the camera (Wu et al.; github.com/wuancong/SYSU-MM01).
@@ -15,7 +15,7 @@ from scipy.io import savemat
 
 from pipeline.datasets.listing import read_matlab
 from pipeline.files import replace_atomically
-from pipeline.protocols.trial import rows_by_identity_and_camera
+from pipeline.protocols.galleries import rows_by_identity_and_camera
 
 CAMERAS = range(1, 7)
 FILE_NAME = re.compile(r"(.+)_cam(\d)\.mat")
@@ -23,10 +23,11 @@ VARIABLE = "feature"
 
 
 def read_matlab_features(place: Path, index: pd.DataFrame, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(n, D) features and (n,) int64 the row of the index each is of: all images of the people and cameras in `rows`.
+    """Returns (n, D) features and (n,) int64 the row of the index each is of.
 
-    place: the folder of the files, or DIR/NAME.mat where it holds those of several names. ValueError or
-    FileNotFoundError, one line, where a file is missing or is something else, or the numbers of images differ.
+    They are all images of the identities and cameras in `rows`. place: the folder of the files, or DIR/NAME.mat where
+    it holds those of several names. ValueError or FileNotFoundError, one line, where a file is missing or is something
+    else, or the numbers of images differ.
     """
     wanted = set(zip(*(index[name].to_numpy()[rows].tolist() for name in ("identity", "camera")), strict=True))
     groups = rows_by_identity_and_camera(index, np.arange(len(index)))
@@ -50,7 +51,7 @@ def read_matlab_features(place: Path, index: pd.DataFrame, rows: np.ndarray) -> 
 
 
 def find_matlab_files(place: Path) -> dict[int, Path]:
-    """Camera -> file."""
+    """Returns camera -> file."""
     folder = place if place.is_dir() else place.parent
     if not folder.is_dir() or (place != folder and place.suffix != ".mat"):
         raise FileNotFoundError(f"{place}: expected NAME.npz, or a folder of NAME_cam1.mat ...; found neither")
@@ -69,7 +70,7 @@ def find_matlab_files(place: Path) -> dict[int, Path]:
 
 
 def read_cells(files: dict[int, Path], camera: int, place: Path) -> list[np.ndarray]:
-    """The cells of a camera, that of identity 1 first."""
+    """Returns the cells of a camera, that of identity 1 first."""
     if camera not in files:
         raise FileNotFoundError(f"{place}: expected the features of camera {camera}, NAME_cam{camera}.mat; found none")
     cells = read_matlab(files[camera], VARIABLE)

@@ -1,4 +1,4 @@
-"""SYSU-MM01 (Wu et al., ICCV 2017): `cam1..cam6/<identity>/<image>.jpg` and `exp/{train,val,test}_id.{txt,mat}`."""
+"""Reads SYSU-MM01: `cam1..cam6/<identity>/<image>.jpg` and `exp/{train,val,test}_id.{txt,mat}`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ INFRARED_CAMERAS = (3, 6)
 
 
 def read_index(root: str | Path) -> pd.DataFrame:
-    """The index of SYSU-MM01 (columns: `listing.build_index`), with the splits train, val and test.
+    """Returns the index of SYSU-MM01 (columns: `listing.build_index`), with the splits train, val and test.
 
     Images of identities in none of the three are left out. One line of FileNotFoundError or ValueError for a missing
     camera folder or split file, a camera without images, an identity in two splits or without any image.
@@ -44,7 +44,7 @@ def read_index(root: str | Path) -> pd.DataFrame:
 
 
 def read_splits(folder: Path) -> dict[int, str]:
-    """Identity -> split, from `<split>_id.txt`, or `<split>_id.mat` where that is absent."""
+    """Returns identity -> split, from `<split>_id.txt`, or `<split>_id.mat` where that is absent."""
     split_of: dict[int, str] = {}
     for split in SPLITS:
         for identity in read_split(folder, split):
@@ -63,9 +63,13 @@ def read_split(folder: Path, split: str) -> list[int]:
     return require_distinct([int(identity) for identity in read_matlab(matlab, "id").ravel()], matlab)
 
 
+def modality_of(camera: int) -> Modality:
+    """Returns what a camera records."""
+    return Modality.VISIBLE if camera in VISIBLE_CAMERAS else Modality.INFRARED
+
+
 def read_camera(folder: Path, camera: int, split_of: dict[int, str]) -> list[Record]:
-    modality = Modality.VISIBLE if camera in VISIBLE_CAMERAS else Modality.INFRARED
-    records = []
+    modality, records = modality_of(camera), []
     for name in list_folders(folder):
         if not name.isdecimal() or int(name) not in split_of:
             continue

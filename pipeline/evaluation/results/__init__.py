@@ -1,0 +1,35 @@
+"""Results as tidy rows, one per trial, in per cent, in a CSV file that several processes may add to; their means."""
+
+from pipeline.evaluation.results.means import COUNTED, common_name, groups_of, summarise
+from pipeline.evaluation.results.rows import append_rows, locked, read_rows, refuse_folder
+from pipeline.evaluation.results.schema import AGREED, METRICS, RECORDED, VARYING, rank_metrics
+from pipeline.evaluation.results.wording import (
+    columns_that_tell,
+    differing,
+    format_summary,
+    remarks,
+    telling,
+    trial_counts,
+)
+
+__all__ = [
+    "AGREED",
+    "COUNTED",
+    "METRICS",
+    "RECORDED",
+    "VARYING",
+    "append_rows",
+    "columns_that_tell",
+    "common_name",
+    "differing",
+    "format_summary",
+    "groups_of",
+    "locked",
+    "rank_metrics",
+    "read_rows",
+    "refuse_folder",
+    "remarks",
+    "summarise",
+    "telling",
+    "trial_counts",
+]

@@ -1,0 +1,90 @@
+"""Means in words: the table that is printed, in what its rows differ, and what there is to say below it."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from pipeline.evaluation.results.means import COUNTED
+from pipeline.evaluation.results.schema import AGREED, METRICS, NONE, PIXELS, RECORDED, UNKNOWN
+
+# In what rows of one data set should agree to be compared, besides what a run's rows differ in by the protocol.
+PROTOCOL = ["split", "test_set", "gallery_rule", "metric", "flip", "fusion", "re_ranking", "precision", "selection"]
+PROTOCOL += ["feature", *AGREED, "code_version"]
+
+
+def differing(means: pd.DataFrame) -> list[str]:
+    """Returns the columns in which rows of one name differ, apart from metrics and counts."""
+    agreed = columns_that_tell(means, [*COUNTED, "run", "runs", "recipe"])
+    found = {name for _, own in agreed.groupby(means["run"], sort=False) for name in telling(own)}
+    return [name for name in agreed if name in found]
+
+
+def columns_that_tell(means: pd.DataFrame, besides: list[str]) -> pd.DataFrame:
+    """Returns what can tell means apart: neither metrics, nor what is recorded only, nor the columns `besides`."""
+    metrics = [name for name in means if f"{name}_std" in means]
+    return means.drop(columns=[*metrics, *(f"{name}_std" for name in metrics), *RECORDED, *besides], errors="ignore")
+
+
+def telling(rows: pd.DataFrame) -> list[str]:
+    """Returns the columns in which rows differ.
+
+    Of AGREED those whose known values differ, else one in which some aren't known.
+    """
+    found = [name for name in rows if rows[name].nunique() > 1]
+    unknown = [*UNKNOWN, NONE]
+    known = [name for name in AGREED if name in found and rows[name][~rows[name].isin(unknown)].nunique() > 1]
+    shown = known or [name for name in AGREED if name in found][:1]
+    return [name for name in found if name not in AGREED or name in shown]
+
+
+def format_summary(means: pd.DataFrame) -> str:
+    """Returns means as text: `51.05 ±1.20`, the deviation where there is one, and below it the remarks."""
+    lines = means[["run", *differing(means)]].copy()
+    for name in METRICS:
+        lines[name] = [with_deviation(*pair) for pair in means[[name, f"{name}_std"]].to_numpy()]
+    if (means["seeds"] > 1).any():
+        lines["seeds"] = means["seeds"]
+    lines["trials"] = trial_counts(means)
+    return "\n".join([lines.to_string(index=False), *remarks(means)])
+
+
+def trial_counts(means: pd.DataFrame) -> list[str]:
+    """Returns the number of trials of each mean, `7 of 10` where some are missing."""
+    return [f"{row.trials} of {row.expected}" if row.missing else str(row.trials) for row in means.itertuples()]
+
+
+def with_deviation(mean: float, std: float) -> str:
+    if pd.isna(mean):
+        return ""
+    return f"{mean:.2f}" if pd.isna(std) else f"{mean:.2f} ±{std:.2f}"
+
+
+def remarks(means: pd.DataFrame) -> list[str]:
+    """Returns sentences: between what the deviations are, which trials are missing, in what compared rows differ."""
+    said = deviations(means[means["mAP_std"].notna()])
+    for row in means[means["missing"] != ""].itertuples():
+        where = " ".join(word for word in (row.run, row.mode, row.direction) if word)
+        said.append(f"{where}: without the trials {row.missing}")
+    for dataset, rows in means.groupby("dataset", sort=False):
+        compared = rows[[name for name in PROTOCOL if name in rows]]
+        without = compared.isin([PIXELS]) | compared.isin(dict.fromkeys(AGREED, [NONE]))
+        compared = compared.mask(without)  # NaN: no value of its own, and in no group below
+        for name in telling(compared):
+            found = rows.groupby(compared[name], sort=False)
+            values = [f"{value or 'not known'} ({some(own['run'])})" for value, own in found]
+            said += [f"{dataset or 'rows'}: {name} differs: {', '.join(values)}"] if len(values) > 1 else []
+    return said
+
+
+def deviations(means: pd.DataFrame) -> list[str]:
+    """Returns what deviations are: `± is the standard deviation between 3 seeds (a) or 10 trials (b, c)`."""
+    counts = means["seeds"].where(means["spread"] == "seeds", means["trials"]).astype(str) + " " + means["spread"]
+    kinds = {kind: some(own["run"]) for kind, own in means.groupby(counts, sort=False)}
+    between = " or ".join(f"{kind} ({names})" for kind, names in kinds.items()) if len(kinds) > 1 else "".join(kinds)
+    return [f"± is the standard deviation between {between}"] if kinds else []
+
+
+def some(names: pd.Series, most: int = 3) -> str:
+    """Returns `a, b, c, ...`: the first few names, each once."""
+    unique = list(dict.fromkeys(names))
+    return ", ".join([*unique[:most], "..."] if len(unique) > most else unique)
