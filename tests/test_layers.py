@@ -18,19 +18,23 @@ OUTSIDE = ("benchmarks", "tests")  # may import all of the sources, and are impo
 # `pipeline` itself are for all.
 LAYERS = """
 dali_ops
-pipeline.batch pipeline.errors pipeline.files pipeline.former pipeline.locking pipeline.shipped pipeline.text
-pipeline.settings pipeline.datasets
-pipeline.config pipeline.protocols pipeline.synthetic
+pipeline.batch pipeline.errors pipeline.files pipeline.former pipeline.gathering pipeline.locking pipeline.settings_key
+pipeline.routing pipeline.shipped pipeline.text
+pipeline.parts
+pipeline.settings
+pipeline.optimization pipeline.protocols
+pipeline.datasets
+pipeline.config pipeline.synthetic
 pipeline.cli pipeline.loading pipeline.models
 pipeline.checks pipeline.distributed pipeline.losses
+pipeline.build pipeline.methods
 pipeline.run
 pipeline.training
-pipeline.build
 pipeline.evaluation pipeline.literature
-pipeline.tables pipeline.evaluate
+pipeline.tables
 pipeline.figures
 pipeline.report
-pipeline.prepare pipeline.sweep pipeline.train
+pipeline.evaluate pipeline.prepare pipeline.sweep pipeline.train
 """
 # `__main__` modules are above all. What only these may import, whatever their layers:
 ONLY_FOR = {"pipeline.synthetic": ("pipeline.synthetic", "pipeline.cli.synthetic")}  # readers of data don't know it

@@ -41,8 +41,8 @@ def test_the_means_over_queries_are_those_of_the_row(arguments, tmp_path):
             assert 100 * (queries["first_match_rank"] <= k).mean() == pytest.approx(row[name])
 
 
-def test_every_column_that_an_evaluation_writes_is_in_the_schema(words, tmp_path):
-    evaluate.main([*words, "name=x"])
+def test_every_column_that_an_evaluation_writes_is_in_the_schema(arguments, tmp_path):
+    evaluate.main([*arguments, "name=x"])
     written = list(pd.read_csv(tmp_path / "x" / "results.csv"))
     assert set(written) == {*COLUMNS_OF_RESULTS, *METRICS}
 
