@@ -70,7 +70,7 @@ def test_figures_have_the_same_features_by_row_of_the_index(run, tmp_path):
     adapted = EvaluatedRun.of(evaluation)
     session, index = evaluation.session, evaluation.session.index
     assert evaluation.rows.tolist() == np.flatnonzero(index["split"] == "test").tolist()
-    saved, _ = read_features(tmp_path / "f.npz", index, evaluation.rows, session.settings.data.root)
+    saved, _ = read_features(tmp_path / "f.npz", index, evaluation.rows, session.settings.data)
     assert torch.equal(adapted.features, saved) and adapted.network is evaluation.extractor.network
     assert adapted.features[torch.from_numpy(np.flatnonzero(index["split"] == "train"))].abs().max() == 0
     context = {"run": "whole index"}
