@@ -33,7 +33,7 @@ def megabytes(kind: str) -> float:
     return int(re.search(rf"^{kind}:\s+(\d+) kB", status, re.MULTILINE)[1]) / 1000
 
 
-def measure_loader(device: str, *words: str) -> None:
+def measure_loader(device: str, *arguments: str) -> None:
     """Takes batches as training does; prints seconds to the first and the memory that came on top of the imports."""
     from benchmarks.devices import choose_device
     from pipeline.build import build_index, build_table
@@ -42,7 +42,7 @@ def measure_loader(device: str, *words: str) -> None:
 
     before = megabytes("RssAnon"), megabytes("RssFile")
     begin = time.time()
-    settings = load_config([*words])
+    settings = load_config([*arguments])
     index = build_index(settings.data)
     indexed = time.time()
     batches = training_batches(index, build_table(settings, index), settings, choose_device(device))
@@ -64,12 +64,12 @@ def measure_arrays(folder: str) -> None:
     assert len(arrays) == 2
 
 
-def write_arrays(words: list[str], folder: Path) -> None:
+def write_arrays(arguments: list[str], folder: Path) -> None:
     """The training images of each modality as one (N, HEIGHT, WIDTH, 3) uint8 array."""
     from pipeline.build import build_index, training_rows
     from pipeline.config import load_config
 
-    data = load_config(words).data
+    data = load_config(arguments).data
     rows = training_rows(build_index(data), data)
 
     def resized(path: str) -> np.ndarray:
@@ -85,18 +85,18 @@ def write_arrays(words: list[str], folder: Path) -> None:
         array.flush()
 
 
-def run(module: str, *words: str) -> tuple[float, str]:
+def run(module: str, *arguments: str) -> tuple[float, str]:
     """Seconds and output of `python -m module words`."""
     begin = time.time()
-    ended = subprocess.run([sys.executable, "-m", module, *words], capture_output=True, text=True)
+    ended = subprocess.run([sys.executable, "-m", module, *arguments], capture_output=True, text=True)
     if ended.returncode:
         raise SystemExit(ended.stdout + ended.stderr)
     return time.time() - begin, ended.stdout
 
 
-def report(name: str, how: str, *words: str) -> None:
+def report(name: str, how: str, *arguments: str) -> None:
     begin = time.time()
-    _, output = run("benchmarks.data", how, *words)
+    _, output = run("benchmarks.data", how, *arguments)
     started, indexed, first, own, shared = map(float, output.split()[-5:])
     times = f"{started - begin:8.1f} {indexed - started:8.1f} {first - indexed:8.1f} {first - begin:8.1f}"
     print(f"{name:>12} {times} {own:10.0f} {shared:12.0f}", flush=True)
@@ -114,7 +114,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--arrays", action="store_true", help="measure resident .npy arrays as well")
     options = parser.parse_args(argv)
     named = ["--dataset", options.dataset, "--root", str(options.root)]
-    words = [f"data.dataset={options.dataset}", f"data.root={options.root}"]
+    arguments = [f"data.dataset={options.dataset}", f"data.root={options.root}"]
     with tempfile.TemporaryDirectory() as folder:
         seconds, output = run("pipeline.prepare", *named)
         print(output)
@@ -125,10 +125,10 @@ def main(argv: list[str] | None = None) -> None:
             f"{'':>12} {'imports':>8} {'index':>8} {'batch':>8} {'together':>8} {'own memory':>10} {'mapped files':>12}"
         )
         print(f"{'':>12} {'s':>8} {'s':>8} {'s':>8} {'s':>8} {'MB':>10} {'MB':>12}", flush=True)
-        report("folder", "loader", options.device, *words)
-        report("pack", "loader", options.device, *words[:1], f"data.root={folder}/packs")
+        report("folder", "loader", options.device, *arguments)
+        report("pack", "loader", options.device, *arguments[:1], f"data.root={folder}/packs")
         if options.arrays:
-            write_arrays(words, Path(folder))
+            write_arrays(arguments, Path(folder))
             report(".npy arrays", "arrays", folder)
 
 

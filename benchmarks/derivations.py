@@ -66,7 +66,7 @@ def measure(
 ) -> tuple[float, int, float]:
     """Microseconds an image; largest deviation; share of the values that deviate."""
     images = images_of(count, channels)
-    numbers = derivation.draw(np.random.default_rng(0), count)
+    numbers = derivation.sample(np.random.default_rng(0), count)
     pipeline = pipeline_of(derivation, images, numbers, device)
     (output,) = pipeline.run()
     made = np.stack([np.array(image) for image in output.as_cpu()])

@@ -15,12 +15,12 @@ def add_device_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=DEVICES, default="auto", help="auto: the GPU where there is one")
 
 
-def choose_device(word: str) -> torch.device:
+def choose_device(argument: str) -> torch.device:
     """The device that a word of DEVICES means; ValueError where it is a GPU and PyTorch can use none."""
     found = torch.cuda.is_available()
-    if word == "cuda" and not found:
+    if argument == "cuda" and not found:
         raise ValueError("--device: cuda needs a GPU that PyTorch can use; found none")
-    return torch.device("cuda", 0) if found and word != "cpu" else torch.device("cpu")
+    return torch.device("cuda", 0) if found and argument != "cpu" else torch.device("cpu")
 
 
 def wait_for(device: torch.device) -> None:

@@ -41,7 +41,7 @@ AGREEMENT = 5e-4  # the loop breaks ties by chance, and rounds its products diff
 
 
 def read_protocol(folder: Path | None, trials: int) -> tuple[pd.DataFrame, list[Trial]]:
-    """The test images of SYSU-MM01, without pictures, and its trials."""
+    """The test images of SYSU-MM01, without images, and its trials."""
     shape = scaled("sysu", 1, 0) if folder is None else read_shape(folder / "sysu_shape.csv")[0]
     shape = {identity: presence for identity, presence in shape.items() if presence.split == "test"}
     records = [
@@ -63,7 +63,7 @@ def modality_of(camera: int) -> int:
     return int(Modality.INFRARED if SYSU_CAMERAS[camera] == "infrared" else Modality.VISIBLE)
 
 
-def draw_features(index: pd.DataFrame) -> torch.Tensor:
+def sample_features(index: pd.DataFrame) -> torch.Tensor:
     """(len(index), DIMENSIONS) float32 of unit length, nearer within a person than between people."""
     generator = torch.Generator().manual_seed(0)
     features = torch.randn(len(index), DIMENSIONS, generator=generator)
@@ -114,7 +114,7 @@ def timed(function: Callable[[], object], rounds: int) -> tuple[object, float, f
 def compare(folder: Path | None, trials: int, rounds: int, device: torch.device) -> None:
     """Prints the table of both ways. ValueError where their figures differ."""
     index, made = read_protocol(folder, trials)
-    drawn = draw_features(index)
+    drawn = sample_features(index)
     features, stored = drawn.to(device), drawn.numpy()
     lines, loops = [], np.zeros(2)
     for start in range(0, len(made), trials):

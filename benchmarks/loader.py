@@ -3,7 +3,7 @@
     python -m benchmarks.loader [--device auto] [--size 384x128] [--batches 40] [--warm-up 4]
 
 Ours reads the files of the folder, packed encoded, or packed resized (`pipeline.prepare --pack`, `--resized`). Beside
-it stand a DataLoader that decodes with PIL and transforms with torchvision v2, one over resized pictures resident in
+it stand a DataLoader that decodes with PIL and transforms with torchvision v2, one over resized images resident in
 memory (`benchmarks.peers`), and the floor: the same files only decoded, by the CPU. All are timed in turn, several
 times, until their tensors are on the device; the peers' are copied there from pinned memory. A GPU empties what lies
 ready in no time: there more batches are timed, after a longer warm-up.
@@ -26,7 +26,7 @@ from PIL import Image
 
 from benchmarks.devices import add_device_option, choose_device, describe_device, wait_for
 from benchmarks.loading import open_batches
-from benchmarks.peers import DecodedPictures, ResidentPictures, batches_of, decoded_only
+from benchmarks.peers import DecodedImages, ResidentImages, batches_of, decoded_only
 from pipeline import prepare
 from pipeline.batch import MODALITY_NAMES
 from pipeline.build import build_index
@@ -36,7 +36,7 @@ from pipeline.settings import BatchSettings, DataSettings, DeriveSettings, Setti
 from pipeline.synthetic.generation import generate
 
 ROUNDS = 3  # timed in turn, so that a change of the machine's speed meets all
-BATCH = 64  # recorded images: 8 identities, 4 of each modality
+BATCH = 64  # captured images: 8 identities, 4 of each modality
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,10 @@ USUAL_BATCHES = {"cpu": (40, 4), "cuda": (300, 20)}  # kind of device -> timed, 
 
 
 def enlarge(root: Path, height: int, width: int) -> None:
-    """Pictures of the size that the published data sets have; the drawn ones are smaller."""
+    """Images of the size that the published data sets have; the drawn ones are smaller."""
     for path in root.rglob("*.jpg"):
-        with Image.open(path) as picture:
-            picture.resize((width, height)).save(path, quality=90)
+        with Image.open(path) as image:
+            image.resize((width, height)).save(path, quality=90)
 
 
 def rate(batches: Iterator, measured: Measured) -> float:
@@ -79,7 +79,7 @@ def loaders(folder: Path, settings: Settings, views: int, measured: Measured) ->
     workers, device, count = usable_cores(), measured.device, measured.all_batches
     index = build_index(settings.data)
     train = index[index["split"] == "train"].reset_index(drop=True)
-    resident = ResidentPictures(train, settings.augment, views)
+    resident = ResidentImages(train, settings.augment, views)
 
     def ours(form: str) -> Callable[[], Iterator]:
         there = replace(settings, data=replace(settings.data, root=str(folder / form)))
@@ -87,7 +87,7 @@ def loaders(folder: Path, settings: Settings, views: int, measured: Measured) ->
 
     return {
         "DataLoader, PIL + v2": lambda: batches_of(
-            DecodedPictures(train, settings.augment, views), BATCH, count, workers, device
+            DecodedImages(train, settings.augment, views), BATCH, count, workers, device
         ),
         "resident .npy + PIL": lambda: batches_of(resident, BATCH, count, workers, device),
         "ours, folder": ours("set"),
@@ -101,10 +101,10 @@ def make_data(folder: Path, height: int, width: int, identities: int) -> DataSet
     """A data set of files of one size, and its packs."""
     generate("folder", folder / "set", identities=identities, images_per_camera=8, seed=0)
     enlarge(folder / "set", height, width)
-    words = ["data.dataset=folder", f"data.root={folder / 'set'}", "data.test_fraction=0.05"]
+    arguments = ["data.dataset=folder", f"data.root={folder / 'set'}", "data.test_fraction=0.05"]
     for more in (["--pack", str(folder / "encoded")], ["--pack", str(folder / "resized"), "--resized"]):
         with suppress(SystemExit):
-            prepare.main([*words, *more])
+            prepare.main([*arguments, *more])
     return DataSettings(dataset="folder", root=str(folder / "set"), test_fraction=0.05)
 
 
@@ -113,16 +113,16 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--identities", default=40, type=int, help="of the data set drawn, 32 images each")
 
 
-def size_of(word: str) -> tuple[int, int]:
+def size_of(argument: str) -> tuple[int, int]:
     """Height and width; ValueError for what isn't `384x128` or the like."""
-    height, by, width = word.partition("x")
+    height, by, width = argument.partition("x")
     if not (by and height.isdigit() and width.isdigit()):
-        raise ValueError(f"--size: expected height x width, e.g. 384x128; found {word!r}")
+        raise ValueError(f"--size: expected height x width, e.g. 384x128; found {argument!r}")
     return int(height), int(width)
 
 
 def settings_of(data: DataSettings, views: int) -> Settings:
-    """Recorded pictures alone, or with a derivative of each."""
+    """Recorded images alone, or with a derivative of each."""
     return Settings(
         data=data,
         batch=BatchSettings(modalities=list(MODALITY_NAMES[: 2 * views])),
@@ -161,7 +161,7 @@ def compare(started: dict[str, Callable[[], Iterator]], views: int, measured: Me
     rounds = [{name: rate(start(), measured) for name, start in started.items()} for _ in range(count)]
     rates = {name: median(one[name] for one in rounds) for name in started}
     decoding, resident = list(rates.values())[:2]
-    print(f"\n{f'views of a picture: {views}':>22}  recorded images/s  x DataLoader   x .npy")
+    print(f"\n{f'views of an image: {views}':>22}  captured images/s  x DataLoader   x .npy")
     for name, value in rates.items():
         print(f"{name:>22} {value:>18.0f} {value / decoding:>13.2f} {value / resident:>8.2f}", flush=True)
 

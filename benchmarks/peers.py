@@ -1,7 +1,7 @@
 """What the training loader is compared with, written here from descriptions of how others do it.
 
-All end at normalised float tensors of all views of a batch and do what ours does: resize, pad, crop and flip; grey is
-the derivative of a visible picture, histogram equalisation that of an infrared one.
+All end at normalized float tensors of all views of a batch and do what ours does: resize, pad, crop and flip; gray is
+the derivative of a visible image, histogram equalisation that of an infrared one.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from pipeline.batch import Modality
 from pipeline.settings import AugmentSettings
 
 
-class DecodedPictures(Dataset):
-    """Each picture decoded by PIL when it is asked for, then torchvision's v2 transforms on tensors."""
+class DecodedImages(Dataset):
+    """Each image decoded by PIL when it is asked for, then torchvision's v2 transforms on tensors."""
 
     def __init__(self, index: pd.DataFrame, augment: AugmentSettings, views: int) -> None:
         self.paths, self.infrared = index["path"].tolist(), (index["modality"] == int(Modality.INFRARED)).tolist()
@@ -47,17 +47,17 @@ class DecodedPictures(Dataset):
 
     def __getitem__(self, row: int) -> torch.Tensor:
         with Image.open(self.paths[row]) as file:
-            picture = v2.functional.pil_to_tensor(file.convert("RGB"))
-        views = [picture] if self.views == 1 else [picture, self.derive[self.infrared[row]](picture)]
+            image = v2.functional.pil_to_tensor(file.convert("RGB"))
+        views = [image] if self.views == 1 else [image, self.derive[self.infrared[row]](image)]
         return torch.stack([self.finish(view) for view in views])
 
 
-class ResidentPictures(Dataset):
-    """All pictures decoded and resized beforehand in one array in memory, then PIL transforms (as AGW does)."""
+class ResidentImages(Dataset):
+    """All images decoded and resized beforehand in one array in memory, then PIL transforms (as AGW does)."""
 
     def __init__(self, index: pd.DataFrame, augment: AugmentSettings, views: int) -> None:
         self.infrared = (index["modality"] == int(Modality.INFRARED)).tolist()
-        self.pictures = np.stack([resized(path, augment) for path in index["path"]])
+        self.images = np.stack([resized(path, augment) for path in index["path"]])
         self.views = views
         self.finish = v1.Compose(
             [
@@ -70,13 +70,13 @@ class ResidentPictures(Dataset):
         )
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.images)
 
     def __getitem__(self, row: int) -> torch.Tensor:
-        picture = Image.fromarray(self.pictures[row])
-        views = [picture]
+        image = Image.fromarray(self.images[row])
+        views = [image]
         if self.views == 2:
-            derived = ImageOps.equalize(picture) if self.infrared[row] else ImageOps.grayscale(picture).convert("RGB")
+            derived = ImageOps.equalize(image) if self.infrared[row] else ImageOps.grayscale(image).convert("RGB")
             views.append(derived)
         return torch.stack([self.finish(view) for view in views])
 
@@ -86,11 +86,11 @@ def resized(path: str, augment: AugmentSettings) -> np.ndarray:
         return np.asarray(image.convert("RGB").resize((augment.width, augment.height), Image.Resampling.LANCZOS))
 
 
-def batches_of(pictures: Dataset, size: int, count: int, workers: int, device: torch.device) -> Iterator[torch.Tensor]:
+def batches_of(images: Dataset, size: int, count: int, workers: int, device: torch.device) -> Iterator[torch.Tensor]:
     """Batches on the device; to a GPU they go as they should, from pinned memory and without waiting."""
-    rows = np.random.default_rng(0).integers(0, len(pictures), size * count).tolist()
+    rows = np.random.default_rng(0).integers(0, len(images), size * count).tolist()
     pinned = device.type == "cuda"
-    for batch in DataLoader(pictures, batch_size=size, sampler=rows, num_workers=workers, pin_memory=pinned):
+    for batch in DataLoader(images, batch_size=size, sampler=rows, num_workers=workers, pin_memory=pinned):
         yield batch.to(device, non_blocking=True)
 
 

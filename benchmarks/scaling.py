@@ -33,7 +33,7 @@ class Figures:
     latency: float
     overlap: float
     operations: float
-    picture: float
+    image: float
 
 
 def step_on(gpus: int, it: Figures) -> dict[str, float]:
@@ -59,8 +59,8 @@ def step_on(gpus: int, it: Figures) -> dict[str, float]:
         **{f"{name} ms": 1000 * value for name, value in seconds.items()},
         "step ms": 1000 * total,
         "efficiency %": 100 * it.step / total,
-        "pictures/s": recorded,
-        "read MB/s": recorded * it.picture / 1e6,
+        "images/s": recorded,
+        "read MB/s": recorded * it.image / 1e6,
     }
 
 
@@ -80,7 +80,7 @@ def main(argv: list[str] | None = None) -> None:
     add("--latency", type=float, default=20e-6, help="seconds of a message between nodes")
     add("--overlap", type=float, default=0.5, help="share of a step behind which the gradients' exchange hides")
     add("--operations", type=float, default=15e12, help="float32 operations a second of a GPU in distances")
-    add("--picture", type=float, default=6.4e3, help="bytes of a file")
+    add("--image", type=float, default=6.4e3, help="bytes of a file")
     figures = Figures(**vars(parser.parse_args(argv)))
     table = [{"GPUs": gpus, **step_on(gpus, figures)} for gpus in GPUS]
     print("| " + " | ".join(table[0]) + " |\n|" + "---|" * len(table[0]))

@@ -3,8 +3,8 @@
     python -m benchmarks.step CONFIG [key=value ...]        on a GPU with train.precision=bf16 train.compile=true
 
 Trains the configuration in a temporary run folder, then repeats steps on one batch that is there already. The plain
-loop has the same network, batch and optimiser, in float32 and torch's own memory layout: forward, cross entropy and
-batch-hard triplets by a matrix product, backward, optimiser, and the loss read at every step. TF32 and cuDNN's choice
+loop has the same network, batch and optimizer, in float32 and torch's own memory layout: forward, cross entropy and
+batch-hard triplets by a matrix product, backward, optimizer, and the loss read at every step. TF32 and cuDNN's choice
 of algorithms are the same for both and are printed. The peak is that of a large matrix product in the precision of the
 steps that it is compared with, in TF32 where float32 convolutions may use it.
 """
@@ -169,7 +169,7 @@ def show(measured: Measured, settings: Settings, device: torch.device, dtype: to
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.step", description=__doc__.splitlines()[0])
     parser.add_argument("arguments", nargs="+", metavar="CONFIG|key=value", help="as for training")
-    settings = load_config(parser.parse_args(argv).words, name_required=True)
+    settings = load_config(parser.parse_args(argv).arguments, name_required=True)
     with tempfile.TemporaryDirectory() as folder:
         settings = replace(settings, output=folder, train=replace(settings.train, epochs=1, steps_per_epoch=1000))
         accelerator = create_accelerator(settings, folder)

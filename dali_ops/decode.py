@@ -1,4 +1,4 @@
-"""Path or encoded picture -> decoded picture."""
+"""Path or encoded image -> decoded image."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from nvidia.dali.data_node import DataNode
 
 VISIBLE = "visible"
 INFRARED = "infrared"
-FAMILIES = (VISIBLE, INFRARED)
+BASES = (VISIBLE, INFRARED)
 
-# In what form a graph gets pictures: as the path of a file, its content, or its pixels in the size of the network.
+# In what form a graph gets images: as the path of a file, its content, or its pixels in the size of the network.
 PATH, ENCODED, RESIZED = FORMS = ("path", "encoded", "resized")
 
-# Infrared files store one channel three times, so it is decoded once and replicated only just before normalisation.
+# Infrared files store one channel three times, so it is decoded once and replicated only just before normalization.
 OUTPUT_TYPES = {VISIBLE: types.RGB, INFRARED: types.GRAY}
 CHANNELS = {VISIBLE: 3, INFRARED: 1}
 
@@ -25,22 +25,22 @@ def path_bytes(path: str | os.PathLike[str]) -> np.ndarray:
     return np.frombuffer(os.fsencode(path), dtype=np.uint8)
 
 
-def decode(files: DataNode, *, form: str, family: str, device: str, decode: str) -> DataNode:
+def decode(files: DataNode, *, form: str, base: str, device: str, decode: str) -> DataNode:
     """Files -> uint8 HWC on `device`: three channels for visible, one for infrared.
 
-    `files` are uint8: encoded pictures or bytes of paths, as `form` says. Pictures are turned as their EXIF orientation
+    `files` are uint8: encoded images or bytes of paths, as `form` says. Images are turned as their EXIF orientation
     says: they are what a viewer shows. `decode` "cpu" decodes on the host and copies. "mixed" decodes JPEGs on the GPU,
-    with chroma upsampled as libjpeg does, so that both places agree closely, but not to the level; there a picture that
+    with chroma upsampled as libjpeg does, so that both places agree closely, but not to the level; there an image that
     is cut short may be given as if it were whole.
 
     Some GPUs have a decoder for JPEGs beside their cores. By itself DALI 2.4 sends it nine tenths of a batch and the
-    rest to the cores, so that a picture's levels depend on its place; here it gets all that it can decode.
+    rest to the cores, so that an image's levels depend on its place; here it gets all that it can decode.
     """
-    check_family(family)
+    check_base(base)
     images = fn.decoders.image(
         only_parsable(fn.io.file.read(files) if form == PATH else files),
         device=decode,
-        output_type=OUTPUT_TYPES[family],
+        output_type=OUTPUT_TYPES[base],
         adjust_orientation=True,
         jpeg_fancy_upsampling=True,
         **({"hw_decoder_load": 1.0} if decode == "mixed" else {}),
@@ -49,7 +49,7 @@ def decode(files: DataNode, *, form: str, family: str, device: str, decode: str)
 
 
 def only_parsable(encoded: DataNode) -> DataNode:
-    """The same bytes; a RuntimeError on running where some are no picture.
+    """The same bytes; a RuntimeError on running where some are no image.
 
     The decoder of DALI 2.4 takes the process down (SIGSEGV) when one file among good ones isn't even parsable; reading
     the headers before raises instead. The reshape changes nothing: it makes the decoder wait for the headers.
@@ -58,6 +58,6 @@ def only_parsable(encoded: DataNode) -> DataNode:
     return fn.reshape(encoded, rel_shape=fn.cast(shape[0:1] * 0 + 1, dtype=types.FLOAT))
 
 
-def check_family(family: str) -> None:
-    if family not in FAMILIES:
-        raise ValueError(f"family: expected one of {', '.join(FAMILIES)}; found {family!r}")
+def check_base(base: str) -> None:
+    if base not in BASES:
+        raise ValueError(f"family: expected one of {', '.join(BASES)}; found {base!r}")

@@ -1,4 +1,4 @@
-"""The decoding pipeline: encoded pictures in, decoded or resized pictures out, on the CPU and in memory."""
+"""The decoding pipeline: encoded images in, decoded or resized images out, on the CPU and in memory."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from dali_ops.execution import build, new_pipeline
 from dali_ops.geometry import resize
 
 
-def decoding_pipeline(family: str, *, batch_size: int, threads: int, size: tuple[int, int] | None = None) -> Pipeline:
-    """A built pipeline; `run(encoded=...)` takes 1 to batch_size encoded pictures (uint8, 1-D, none of them empty).
+def decoding_pipeline(base: str, *, batch_size: int, threads: int, size: tuple[int, int] | None = None) -> Pipeline:
+    """A built pipeline; `run(encoded=...)` takes 1 to batch_size encoded images (uint8, 1-D, none of them empty).
 
     It gives them as uint8 HWC, of three channels for visible and one for infrared, resized to `size` (height, width)
     where that is given: the very pixels of a training whose loader runs on a CPU; a GPU rounds otherwise when it
@@ -24,13 +24,13 @@ def decoding_pipeline(family: str, *, batch_size: int, threads: int, size: tuple
     )
     with pipeline:
         encoded = fn.external_source(name="encoded", dtype=types.UINT8, ndim=1)
-        images = decode(encoded, form=ENCODED, family=family, device="cpu", decode="cpu")
+        images = decode(encoded, form=ENCODED, base=base, device="cpu", decode="cpu")
         pipeline.set_outputs(resize(images, height=size[0], width=size[1]) if size else images)
     build(pipeline)
     return pipeline
 
 
-def resize_pictures(pipeline: Pipeline, encoded: Sequence[np.ndarray]) -> np.ndarray:
+def resize_images(pipeline: Pipeline, encoded: Sequence[np.ndarray]) -> np.ndarray:
     """(n, height, width, channels) uint8 from a `decoding_pipeline` with a size. RuntimeError as it says there."""
     (images,) = pipeline.run(encoded=list(encoded))
     return np.array(images.as_tensor())

@@ -1,4 +1,4 @@
-"""The evaluation pipeline: recorded images in, resized images out."""
+"""The evaluation pipeline: captured images in, resized images out."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from nvidia.dali import Pipeline, fn
 
-from dali_ops.decode import CHANNELS, check_family
+from dali_ops.captured import captured_images, fed_kind
+from dali_ops.decode import CHANNELS, check_base
 from dali_ops.derive.stages import Stage, check_tiles, derive_for_testing
 from dali_ops.execution import build, new_pipeline
 from dali_ops.geometry import check_size
 from dali_ops.normalize import replicate_to
-from dali_ops.recorded import fed_kind, recorded_images
 
 
 def evaluation_pipeline(
@@ -20,7 +20,7 @@ def evaluation_pipeline(
     *,
     batch_size: int,
     form: str,
-    family: str,
+    base: str,
     stages: Sequence[Stage],
     height: int,
     width: int,
@@ -40,7 +40,7 @@ def evaluation_pipeline(
     Raises ValueError for impossible settings; running raises RuntimeError for a file that cannot be decoded
     (`check.DecodingCheck` finds it).
     """
-    check_family(family)
+    check_base(base)
     check_size(height, width)
     check_tiles(stages, height, width)
     pipeline = new_pipeline(
@@ -50,10 +50,10 @@ def evaluation_pipeline(
         dtype, dimensions, layout = fed_kind(form)
         fed = fn.external_source(source, dtype=dtype, ndim=dimensions, layout=layout)
         size = {"height": height, "width": width}
-        image = recorded_images(fed, form=form, family=family, **size, device=device, decode_place=decode)
-        outputs = [replicate_to(image, CHANNELS[family])]
+        image = captured_images(fed, form=form, base=base, **size, device=device, decode_place=decode)
+        outputs = [replicate_to(image, CHANNELS[base])]
         if stages:
-            outputs.append(replicate_to(*derive_for_testing(image, CHANNELS[family], stages)))
+            outputs.append(replicate_to(*derive_for_testing(image, CHANNELS[base], stages)))
         pipeline.set_outputs(*outputs)
     build(pipeline)
     return pipeline

@@ -1,4 +1,4 @@
-"""Resizing, and the window of the padded picture that a view shows."""
+"""Resizing, and the window of the padded image that a view shows."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def resize(images: DataNode, *, height: int, width: int) -> DataNode:
 
 
 def windows(parameters: np.ndarray, height: int, width: int, pad: int) -> np.ndarray:
-    """Crops of pictures with `pad` black pixels on every side, as one paste each, so that nothing is padded first.
+    """Crops of images with `pad` black pixels on every side, as one paste each, so that nothing is padded first.
 
-    (n, views, ...) parameters -> (n, views, 4, 1, 2) int32: corner in the picture, size, and corner in the view of the
-    part of the window that lies in the picture, each (y, x); last, whether it is flipped (0, 1 for left and right).
+    (n, views, ...) parameters -> (n, views, 4, 1, 2) int32: corner in the image, size, and corner in the view of the
+    part of the window that lies in the image, each (y, x); last, whether it is flipped (0, 1 for left and right).
     A part of no pixels has no size and lies at the far corner of the view, where `mixing.cover` puts an empty box too.
     """
     shift = parameters[..., CROP].astype(np.int32) - pad

@@ -1,4 +1,4 @@
-"""Mixing a derivative with the image it was derived from: parts of the recorded image show through."""
+"""Mixing a derivative with the image it was derived from: parts of the captured image show through."""
 
 from __future__ import annotations
 
@@ -21,34 +21,34 @@ def patch_grid(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     return corners, ends - corners
 
 
-def draw_patches(generator: np.random.Generator, count: int, height: int, width: int) -> np.ndarray:
+def sample_patches(generator: np.random.Generator, count: int, height: int, width: int) -> np.ndarray:
     """(count, 4) float32: the sum of 2 ** k over the patches k that are recorded, each with probability 1/2; zeros."""
     shown = generator.integers(2 ** (PATCHES_DOWN * PATCHES_ACROSS), size=count)
     return np.stack([shown, *[np.zeros(count)] * 3], axis=1).astype(np.float32)
 
 
-def draw_box(generator: np.random.Generator, count: int, height: int, width: int) -> np.ndarray:
-    """(count, 4) float32: top, left, height, width of a box of the picture's aspect, its share of the area uniform in
-    0 .. 1, its centre uniform in the picture, cut off at the edges. Yun et al., CutMix, ICCV 2019, section 3.2."""
+def sample_box(generator: np.random.Generator, count: int, height: int, width: int) -> np.ndarray:
+    """(count, 4) float32: top, left, height, width of a box of the image's aspect, its share of the area uniform in
+    0 .. 1, its center uniform in the image, cut off at the edges. Yun et al., CutMix, ICCV 2019, section 3.2."""
     size = np.sqrt(generator.random((count, 1))) * (height, width)
-    centre = generator.random((count, 2)) * (height, width)
-    begin, end = (np.clip(np.rint(centre + sign * size / 2), 0, (height, width)) for sign in (-1, 1))
+    center = generator.random((count, 2)) * (height, width)
+    begin, end = (np.clip(np.rint(center + sign * size / 2), 0, (height, width)) for sign in (-1, 1))
     return np.concatenate([begin, end - begin], axis=1).astype(np.float32)
 
 
-def show_patches(derived: DataNode, recorded: DataNode, numbers: DataNode, *, height: int, width: int) -> DataNode:
+def show_patches(derived: DataNode, captured: DataNode, numbers: DataNode, *, height: int, width: int) -> DataNode:
     """Squares of a grid of 6 x 3, each with probability 1/2."""
     corners, sizes = patch_grid(height, width)
     places = types.Constant((2 ** np.arange(len(corners), dtype=np.int32))[:, None])
     shown = fn.cast(numbers[0], dtype=types.INT32) // places & types.Constant(1, dtype=types.INT32)
     sizes = shown * types.Constant(sizes)
-    return cover(derived, recorded, types.Constant(corners), sizes, boxes=len(corners), height=height, width=width)
+    return cover(derived, captured, types.Constant(corners), sizes, boxes=len(corners), height=height, width=width)
 
 
-def show_box(derived: DataNode, recorded: DataNode, numbers: DataNode, *, height: int, width: int) -> DataNode:
+def show_box(derived: DataNode, captured: DataNode, numbers: DataNode, *, height: int, width: int) -> DataNode:
     """A box of random size and place (Yun et al., CutMix, ICCV 2019)."""
     box = fn.reshape(fn.cast(numbers, dtype=types.INT32), shape=[2, 1, 2])
-    return cover(derived, recorded, box[0], box[1], boxes=1, height=height, width=width)
+    return cover(derived, captured, box[0], box[1], boxes=1, height=height, width=width)
 
 
 def cover(
@@ -72,14 +72,14 @@ def cover(
 
 @dataclass(frozen=True)
 class Mixing:
-    """A way to let parts of the recorded image show through in its derivative.
+    """A way to let parts of the captured image show through in its derivative.
 
     draw   (generator, n, height, width) -> (n, 4) float32 parameters of n images
     graph  (derived, recorded, parameters, height=, width=) -> mixed, uint8 HWC images with equally many channels
     """
 
-    draw: Callable[[np.random.Generator, int, int, int], np.ndarray]
+    sample: Callable[[np.random.Generator, int, int, int], np.ndarray]
     graph: Callable[..., DataNode]
 
 
-MIXINGS = {"patches": Mixing(draw_patches, show_patches), "cutmix": Mixing(draw_box, show_box)}
+MIXINGS = {"patches": Mixing(sample_patches, show_patches), "cutmix": Mixing(sample_box, show_box)}

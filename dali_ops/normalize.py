@@ -1,4 +1,4 @@
-"""uint8 HWC images -> normalised floats, on the device that trains.
+"""uint8 HWC images -> normalized floats, on the device that trains.
 
 Images stay uint8 until there: a quarter of the memory and of the way, and one pass instead of one for each view.
 """

@@ -1,4 +1,4 @@
-"""What pipelines give -> normalised torch tensors."""
+"""What pipelines give -> normalized torch tensors."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class TorchOutput:
         self._free: list[np.ndarray] = []
 
     def next(self) -> torch.Tensor:
-        """Runs the next pipeline once: (outputs * n, 3, height, width) normalised, on the device, output after output.
+        """Runs the next pipeline once: (outputs * n, 3, height, width) normalized, on the device, output after output.
 
         In channels_last memory. The tensor is torch's own: it can be kept, and freed while kernels that read it are
         still queued, which is not promised of memory that DALI lends by DLPack. On a GPU all is queued on torch's

@@ -1,4 +1,4 @@
-"""The training pipeline: recorded images in, one augmented batch a view out."""
+"""The training pipeline: captured images in, one augmented batch a view out."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Callable, Sequence
 from nvidia.dali import Pipeline, fn, types
 from nvidia.dali.data_node import DataNode
 
-from dali_ops.decode import FAMILIES, check_family
+from dali_ops.captured import captured_images, fed_kind
+from dali_ops.decode import BASES, check_base
 from dali_ops.derive.stages import check_tiles
 from dali_ops.erasing import erase
 from dali_ops.execution import build, new_pipeline
 from dali_ops.geometry import check_size, crop, flip, windows
 from dali_ops.mixing import MIXINGS
 from dali_ops.normalize import replicate_to
-from dali_ops.recorded import fed_kind, recorded_images
 from dali_ops.views import View, show
 
 
@@ -36,7 +36,7 @@ def training_pipeline(
 ) -> Pipeline:
     """A built pipeline whose every run gives one batch a view, in the order of `views`.
 
-    Each is (batch_size, height, width, 3) uint8; `torch_output` turns them into normalised tensors. Every family in use
+    Each is (batch_size, height, width, 3) uint8; `torch_output` turns them into normalized tensors. Every family in use
     is read, decoded and resized once; a family that no view uses is not read.
 
     source(i), i = 0, 1, ..., gives a tuple: for each family in use, in the order visible, infrared, a list of
@@ -49,30 +49,30 @@ def training_pipeline(
     decoded (`check.DecodingCheck` finds it).
     """
     _check(views, height, width, pad)
-    drawn = erasing or any(view.is_random for view in views)  # else DALI warns of numbers that nobody looks at
-    used = [family for family in FAMILIES if any(view.family == family for view in views)]
+    sampled = erasing or any(view.is_random for view in views)  # else DALI warns of numbers that nobody looks at
+    used = [base for base in BASES if any(view.base == base for view in views)]
     pipeline = new_pipeline(
         batch_size=batch_size, device=device, device_id=device_id, decode=decode, threads=threads, prefetch=prefetch
     )
 
     def feed(iteration: int) -> tuple:
         *files, parameters = source(iteration)
-        return *files, windows(parameters, height, width, pad), *([parameters] if drawn else [])
+        return *files, windows(parameters, height, width, pad), *([parameters] if sampled else [])
 
     with pipeline:
-        kinds = [*[fed_kind(form)] * len(used), (types.INT32, 4, None), *([(types.FLOAT, 2, None)] if drawn else [])]
+        kinds = [*[fed_kind(form)] * len(used), (types.INT32, 4, None), *([(types.FLOAT, 2, None)] if sampled else [])]
         dtypes, dimensions, layouts = map(list, zip(*kinds, strict=True))
         fed = fn.external_source(feed, num_outputs=len(kinds), dtype=dtypes, ndim=dimensions, layout=layouts)
         files, window = fed[: len(used)], fed[len(used)]
         parameters = fed[-1]  # the window again where nothing is drawn: then nobody looks
         size = {"height": height, "width": width}
-        recorded = {
-            family: recorded_images(of_family, form=form, family=family, **size, device=device, decode_place=decode)
-            for family, of_family in zip(used, files, strict=True)
+        captured = {
+            base: captured_images(of_base, form=form, base=base, **size, device=device, decode_place=decode)
+            for base, of_base in zip(used, files, strict=True)
         }
         outputs = []
         for number, view in enumerate(views):
-            image, channels = show(view, recorded[view.family], parameters[number], **size)
+            image, channels = show(view, captured[view.base], parameters[number], **size)
             image = augment(image, channels, window, number, pad=pad, **size)
             outputs.append(erase(image, parameters[number]) if erasing else image)
         pipeline.set_outputs(*outputs)
@@ -96,7 +96,7 @@ def _check(views: Sequence[View], height: int, width: int, pad: int) -> None:
     if pad < 0:
         raise ValueError(f"pad: expected 0 or more pixels; found {pad}")
     for view in views:
-        check_family(view.family)
+        check_base(view.base)
         check_tiles(view.stages, height, width)
         if view.mixing not in (None, *MIXINGS):
             raise ValueError(f"mixing: expected one of {', '.join(MIXINGS)}; found {view.mixing!r}")

@@ -15,13 +15,13 @@ from dali_ops.normalize import replicate_to
 
 @dataclass(frozen=True)
 class View:
-    """The recorded images of a family (no stages), or what stages of derivation make of them.
+    """The captured images of a family (no stages), or what stages of derivation make of them.
 
-    mixing              a name in `mixing.MIXINGS`: parts of the recorded image show through in the derived one; or None
+    mixing              a name in `mixing.MIXINGS`: parts of the captured image show through in the derived one; or None
     mixing_probability  with which an image is mixed
     """
 
-    family: str
+    base: str
     stages: tuple[Stage, ...] = ()
     mixing: str | None = None
     mixing_probability: float = 1.0
@@ -32,13 +32,13 @@ class View:
         return self.mixing is not None or any(stage.is_random for stage in self.stages)
 
 
-def show(view: View, recorded: DataNode, numbers: DataNode, *, height: int, width: int) -> tuple[DataNode, int]:
+def show(view: View, captured: DataNode, numbers: DataNode, *, height: int, width: int) -> tuple[DataNode, int]:
     """Recorded uint8 HWC images of (height, width) and the view's `parameters` -> what it shows, and its channels."""
-    channels = CHANNELS[view.family]
+    channels = CHANNELS[view.base]
     size = {"height": height, "width": width}
-    image, given = apply_stages(recorded, channels, view.stages, numbers, **size)
+    image, given = apply_stages(captured, channels, view.stages, numbers, **size)
     if view.mixing is None:
         return image, given
     both = max(channels, given)
-    image, recorded = replicate_to(image, given, both), replicate_to(recorded, channels, both)
-    return MIXINGS[view.mixing].graph(image, recorded, numbers[layout.MIXING], **size), both
+    image, captured = replicate_to(image, given, both), replicate_to(captured, channels, both)
+    return MIXINGS[view.mixing].graph(image, captured, numbers[layout.MIXING], **size), both

@@ -11,9 +11,9 @@ if TYPE_CHECKING:  # settings are read without it, in a moment
 
 
 class Modality(IntEnum):
-    """What an image shows. Two modalities are recorded (the base), two are synthesised from them (the derivatives).
+    """What an image shows. Two modalities are recorded (the base), two are synthesized from them (the derivatives).
 
-    A modality and its derivative form a *family*: they come from the same picture and share its label.
+    A modality and its derivative form a *family*: they come from the same image and share its label.
     """
 
     VISIBLE = 0
@@ -40,7 +40,7 @@ class Modality(IntEnum):
 
     @property
     def base(self) -> Modality:
-        """The recorded modality of this one's family."""
+        """The captured modality of this one's family."""
         return Modality.VISIBLE if self in (Modality.VISIBLE, Modality.VISIBLE_DERIVED) else Modality.INFRARED
 
 
@@ -54,13 +54,13 @@ class Batch:
     A derived row repeats its source's index, label, identity and camera and differs in modality. `modality` is host
     data: it decides which rows go through which layers without waiting for the device.
 
-    images   (B, 3, H, W) float32, float16 or bfloat16, normalised
+    images   (B, 3, H, W) float32, float16 or bfloat16, normalized
     label    (B,) int64, 0 .. number of training identities - 1
     identity (B,) int64, the data set's own number of the person
     camera   (B,) int64, the data set's own number of the camera
     modality B ints, values of `Modality`; rows of a modality stand together
     index    (B,) int64, row of the data set's index
-    replaced number of recorded images that stand in for one that can't be decoded
+    replaced number of captured images that stand in for one that can't be decoded
     """
 
     images: torch.Tensor

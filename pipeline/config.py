@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import hashlib
 import json
 import logging
@@ -46,12 +47,12 @@ def load_config(arguments: list[str], name_required: bool = False) -> Settings:
     FileNotFoundError, one line, for a file that is missing or is not YAML, an unknown key (with the nearest right one)
     or a wrong type.
     """
-    files = [find_shipped(Path(word)) for word in arguments if not is_override(word)]
-    overrides = [word for word in arguments if is_override(word)]
+    files = [find_shipped(Path(argument)) for argument in arguments if not is_override(argument)]
+    overrides = [argument for argument in arguments if is_override(argument)]
     if name_required and not files:
         raise ValueError("expected a configuration file, e.g. configs/demo.yaml; found none")
     layers = [Layer(str(path), values, True) for file in files for path, values in read_layers(file)]
-    settings = to_settings([*layers, *(Layer(word, parse_override(word)) for word in overrides)])
+    settings = to_settings([*layers, *(Layer(argument, parse_override(argument)) for argument in overrides)])
     dataset_of(settings.data.dataset)
     if settings.name is None:
         settings = dataclasses.replace(settings, name=default_name(files, settings))
@@ -66,7 +67,9 @@ def load_kept(file: Path, overrides: Sequence[str] = ()) -> Settings:
     values, unknown = read_kept(file)
     if unknown:
         log.warning(f"{file}: of another version; settings that this one doesn't have: {', '.join(unknown)}")
-    return to_settings([Layer(str(file), values, True), *(Layer(word, parse_override(word)) for word in overrides)])
+    return to_settings(
+        [Layer(str(file), values, True), *(Layer(argument, parse_override(argument)) for argument in overrides)]
+    )
 
 
 def read_kept(file: Path) -> tuple[DictConfig, list[str]]:
@@ -78,7 +81,19 @@ def read_kept(file: Path) -> tuple[DictConfig, list[str]]:
 
 def is_known(name: str) -> bool:
     """Whether there is a key of this full name; what parts have is checked when they are made."""
-    return name.startswith(PARTS) or name in {known for known, _, _ in describe(Settings())}
+    return name.startswith(PARTS) or name in default_names()
+
+
+@functools.cache
+def default_settings() -> Settings:
+    """Returns the defaults, for reading alone: who changes its lists changes them for all."""
+    return Settings()
+
+
+@functools.cache
+def default_names() -> frozenset[str]:
+    """Returns the full names of all keys of the defaults."""
+    return frozenset(name for name, _, _ in describe(default_settings()))
 
 
 class Layer(NamedTuple):
@@ -96,13 +111,13 @@ def to_settings(layers: Sequence[Layer]) -> Settings:
         config = merge(config, layer)
     settings = OmegaConf.to_object(config)
     assert isinstance(settings, Settings)
-    refuse_out_of_range(settings)
+    check_ranges(settings)
     return settings
 
 
-def is_override(word: str) -> bool:
+def is_override(argument: str) -> bool:
     """Whether a command-line word is a `key=value`: it has a `=`, and no file has that name."""
-    return "=" in word and not os.path.isfile(word)
+    return "=" in argument and not os.path.isfile(argument)
 
 
 def read_layers(file: Path, seen: tuple[Path, ...] = ()) -> list[tuple[Path, DictConfig]]:
@@ -122,24 +137,25 @@ def read_layers(file: Path, seen: tuple[Path, ...] = ()) -> list[tuple[Path, Dic
     return [*bases, (file, OmegaConf.create(values))]
 
 
-def parse_override(word: str) -> DictConfig:
-    name, _, value = word.partition("=")
+def parse_override(argument: str) -> DictConfig:
+    name, _, value = argument.partition("=")
     try:
         return OmegaConf.from_dotlist([f"{name.lstrip('-')}={value}"])
     except (OmegaConfBaseException, yaml.YAMLError) as error:
-        raise ValueError(f"{word}: not a value: {' '.join(str(error).split())}") from None
+        raise ValueError(f"{argument}: not a value: {' '.join(str(error).split())}") from None
 
 
 def merge(config: DictConfig, layer: Layer) -> DictConfig:
     """Returns the layer over `config`. ValueError where it has an unknown key or a value that doesn't fit."""
     plain = OmegaConf.to_container(layer.values)
-    refuse_unknown(plain, Settings, "", layer.origin)
-    list_single_words(plain, Settings())
+    check_known(plain, Settings, "", layer.origin)
+    list_single_values(plain, default_settings())
     try:
         if layer.is_file and "name" in (plain.get("method") or {}):
             config = OmegaConf.merge(config, without_parts(config, plain))
         merged = OmegaConf.merge(config, plain)
-        OmegaConf.to_object(merged)  # makes the parts, which check their keys
+        if {"method", "inserts", "heads", "losses"} & plain.keys():
+            OmegaConf.to_object(merged)  # makes the parts, which check their keys
     except OmegaConfBaseException as error:
         where = f"{error.full_key}: " if error.full_key else ""
         raise ValueError(f"{layer.origin}: {where}{reason_of(error)}") from None
@@ -157,7 +173,7 @@ def without_parts(config: DictConfig, layer: dict) -> dict:
     return removed if "heads" in layer else removed | {"heads": removed["heads"] | DEFAULT_HEADS}
 
 
-def refuse_unknown(values: dict, settings: type, prefix: str, origin: str) -> None:
+def check_known(values: dict, settings: type, prefix: str, origin: str) -> None:
     """ValueError naming the first key that `settings` doesn't have, and the nearest of all keys."""
     known = {field.name: field for field in dataclasses.fields(settings)}
     for name, value in values.items():
@@ -168,7 +184,7 @@ def refuse_unknown(values: dict, settings: type, prefix: str, origin: str) -> No
         if dataclasses.is_dataclass(nested):
             if not isinstance(value, dict):
                 raise ValueError(f"{origin}: {full}: expected keys below it; found {value!r}")
-            refuse_unknown(value, nested, f"{full}.", origin)
+            check_known(value, nested, f"{full}.", origin)
 
 
 def renamed_keys(unknown: str, value: Any) -> str:
@@ -179,19 +195,19 @@ def renamed_keys(unknown: str, value: Any) -> str:
     return "".join(f"; {line}" for line in renamed)
 
 
-def list_single_words(values: dict, settings: Any) -> None:
-    """`derive.visible=grey` -> `[grey]`: one word where a key takes a list of words is a list of it alone."""
+def list_single_values(values: dict, settings: Any) -> None:
+    """`derive.visible=gray` -> `[gray]`: one word where a key takes a list of words is a list of it alone."""
     for name, value in values.items():
         default = getattr(settings, name)
         if isinstance(default, PartOptions):
             continue
         if dataclasses.is_dataclass(default):
-            list_single_words(value, default)
+            list_single_values(value, default)
         elif isinstance(default, list) and isinstance(value, str):
             values[name] = [value]
 
 
-def refuse_out_of_range(settings: Any) -> None:
+def check_ranges(settings: Any) -> None:
     """ValueError naming the first key whose value breaks the bounds that `settings_key.key` gave it."""
     for name, value, field in fields_of(settings):
         low, high, choices = (field.metadata[bound] for bound in ("min", "max", "choices"))
@@ -208,12 +224,12 @@ def refuse_out_of_range(settings: Any) -> None:
 
 def nearest_key(unknown: str) -> str:
     """`"; the nearest is data.root"`, or nothing when no key is near. A right last word in the wrong group counts."""
-    names = [name for name, _, _ in describe(Settings())]
-    last_word = unknown.rpartition(".")[2]
+    names = sorted(default_names())
+    last_part = unknown.rpartition(".")[2]
     near = difflib.get_close_matches(unknown, names, n=1, cutoff=0.75)
-    near = near or [name for name in names if name.rpartition(".")[2] == last_word]
+    near = near or [name for name in names if name.rpartition(".")[2] == last_part]
     near = near or [
-        name for name in names if difflib.get_close_matches(last_word, [name.rpartition(".")[2]], cutoff=0.75)
+        name for name in names if difflib.get_close_matches(last_part, [name.rpartition(".")[2]], cutoff=0.75)
     ]
     return f"; the nearest is {near[0]}" if near else "; `python -m pipeline.config` lists all keys"
 
@@ -262,7 +278,7 @@ def config_hash(settings: Settings) -> str:
     """
     given = {name: value for name, value, _ in fields_of(settings)}
     defaults = {name: default_of(field) for name, _, field in fields_of(settings)}
-    defaults |= {name: value for name, value, _ in fields_of(Settings())} | former.FIRST_DEFAULTS
+    defaults |= {name: value for name, value, _ in fields_of(default_settings())} | former.FIRST_DEFAULTS
     given |= {name: 0.0 for name in defaults.keys() - given.keys() if name.endswith(".weight")}
     first, before = (former.first_forms(dict(filter_deciding(values))) for values in (given, defaults))
     values = {name: value for name, value in first.items() if json.dumps(value) != json.dumps(before.get(name))}

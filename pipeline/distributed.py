@@ -49,9 +49,9 @@ def create_accelerator(settings: Settings, run_folder: str, trackers: Sequence[s
     Raises ValueError where several processes were meant and one was started, for more processes than GPUs, and where
     the launcher's configuration asks for another way of training than plain data parallelism.
     """
-    refuse_lone_process()
-    refuse_foreign_settings(settings.train.precision)
-    refuse_more_processes_than_gpus()
+    check_launcher()
+    check_accelerate_settings(settings.train.precision)
+    check_gpu_count()
     warn_of_unused_gpu()
     accelerator = Accelerator(
         cpu=not torch.cuda.is_available(),  # unless told so, Accelerate leaves several CPU processes on their own
@@ -85,11 +85,11 @@ def create_training_accelerator(settings: Settings, run_folder: str) -> Accelera
         if importlib.util.find_spec(tracker) is None:
             raise ValueError(f"train.trackers: {tracker} is not installed; `pip install {tracker}` or leave it out")
     accelerator = create_accelerator(settings, run_folder, settings.train.trackers)
-    on_first_rank(accelerator, lambda: refuse_small_shares(settings, accelerator.num_processes))
+    on_first_rank(accelerator, lambda: check_shares(settings, accelerator.num_processes))
     return accelerator
 
 
-def refuse_small_shares(settings: Settings, ranks: int) -> None:
+def check_shares(settings: Settings, ranks: int) -> None:
     """ValueError where a rank's share of a batch has too few identities to learn from."""
     found = settings.batch.ids_per_batch
     local = choose_norm(settings.train.norm, ranks) == "local"
@@ -114,7 +114,7 @@ def norm_problems(settings: Settings, ranks: int) -> list[str]:
     ]
 
 
-def refuse_foreign_settings(precision: str | None) -> None:
+def check_accelerate_settings(precision: str | None) -> None:
     """ValueError naming the variable, which `accelerate launch` sets by its configuration, that asks for something else
     than data parallelism in fp32, bf16 or fp16."""
     origin = f"the environment or Accelerate's configuration ({default_yaml_config_file}) sets it; leave it out"
@@ -126,7 +126,7 @@ def refuse_foreign_settings(precision: str | None) -> None:
         raise ValueError(f"ACCELERATE_MIXED_PRECISION: expected no, bf16 or fp16; found {asked}; {origin}")
 
 
-def refuse_more_processes_than_gpus() -> None:
+def check_gpu_count() -> None:
     """ValueError where this process would need a GPU that it doesn't see."""
     rank, gpus = int(os.environ.get("LOCAL_RANK", 0)), torch.cuda.device_count() if torch.cuda.is_available() else 0
     if gpus and rank >= gpus:
@@ -152,7 +152,7 @@ def warn_of_unused_gpu() -> None:
         )
 
 
-def refuse_lone_process() -> None:
+def check_launcher() -> None:
     """`accelerate launch --cpu` with several processes or machines starts one process on each and tells nobody.
 
     It is known by the meeting point that it announces without giving this process a rank (unless MPI does).

@@ -10,9 +10,9 @@ UNFINISHED = "unfinished-"  # how the names of files and folders begin that are 
 
 
 def replace_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Calls `write` with another name beside `path`, forces the file to the disc and only then renames it.
+    """Calls `write` with another name beside `path`, forces the file to the disk and only then renames it.
 
-    A failure, such as a full disc, leaves `path` as it was and nothing beside it.
+    A failure, such as a full disk, leaves `path` as it was and nothing beside it.
     """
     unfinished = path.with_name(f"{UNFINISHED}{path.name}")
     try:

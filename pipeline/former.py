@@ -24,6 +24,10 @@ KEYS: dict[str, tuple[str, ...]] = {
 
 # (full name now, former value, or element of a list) -> value now
 VALUES: dict[tuple[str, Any], Any] = {("train.norm", "synchronised"): "auto"}
+# so do names of derivations, whatever probability stands behind them
+DERIVATIONS = {"grey": "gray", "weighted_grey": "weighted_gray", "gamma_grey": "gamma_gray"}
+DERIVATIONS |= {"pseudo_colour": "pseudo_color"}
+VALUES |= {(f"derive.{of}", was): now for of in ("visible", "infrared") for was, now in DERIVATIONS.items()}
 
 # Full name now -> what a training did at first where nobody gave the key: the first default, where it has changed
 # since, or what was done before there was the key, where that isn't the default.
@@ -32,10 +36,13 @@ FIRST_DEFAULTS: dict[str, Any] = {"model.backbone": "resnet50"}
 
 # how names of tensors in a run's weights began -> how they begin now
 TENSORS = {"neck.": "heads.global.neck.", "classifier.": "heads.global.classifier."}
+LAYERS = {".to_grey.": ".to_gray.", ".to_colour.": ".to_color."}  # in names of tensors
 
 
 def tensor_now(name: str) -> str:
     """Returns the name of a tensor of a run's weights as it is now."""
+    for before, now in LAYERS.items():
+        name = name.replace(before, now)
     return next((now + name.removeprefix(before) for before, now in TENSORS.items() if name.startswith(before)), name)
 
 
@@ -74,9 +81,16 @@ def unflatten(flat: dict[str, Any]) -> dict:
 
 
 def value_now(name: str, value: Any) -> Any:
+    return exchanged(name, value, VALUES)
+
+
+def exchanged(name: str, value: Any, values: dict[tuple[str, Any], Any]) -> Any:
+    """Returns a value of a key, or a list of them, with those among `values` exchanged; `:<probability>` stays."""
     if isinstance(value, (list, tuple)):
-        return [value_now(name, element) for element in value]
-    return VALUES.get((name, value), value)
+        return [exchanged(name, element, values) for element in value]
+    word, colon, rest = value.partition(":") if isinstance(value, str) else (value, "", "")
+    found = values.get((name, word), word) if not isinstance(word, dict) else word
+    return f"{found}{colon}{rest}" if colon else found
 
 
 def first_forms(values: dict[str, Any]) -> dict[str, Any]:
@@ -94,7 +108,4 @@ def first_forms(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def first_value(name: str, value: Any) -> Any:
-    if isinstance(value, (list, tuple)):
-        return [first_value(name, element) for element in value]
-    values = [before for (key, before), now in VALUES.items() if (key, now) == (name, value)]
-    return values[0] if values else value
+    return exchanged(name, value, {(key, now): before for (key, before), now in VALUES.items()})

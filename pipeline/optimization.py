@@ -1,4 +1,4 @@
-"""The optimiser, and its learning rate as a stateless function of the step."""
+"""The optimizer, and its learning rate as a stateless function of the step."""
 
 from __future__ import annotations
 

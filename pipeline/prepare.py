@@ -1,6 +1,6 @@
 """Checks a data set before training, and packs it: `python -m pipeline.prepare CONFIG... [key=value ...] [--pack DIR]`.
 
-Reads the split files and folders as training will, decodes every picture, counts, compares with the published numbers,
+Reads the split files and folders as training will, decodes every image, counts, compares with the published numbers,
 and makes what training and test make of data set and settings: usable means that `pipeline.train` with the same words
 starts. Without a CONFIG nobody asked to train with the defaults, so what stands against that is a warning. Prints a
 table (split x modality x camera) and a line for each problem. With `--pack`, a data set that is usable is then packed
@@ -29,26 +29,26 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from dali_ops.decode_graph import decoding_pipeline, resize_pictures
+from dali_ops.decode_graph import decoding_pipeline, resize_images
 from pipeline.batch import Modality
 from pipeline.build import build_index, build_table, build_trials
 from pipeline.checks.counts import check_counts, count_table, format_counts
 from pipeline.checks.identities import check_identities, check_leftovers
-from pipeline.checks.pictures import check_pictures
+from pipeline.checks.images import check_images
 from pipeline.checks.problem import ERROR, NOTE, WARNING, Problem
 from pipeline.cli.prepare import read_options
 from pipeline.config import load_config
 from pipeline.datasets import dataset_of
 from pipeline.datasets.dataset import Published
 from pipeline.datasets.marker import MARKER, has_published_shape
-from pipeline.datasets.pack import ROWS, Description, Resize, describe, is_packed, refuse_place, write_packs
+from pipeline.datasets.pack import ROWS, Description, Resize, check_place, describe, is_packed, write_packs
 from pipeline.errors import one_line_errors
 from pipeline.evaluation.features import fused_derivatives
 from pipeline.files import write_atomically
 from pipeline.loading.hardware import usable_cores
-from pipeline.loading.pictures import open_pictures, require_size
+from pipeline.loading.images import check_size, open_images
 from pipeline.methods.method import Share, method_of
-from pipeline.run.trained_identities import refuse_trained_split
+from pipeline.run.trained_identities import check_split_untrained
 from pipeline.settings import DataSettings, Settings
 
 BY_DEFAULT = "training with the defaults"
@@ -71,9 +71,9 @@ def inspect(
         replace = settings.loader.on_bad_image == "replace"
         replaceable = (index["split"].isin(data.train_splits) & replace).to_numpy()
         threads = settings.loader.threads or usable_cores()
-        with tqdm(total=len(index), desc="checking", unit=" pictures", disable=not progress, leave=False) as bar:
+        with tqdm(total=len(index), desc="checking", unit=" images", disable=not progress, leave=False) as bar:
             problems = [
-                *check_pictures(index, open_pictures(data.root, index), replaceable, threads, bar.update),
+                *check_images(index, open_images(data.root, index), replaceable, threads, bar.update),
                 *check_identities(index, settings),
                 *check_counts(table, published),
                 *([] if is_packed(data.root) else check_leftovers(index, data.root)),
@@ -104,9 +104,9 @@ def check_training(index: pd.DataFrame, settings: Settings, asked: bool) -> Iter
     """What training would refuse before its first step, but for what the machine decides and weights to be fetched."""
     alone = Share(0, (settings.batch.ids_per_batch,))
     parts: list[Callable[[], object]] = [
-        lambda: refuse_trained_split(settings.data, settings.data),
+        lambda: check_split_untrained(settings.data, settings.data),
         lambda: fused_derivatives(settings),
-        lambda: require_size(open_pictures(settings.data.root, index), settings.augment),
+        lambda: check_size(open_images(settings.data.root, index), settings.augment),
         lambda: build_table(settings, index),
         lambda: method_of(settings).build(
             settings, index["identity"].nunique(), alone, settings.model.weights is not None
@@ -140,7 +140,7 @@ def pack(index: pd.DataFrame, settings: Settings, folder: Path, resized: bool, p
     )
     threads = settings.loader.threads or usable_cores()
     begin = time.perf_counter()
-    with tqdm(total=len(index), desc="packing", unit=" pictures", disable=not progress, leave=False) as bar:
+    with tqdm(total=len(index), desc="packing", unit=" images", disable=not progress, leave=False) as bar:
         resize = resizing(*size, threads) if size else None
         written = write_packs(folder, index, description, threads, bar.update, resize)
     for file in dataset_of(data.dataset).protocol_files(Path(data.root)):
@@ -148,7 +148,7 @@ def pack(index: pd.DataFrame, settings: Settings, folder: Path, resized: bool, p
     seconds = time.perf_counter() - begin
     rate = len(index) / seconds
     form = f"resized to {size[0]} x {size[1]}" if size else "as they are"
-    return f"{folder}: packed {len(index)} pictures {form}: {written / 1e6:.0f} MB in {seconds:.1f} s, {rate:.0f}/s"
+    return f"{folder}: packed {len(index)} images {form}: {written / 1e6:.0f} MB in {seconds:.1f} s, {rate:.0f}/s"
 
 
 def resizing(height: int, width: int, threads: int) -> Resize:
@@ -163,8 +163,8 @@ def resizing(height: int, width: int, threads: int) -> Resize:
         for modality in set(modalities):
             places = [place for place, other in enumerate(modalities) if other == modality]
             contents = [np.frombuffer(encoded[place], np.uint8) for place in places]
-            for place, picture in zip(places, resize_pictures(pipelines[modality], contents), strict=True):
-                resized[place] = picture.tobytes()
+            for place, image in zip(places, resize_images(pipelines[modality], contents), strict=True):
+                resized[place] = image.tobytes()
         return resized
 
     return resize
@@ -187,7 +187,7 @@ def main(argv: list[str] | None = None) -> None:
             raise ValueError(
                 f"{settings.data.root}: is packed already; name the data set's own folder to pack it again"
             )
-        refuse_place(options.pack, **origin(settings.data))
+        check_place(options.pack, **origin(settings.data))
     progress = sys.stderr.isatty()
     if options.resized:
         settings.loader.on_bad_image = "error"  # without its pixels there is nothing to pack

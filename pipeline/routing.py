@@ -26,7 +26,7 @@ def apply_by_key(
     """Each row through the module of its key; the output's rows are in the order of the input's.
 
     A module is called once with all its rows (batch norm sees them together), a module without rows is not called.
-    The order of calls is that of `modules`, the same on every process (synchronised batch norm relies on it). Rows are
+    The order of calls is that of `modules`, the same on every process (synchronized batch norm relies on it). Rows are
     split into runs rather than selected by an index: nothing is copied to the device, and the memory format is kept.
     """
     outputs = {}

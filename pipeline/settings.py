@@ -44,9 +44,9 @@ class DataSettings:
 @dataclass(frozen=True)
 class BatchSettings:
     ids_per_batch: int = key(8, "identities in a global batch (all ranks together)", min=2)
-    images_per_modality: int = key(4, "recorded images of an identity in a batch, per recorded modality", min=1)
+    images_per_modality: int = key(4, "captured images of an identity in a batch, per captured modality", min=1)
     modalities: list[str] = key(
-        list(MODALITY_NAMES), "modalities trained on, recorded and derived", choices=MODALITY_NAMES
+        list(MODALITY_NAMES), "modalities trained on, captured and derived", choices=MODALITY_NAMES
     )
     repeat_images: bool = key(True, "draw an image twice where an identity has too few (false: refuse to start)")
 
@@ -64,7 +64,7 @@ class AugmentSettings:
     flip: float = key(0.5, "probability of a horizontal flip", min=0, max=1)
     erasing: float = key(0.0, "probability of random erasing (Zhong et al., AAAI 2020)", min=0, max=1)
     erasing_area: tuple[float, float] = key(
-        (0.02, 0.4), "erased share of the picture, smallest and largest", min=0, max=1
+        (0.02, 0.4), "erased share of the image, smallest and largest", min=0, max=1
     )
     erasing_aspect: float = key(
         0.3, "smallest height / width of the erased box; the largest is its inverse", min=0.01, max=1
@@ -77,13 +77,13 @@ class AugmentSettings:
 @dataclass(frozen=True)
 class DeriveSettings:
     visible: list[str] = key(
-        ["grey"],
+        ["gray"],
         "how visible_derived is made: derivations of docs/derivations.md one after the other, each with a probability "
-        "if you like ([weighted_grey, gamma:0.5]), or learned",
+        "if you like ([weighted_gray, gamma:0.5]), or learned",
     )
     infrared: list[str] = key(["spectrum"], "how infrared_derived is made, likewise")
     mixing: Literal["none", "cutmix", "patches"] = key(
-        "none", "let a box (cutmix) or squares (patches) of the recorded image show through in its derivative"
+        "none", "let a box (cutmix) or squares (patches) of the captured image show through in its derivative"
     )
     mixing_probability: float = key(0.5, "of the derived images that are mixed", min=0, max=1)
 
@@ -93,7 +93,7 @@ class LoaderSettings:
     device: Literal["auto", "cpu"] = key("auto", "where images are augmented: on the GPU that trains, or on the CPU")
     decode: Literal["auto", "cpu", "mixed"] = key(
         "auto",
-        "auto: on the CPU (cpu), which gives the same pixels beside every GPU and refuses a picture that is cut short; "
+        "auto: on the CPU (cpu), which gives the same pixels beside every GPU and refuses an image that is cut short; "
         "mixed: JPEGs on the GPU, where neither is sure, for ranks with one or two cores",
     )
     image_type: Literal["float32", "float16", "bfloat16"] = key(
@@ -114,10 +114,10 @@ class ModelSettings:
     pretrained: bool = key(True, "start from timm's ImageNet weights (downloaded once by timm)")
     weights: str | None = key(None, "start from this .safetensors or .pth file instead")
     stems: Literal["source", "modality", "shared"] = key(
-        "source", "first layers: one per recorded modality and its derivative, one per modality, or one for all"
+        "source", "first layers: one per captured modality and its derivative, one per modality, or one for all"
     )
     last_stride: int = key(1, "stride of the last stage (ResNet, ConvNeXt), 1 or 2", min=1, max=2)
-    pooling: Literal["gem", "average"] = key("gem", "generalised mean or average over the picture")
+    pooling: Literal["gem", "average"] = key("gem", "generalised mean or average over the image")
     pool_power: float = key(3.0, "power of the generalised mean", min=0.1)
 
 
@@ -140,8 +140,8 @@ class OptimizerSettings:
 @dataclass(frozen=True)
 class TrainSettings:
     epochs: int = key(80, "length of the training", min=1)
-    steps_per_epoch: int | None = key(None, "optimiser steps; null: until the larger modality was drawn once", min=1)
-    accumulate: int = key(1, "global batches per optimiser step", min=1)
+    steps_per_epoch: int | None = key(None, "optimizer steps; null: until the larger modality was drawn once", min=1)
+    accumulate: int = key(1, "global batches per optimizer step", min=1)
     precision: Literal["fp32", "bf16", "fp16"] | None = key(None, "null: what `accelerate launch` says, else fp32")
     norm: Literal["auto", "local", "frozen"] = key(
         "auto",
@@ -155,9 +155,9 @@ class TrainSettings:
     channels_last: bool = key(True, "memory layout of images and weights")
     compile: bool = key(False, "torch.compile the network")
     resume: Literal["auto", "never"] = key("auto", "auto: go on from the newest checkpoint of the run folder")
-    checkpoint_steps: int | None = key(None, "optimiser steps between checkpoints; null: an epoch", min=1)
+    checkpoint_steps: int | None = key(None, "optimizer steps between checkpoints; null: an epoch", min=1)
     keep_checkpoints: int = key(2, "newest checkpoints kept", min=1)
-    log_steps: int = key(50, "optimiser steps between rows of metrics.csv", min=1)
+    log_steps: int = key(50, "optimizer steps between rows of metrics.csv", min=1)
     trackers: list[str] = key(
         [], "also log to: tensorboard, wandb (Accelerate's trackers)", choices=("tensorboard", "wandb")
     )
@@ -165,12 +165,12 @@ class TrainSettings:
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    extractor: Literal["network", "pixels"] = key("network", "pixels: the grey picture itself, a baseline")
+    extractor: Literal["network", "pixels"] = key("network", "pixels: the gray image itself, a baseline")
     feature: Literal["embedding", "pooled"] = key("embedding", "after or before the BN neck")
     metric: Literal["cosine", "euclidean"] = key("cosine", "distance between features")
-    flip: bool = key(False, "average the features of a picture and its mirror image")
+    flip: bool = key(False, "average the features of an image and its mirror image")
     fusion: Literal["none", "mean", "concatenate"] = key(
-        "none", "join the features of a picture and of its derivative, each of unit length"
+        "none", "join the features of an image and of its derivative, each of unit length"
     )
     re_ranking: Literal["none", "k_reciprocal"] = key(
         "none", "k_reciprocal: distances by common nearest neighbours (Zhong et al., CVPR 2017)"
@@ -214,7 +214,7 @@ class Settings:
         "terms of the loss, by name; the type is the name unless it is given",
         parts="LOSSES",
     )
-    optimizer: OptimizerSettings = key(OptimizerSettings, "minimisation of the loss")
+    optimizer: OptimizerSettings = key(OptimizerSettings, "minimization of the loss")
     train: TrainSettings = key(TrainSettings, "the course of the training")
     evaluation: EvaluationSettings = key(EvaluationSettings, "the test")
 

@@ -24,8 +24,8 @@ import pandas as pd
 from pipeline.cli.sweep import read_options
 from pipeline.config import load_config
 from pipeline.errors import INTERRUPTED, one_line_errors
-from pipeline.evaluation.results import read_rows, summarise
-from pipeline.run.folder import is_finished, read_metrics, refuse_other_run, run_path
+from pipeline.evaluation.results import read_rows, summarize
+from pipeline.run.folder import check_same_run, is_finished, read_metrics, run_path
 from pipeline.run.job_logs import failure, newest_logs
 from pipeline.run.lock import current_holder
 from pipeline.settings import Settings
@@ -38,7 +38,7 @@ class Member:
 
     number: int
     line: int
-    words: tuple[str, ...]
+    arguments: tuple[str, ...]
     folder: Path
     settings: Settings = field(compare=False, repr=False)
 
@@ -54,27 +54,27 @@ def read_list(file: Path, more: list[str]) -> list[Member]:
     members: dict[Path, Member] = {}
     for line, text in enumerate(found.read_text().splitlines(), start=1):
         try:
-            words = [*shlex.split(text, comments=True)]
-            if not words:
+            arguments = [*shlex.split(text, comments=True)]
+            if not arguments:
                 continue
-            settings = load_config([*words, *more], name_required=True)
+            settings = load_config([*arguments, *more], name_required=True)
             folder = run_path(settings)
         except (ValueError, FileNotFoundError) as error:
             raise ValueError(f"{file}:{line}: {error}") from None
         if folder in members:
             raise ValueError(f"{file}: lines {members[folder].line} and {line} both name the run {folder}; add a name=")
-        members[folder] = Member(len(members) + 1, line, (*words, *more), folder, settings)
+        members[folder] = Member(len(members) + 1, line, (*arguments, *more), folder, settings)
     if not members:
         raise ValueError(f"{file}: expected a line for each run; found none")
     return [*members.values()]
 
 
-def refuse_other_runs(members: list[Member], origin: Path) -> None:
+def check_same_runs(members: list[Member], origin: Path) -> None:
     """ValueError naming the first member in whose folder something was trained with other settings."""
     refused = []
     for member in members:
         try:
-            refuse_other_run(member.settings, member.folder)
+            check_same_run(member.settings, member.folder)
         except ValueError as error:
             refused.append(f"{origin}:{member.line}: {error}")
     if refused:
@@ -83,7 +83,7 @@ def refuse_other_runs(members: list[Member], origin: Path) -> None:
 
 
 def progress(members: list[Member], failed: dict[Member, int] | None = None) -> pd.DataFrame:
-    """How far each member is: state, optimiser steps logged, rank-1 and mAP in per cent by the first of its protocols.
+    """How far each member is: state, optimizer steps logged, rank-1 and mAP in per cent by the first of its protocols.
 
     States: finished, running (somewhere), failed (here, with its exit status, or as its newest Slurm job), stopped
     (begun, and ended otherwise), waiting.
@@ -96,7 +96,7 @@ def row(member: Member, failed: int | None) -> dict[str, object]:
     step = 0 if steps.empty else int(steps.max())
     found: dict[str, object] = {"member": member.number, "run": member.folder.name}
     if is_finished(member.folder):
-        means = summarise(read_rows(member.folder / "results.csv")).iloc[0]
+        means = summarize(read_rows(member.folder / "results.csv")).iloc[0]
         scores = {metric: f"{means[metric]:.2f}" for metric in ("rank_1", "mAP")}
         return found | {"state": "finished", "step": step} | scores
     logs = newest_logs(member.folder)
@@ -117,7 +117,7 @@ def train_member(member: Member, processes: int) -> int:
     Ctrl-C reaches the training as well, which then saves a checkpoint: it is waited for, never killed.
     """
     launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] if processes > 1 else []
-    training = subprocess.Popen([sys.executable, *launch, "-m", "pipeline.train", *member.words])
+    training = subprocess.Popen([sys.executable, *launch, "-m", "pipeline.train", *member.arguments])
     interrupted = False
     while True:
         try:
@@ -134,7 +134,7 @@ def train_all(members: list[Member], processes: int, origin: Path) -> None:
     for member in members:
         if is_finished(member.folder):
             continue
-        print(f"{origin}: {member.number} of {len(members)}: {shlex.join(member.words)}", flush=True)
+        print(f"{origin}: {member.number} of {len(members)}: {shlex.join(member.arguments)}", flush=True)
         status = train_member(member, processes)
         if status == INTERRUPTED:
             print(f"{origin}: interrupted in {member.folder}; the same command goes on", file=sys.stderr, flush=True)
@@ -174,7 +174,7 @@ def main(argv: list[str] | None = None) -> None:
     options = read_options(sys.argv[1:] if argv is None else argv)
     members = read_list(options.list, options.arguments)
     if options.member is None:
-        refuse_other_runs(members, options.list)
+        check_same_runs(members, options.list)
     if options.unfinished:
         print(",".join(str(member.number) for member in members if not is_finished(member.folder)))
     elif options.member is not None:
@@ -183,8 +183,8 @@ def main(argv: list[str] | None = None) -> None:
                 f"--member: expected 1 to {len(members)}, the members of {options.list}; found {options.member}"
             )
         member = members[options.member - 1]
-        refuse_other_runs([member], options.list)
-        print("\n".join(member.words))
+        check_same_runs([member], options.list)
+        print("\n".join(member.arguments))
     elif options.tables:
         print_tables(members, options.list)
     else:

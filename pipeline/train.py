@@ -25,7 +25,7 @@ from pipeline.errors import one_line_errors
 from pipeline.evaluation.features import choose_extractor, fused_derivatives
 from pipeline.evaluation.model_info import ModelInfo
 from pipeline.evaluation.rehearsal import rehearse
-from pipeline.evaluation.results import format_summary, read_rows, refuse_folder, summarise
+from pipeline.evaluation.results import check_not_folder, format_summary, read_rows, summarize
 from pipeline.evaluation.session import Session, evaluate, finish
 from pipeline.loading.sampling import TrainingTable
 from pipeline.optimization import schedule_problems
@@ -39,9 +39,9 @@ from pipeline.run.folder import (
     start_log,
     weights_path,
 )
-from pipeline.run.lock import RunLock, refuse_unshared
+from pipeline.run.lock import RunLock, check_shared_folder
 from pipeline.run.provenance import read_facts, record_weights, starting_facts
-from pipeline.run.trained_identities import named_splits, refuse_trained_split
+from pipeline.run.trained_identities import check_split_untrained, named_splits
 from pipeline.run.training_data import training_data
 from pipeline.settings import Settings
 from pipeline.training.prepare import prepare_training
@@ -71,7 +71,7 @@ def begin(
 ) -> str:
     """Takes the run folder for this training; returns who holds it. Called by one rank."""
     holder = lock.acquire()
-    refuse_folder(run_path(settings) / "results.csv")
+    check_not_folder(run_path(settings) / "results.csv")
     data = training_data(index, table, settings.data)
     open_run(settings, named_splits(index), data, starting_facts(settings, accelerator))
     return holder
@@ -124,7 +124,7 @@ def main(argv: list[str] | None = None) -> None:
     options = read_options(sys.argv[1:] if argv is None else argv)
     settings = load_config(options.arguments, name_required=True)
     folder = run_path(settings)
-    refuse_trained_split(settings.data, settings.data)
+    check_split_untrained(settings.data, settings.data)
     fused_derivatives(settings)  # refuses what evaluation could only after the training
     accelerator = create_training_accelerator(settings, str(folder))
     index = on_first_rank(accelerator, lambda: build_index(settings.data))
@@ -132,12 +132,12 @@ def main(argv: list[str] | None = None) -> None:
     with contextlib.closing(RunLock(folder)) as lock, StopRequest() as stop:
         holder = on_first_rank(accelerator, lambda: begin(settings, accelerator, lock, index, table))
         if not accelerator.is_main_process:
-            refuse_unshared(folder, holder)
+            check_shared_folder(folder, holder)
         log = start_log(folder if accelerator.is_main_process else None)
         if on_first_rank(accelerator, lambda: is_finished(folder)):
             log.info(f"{folder}: is finished; `python -m pipeline.evaluate {folder}` evaluates it again")
             if accelerator.is_main_process and (folder / "results.csv").exists():
-                print(format_summary(summarise(read_rows(folder / "results.csv"))))
+                print(format_summary(summarize(read_rows(folder / "results.csv"))))
             return
         try:
             train_and_evaluate(settings, accelerator, index, table, stop)

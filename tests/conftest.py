@@ -29,7 +29,7 @@ def pytest_runtest_protocol(item):
 
 @pytest.fixture(scope="session")
 def people(tmp_path_factory):
-    """A data set in the folder layout: 12 identities, by two cameras of each modality, 4 pictures each."""
+    """A data set in the folder layout: 12 identities, by two cameras of each modality, 4 images each."""
     root = tmp_path_factory.mktemp("people") / "set"
     generate("folder", root, identities=12, images_per_camera=4, seed=0, workers=1)
     return root

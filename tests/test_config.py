@@ -35,7 +35,7 @@ def test_every_config_of_the_project_loads(file):
     assert split_model_name_tag(settings.model.backbone)[1] or not settings.model.pretrained, "which weights?"
 
 
-def test_a_base_is_overridden_by_its_file_and_a_file_by_the_next_one_and_all_by_words(tmp_path):
+def test_a_base_is_overridden_by_its_file_and_a_file_by_the_next_one_and_all_by_arguments(tmp_path):
     (tmp_path / "below").mkdir()
     (tmp_path / "a.yaml").write_text("seed: 1\ntrain: {epochs: 5, log_steps: 7}\n")
     (tmp_path / "below" / "b.yaml").write_text("base: ../a.yaml\ntrain: {epochs: 6}\n")
@@ -67,7 +67,7 @@ def test_instances_share_no_lists():
 
 
 @pytest.mark.parametrize(
-    ("word", "message"),
+    ("argument", "message"),
     [
         ("optimzer.lr=3", "unknown key optimzer; the nearest is optimizer.lr"),
         ("lr=3", "unknown key lr; the nearest is optimizer.lr"),
@@ -85,10 +85,10 @@ def test_instances_share_no_lists():
         ("name=[a", "not a value"),
     ],
 )
-def test_a_wrong_word_is_refused_in_one_line_that_names_it(word, message):
+def test_a_wrong_word_is_refused_in_one_line_that_names_it(argument, message):
     with pytest.raises(ValueError, match=message) as error:
-        load_config([word])
-    assert str(error.value).startswith((word, word.split("=")[0]))
+        load_config([argument])
+    assert str(error.value).startswith((argument, argument.split("=")[0]))
     assert "\n" not in str(error.value)
 
 
@@ -236,13 +236,14 @@ class GrownSettings(Settings):
 
 
 def test_a_new_key_changes_no_hash_unless_it_is_given(monkeypatch):
-    words = ["configs/demo.yaml", "seed=3"]
-    before = config_hash(load_config(words))
+    arguments = ["configs/demo.yaml", "seed=3"]
+    before = config_hash(load_config(arguments))
     monkeypatch.setattr(config, "Settings", GrownSettings)
-    assert config_hash(load_config(words)) == before != config_hash(load_config([*words, "model.neck=none"]))
+    monkeypatch.setattr(config, "default_settings", GrownSettings)
+    assert config_hash(load_config(arguments)) == before != config_hash(load_config([*arguments, "model.neck=none"]))
     # where what was done before isn't the default now
     monkeypatch.setitem(former.FIRST_DEFAULTS, "model.neck", "none")
-    assert config_hash(load_config([*words, "model.neck=none"])) == before != config_hash(load_config(words))
+    assert config_hash(load_config([*arguments, "model.neck=none"])) == before != config_hash(load_config(arguments))
 
 
 def hash_of(**values):
@@ -321,8 +322,8 @@ def test_every_key_is_explained(capsys):
 
 def test_one_word_where_a_list_is_expected_is_a_list_of_it(tmp_path):
     file = tmp_path / "short.yaml"
-    file.write_text("derive: {visible: weighted_grey}\nevaluation: {shots: multi}\n")
+    file.write_text("derive: {visible: weighted_gray}\nevaluation: {shots: multi}\n")
     settings = load_config([str(file), "derive.infrared=gamma:0.5"])
-    assert settings.derive.visible == ["weighted_grey"]
+    assert settings.derive.visible == ["weighted_gray"]
     assert settings.derive.infrared == ["gamma:0.5"]
     assert settings.evaluation.shots == ["multi"]

@@ -6,11 +6,11 @@ import torch
 
 from pipeline.config import load_config
 from pipeline.distributed import (
+    check_gpu_count,
+    check_shares,
     create_accelerator,
     create_training_accelerator,
     norm_problems,
-    refuse_more_processes_than_gpus,
-    refuse_small_shares,
     warn_of_unused_gpu,
 )
 
@@ -32,7 +32,7 @@ def test_a_tracker_that_is_not_installed_is_refused_for_a_training_only(monkeypa
 
 
 @pytest.mark.parametrize(
-    ("ranks", "words", "message"),
+    ("ranks", "arguments", "message"),
     [
         (9, [], "expected at least 9, 1 for each of the 9 processes; found 8"),
         (
@@ -43,9 +43,9 @@ def test_a_tracker_that_is_not_installed_is_refused_for_a_training_only(monkeypa
         (5, ["train.norm=local"], r"expected at least 10, 2 for each of the 5 processes \(train.norm=local\); found 8"),
     ],
 )
-def test_a_batch_with_too_few_identities_for_the_processes_is_refused_for_a_training(ranks, words, message):
+def test_a_batch_with_too_few_identities_for_the_processes_is_refused_for_a_training(ranks, arguments, message):
     with pytest.raises(ValueError, match=message):
-        refuse_small_shares(load_config(words), ranks)
+        check_shares(load_config(arguments), ranks)
 
 
 @pytest.mark.parametrize(("ranks", "said"), [(1, False), (2, False), (3, True), (4, True)])
@@ -91,10 +91,10 @@ def test_a_process_without_a_gpu_of_its_own_is_refused(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     monkeypatch.setenv("LOCAL_RANK", "1")
-    refuse_more_processes_than_gpus()
+    check_gpu_count()
     monkeypatch.setenv("LOCAL_RANK", "2")
     with pytest.raises(ValueError, match="LOCAL_RANK: process 2 of this node sees 2 GPUs"):
-        refuse_more_processes_than_gpus()
+        check_gpu_count()
 
 
 def test_a_gpu_that_pytorch_cannot_use_is_not_passed_over_in_silence(monkeypatch, tmp_path, caplog):

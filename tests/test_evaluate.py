@@ -20,7 +20,7 @@ from pipeline.evaluation.model_info import ModelInfo
 from pipeline.evaluation.results import METRICS, read_rows
 from pipeline.loading.batches import evaluation_batches
 from pipeline.loading.derivations import parse_stages
-from pipeline.loading.pictures import FolderPictures
+from pipeline.loading.images import FolderImages
 from pipeline.methods.one_objective import build_network
 from pipeline.synthetic.generation import generate
 
@@ -243,12 +243,12 @@ def test_fused_features_are_those_of_the_image_and_its_derivative(arguments, net
 
 @pytest.mark.parametrize("fusion", ["mean", "concatenate"])
 def test_derivatives_that_the_graph_makes_are_fused_image_by_image(arguments, fusion):
-    made = {Modality.VISIBLE: parse_stages(["weighted_grey"], 3), Modality.INFRARED: parse_stages(["inversion"], 1)}
-    derived = ["derive.visible=weighted_grey", "derive.infrared=inversion", "model.stems=modality"]
+    made = {Modality.VISIBLE: parse_stages(["weighted_gray"], 3), Modality.INFRARED: parse_stages(["inversion"], 1)}
+    derived = ["derive.visible=weighted_gray", "derive.infrared=inversion", "model.stems=modality"]
     settings = load_config([*arguments, *derived, f"evaluation.fusion={fusion}", "evaluation.batch=4"])
     network, accelerator = build_network(settings, identities=3).eval(), Accelerator(cpu=True)
     index = build_index(settings.data)
-    image_source, rows = FolderPictures(index), np.flatnonzero(index["split"] == "test")[::9]
+    image_source, rows = FolderImages(index), np.flatnonzero(index["split"] == "test")[::9]
     table = extract_features(network_extractor(network, settings, accelerator), index, rows, settings, accelerator)
     for place, row in enumerate(rows):
         base = Modality(index["modality"][row])
@@ -284,8 +284,8 @@ def test_fusion_that_cannot_be_is_refused_before_training(arguments, more, messa
 
 def test_every_image_is_read_once_however_many_trials_use_it(tiny, tmp_path, monkeypatch):
     generate("sysu", tmp_path / "set", identities=10, images_per_camera=2, workers=1)
-    fed, feed = [], FolderPictures.feed
-    monkeypatch.setattr(FolderPictures, "feed", lambda self, rows: fed.extend(rows) or feed(self, rows))
+    fed, feed = [], FolderImages.feed
+    monkeypatch.setattr(FolderImages, "feed", lambda self, rows: fed.extend(rows) or feed(self, rows))
     pixels = ["evaluation.extractor=pixels", "evaluation.batch=7", "loader.threads=1"]
     evaluate.main(["configs/sysu.yaml", *pixels, f"data.root={tmp_path / 'set'}", f"output={tmp_path}", "name=x"])
     rows = rows_of(tmp_path, "x")

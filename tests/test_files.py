@@ -11,9 +11,9 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
 
     def fail(unfinished):
         unfinished.write_text("half")
-        raise OSError("disc full")
+        raise OSError("disk full")
 
-    with pytest.raises(OSError, match="disc full"):
+    with pytest.raises(OSError, match="disk full"):
         replace_atomically(file, fail)
     assert file.read_text() == "old" and list(tmp_path.iterdir()) == [file]
     write_atomically(file, "new")

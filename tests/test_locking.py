@@ -45,9 +45,9 @@ for _ in range(20):
 WAYS = pytest.mark.parametrize("way", ["kernel", "refuse"])
 
 
-def start(script, *words):
+def start(script, *arguments):
     return subprocess.Popen(
-        [sys.executable, "-c", REFUSE + script, *map(str, words)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", REFUSE + script, *map(str, arguments)], stdout=subprocess.PIPE, text=True
     )
 
 
@@ -180,8 +180,15 @@ def test_results_are_added_where_the_kernel_keeps_no_locks(refusing, tmp_path, m
 
 
 def test_a_training_ends_with_weights_and_results_where_the_kernel_keeps_no_locks(refusing, people, tiny, tmp_path):
-    words = ["configs/folder.yaml", *tiny, "train.epochs=1", "train.steps_per_epoch=2", f"output={tmp_path}", "name=a"]
-    train.main([*words, f"data.root={people}"])
+    arguments = [
+        "configs/folder.yaml",
+        *tiny,
+        "train.epochs=1",
+        "train.steps_per_epoch=2",
+        f"output={tmp_path}",
+        "name=a",
+    ]
+    train.main([*arguments, f"data.root={people}"])
     folder = tmp_path / "a"
     assert (folder / "model.safetensors").exists() and len(read_rows(folder / "results.csv")) == 2
     assert not list(folder.glob("*.held*"))

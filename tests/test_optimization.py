@@ -117,7 +117,7 @@ def named_parameters(optimizer, network):
 
 
 @pytest.mark.parametrize(
-    ("epochs", "words", "problems"),
+    ("epochs", "arguments", "problems"),
     [
         (80, {}, []),
         (60, {"milestones": [20, 50]}, []),
@@ -127,9 +127,9 @@ def named_parameters(optimizer, network):
         (8, {"schedule": "cosine", "warmup_epochs": 1}, []),
     ],
 )
-def test_what_of_the_schedule_is_never_reached_is_said(epochs, words, problems):
-    found = schedule_problems(epochs, OptimizerSettings(**words))
+def test_what_of_the_schedule_is_never_reached_is_said(epochs, arguments, problems):
+    found = schedule_problems(epochs, OptimizerSettings(**arguments))
     assert len(found) == len(problems)
     assert all(text.startswith(problem) for text, problem in zip(found, problems, strict=True))
-    if epochs == 8 and not words:
+    if epochs == 8 and not arguments:
         assert "gets to 0.82 of optimizer.lr" in found[0]

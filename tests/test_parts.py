@@ -102,8 +102,8 @@ def test_without_another_method_parts_are_added_to_the_default():
 
 
 def test_what_a_run_keeps_is_read_as_it_was(tmp_path):
-    words = ["losses.second.type=intra", "losses.cross=null", "heads.parts.type=stripes", "method.mining=local"]
-    settings = load_config(["configs/demo.yaml", *words])
+    arguments = ["losses.second.type=intra", "losses.cross=null", "heads.parts.type=stripes", "method.mining=local"]
+    settings = load_config(["configs/demo.yaml", *arguments])
     (tmp_path / "config.yaml").write_text(to_yaml(settings))
     assert load_kept(tmp_path / "config.yaml") == settings == load_config([str(tmp_path / "config.yaml")])
 

@@ -23,25 +23,25 @@ def root(clean, tmp_path):
     return shutil.copytree(clean, tmp_path / "set")
 
 
-def run(*words):
+def run(*arguments):
     with pytest.raises(SystemExit) as ended:
-        prepare.main([str(word) for word in words])
+        prepare.main([str(argument) for argument in arguments])
     return ended.value.code
 
 
-def test_a_clean_set_is_usable_and_its_table_counts_every_picture(clean, tmp_path, capsys):
+def test_a_clean_set_is_usable_and_its_table_counts_every_image(clean, tmp_path, capsys):
     assert run("--dataset", "sysu", "--root", clean, "--strict", "--json", tmp_path / "a.json") == 0
     printed = capsys.readouterr().out
     assert "usable, 0 errors, 0 warnings" in printed and "expected" not in printed
     found = json.loads((tmp_path / "a.json").read_text())
     assert found["usable"] and found["problems"] == []
     assert all(row["images_expected"] is None and row["identities_expected"] is None for row in found["counts"])
-    pictures = sum(1 for _ in clean.glob("cam*/*/*.jpg"))
-    assert sum(row["images"] for row in found["counts"] if row["camera"] != "all") == pictures
-    assert sum(row["images"] for row in found["counts"] if row["camera"] == "all") == pictures
+    images = sum(1 for _ in clean.glob("cam*/*/*.jpg"))
+    assert sum(row["images"] for row in found["counts"] if row["camera"] != "all") == images
+    assert sum(row["images"] for row in found["counts"] if row["camera"] == "all") == images
 
 
-def test_every_bad_picture_is_named_and_makes_it_unusable(root, capsys):
+def test_every_bad_image_is_named_and_makes_it_unusable(root, capsys):
     bad = sorted(root.glob("cam*/*/*.jpg"))[::25]
     for number, path in enumerate(bad):
         path.write_bytes(path.read_bytes()[:300] if number % 2 else b"")
@@ -95,18 +95,18 @@ def test_an_unusable_set_is_not_packed_unless_training_replaces_what_is_bad(root
     assert run("--dataset", "sysu", "--root", root, "--pack", tmp_path / "packs") == 1
     assert f"{tmp_path / 'packs'}: not packed" in capsys.readouterr().out and not (tmp_path / "packs").exists()
     assert run("--dataset", "sysu", "--root", root, "--pack", tmp_path / "packs", "loader.on_bad_image=replace") == 0
-    assert f"warning: {bad}: expected a picture" in capsys.readouterr().out
+    assert f"warning: {bad}: expected an image" in capsys.readouterr().out
     assert run("--dataset", "sysu", "--root", tmp_path / "packs") == 1
     assert "train.arrow/cam4/" in capsys.readouterr().out
 
 
-def test_a_damaged_pack_is_named_picture_by_picture(root, tmp_path, capsys):
+def test_a_damaged_pack_is_named_image_by_image(root, tmp_path, capsys):
     run("--dataset", "sysu", "--root", root, "--pack", tmp_path / "packs")
     whole = (tmp_path / "packs" / "test.arrow").read_bytes()
     test = int((root / "exp" / "test_id.txt").read_text().split(",")[0])
-    pictures = sorted(root.glob(f"cam*/{test:04d}/*.jpg"))[:3]
-    for picture in pictures:
-        place = whole.index(picture.read_bytes()) + 99
+    images = sorted(root.glob(f"cam*/{test:04d}/*.jpg"))[:3]
+    for image in images:
+        place = whole.index(image.read_bytes()) + 99
         whole = whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :]
     (tmp_path / "packs" / "test.arrow").write_bytes(whole)
     capsys.readouterr()
@@ -130,7 +130,7 @@ def test_a_resized_pack_holds_the_pixels_of_the_evaluation(root, tmp_path, capsy
     assert run("--dataset", "sysu", "--root", root, "--resized", *size) == 2
     assert "--resized: expected --pack DIR with it; found none" in capsys.readouterr().err
     assert run("--dataset", "sysu", "--root", root, "--pack", tmp_path / "packs", "--resized", *size) == 0
-    assert "pictures resized to 40 x 24: " in capsys.readouterr().out
+    assert "images resized to 40 x 24: " in capsys.readouterr().out
     assert run("--dataset", "sysu", "--root", tmp_path / "packs", "--strict", *size) == 0
     packs = Packs(tmp_path / "packs")
     modality = packs.index["modality"]
@@ -138,18 +138,18 @@ def test_a_resized_pack_holds_the_pixels_of_the_evaluation(root, tmp_path, capsy
         (path,) = root.glob(packs.index["path"][row].split(".arrow/")[1])
         family = "infrared" if modality[row] else "visible"
         expected = reference.resize(reference.decode(path, family), 40, 24)
-        assert packs.picture(row).shape == expected.shape
-        difference = np.abs(packs.picture(row).astype(int) - expected)
+        assert packs.image(row).shape == expected.shape
+        difference = np.abs(packs.image(row).astype(int) - expected)
         assert difference.mean() < 1 and difference.max() <= 8  # PIL rounds between its two passes
     bad = next(root.glob("cam3/*/*.jpg"))
     bad.write_bytes(b"text")
-    words = ["--dataset", "sysu", "--root", root, "--pack", tmp_path / "packs", "--resized"]
-    assert run(*words, "loader.on_bad_image=replace") == 1
-    assert f"error: {bad}: expected a picture" in capsys.readouterr().out
+    arguments = ["--dataset", "sysu", "--root", root, "--pack", tmp_path / "packs", "--resized"]
+    assert run(*arguments, "loader.on_bad_image=replace") == 1
+    assert f"error: {bad}: expected an image" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
-    ("word", "message"),
+    ("argument", "message"),
     [
         ("batch.ids_per_batch=50", "batch.ids_per_batch: expected at most the number of training identities"),
         ("batch.modalities=[visible,infrared]", "losses.cross.pairs"),
@@ -159,25 +159,27 @@ def test_a_resized_pack_holds_the_pixels_of_the_evaluation(root, tmp_path, capsy
         ("derive.visible=[nonsense]", "nonsense"),
     ],
 )
-def test_what_is_called_usable_starts_a_training_and_nothing_else_does(word, message, people, tiny, tmp_path, capfd):
-    words = ["configs/folder.yaml", *tiny, f"data.root={people}", f"output={tmp_path}", "name=a"]
-    words += ["train.epochs=1", "train.steps_per_epoch=1"]
-    assert run(*words, word) == 1
+def test_what_is_called_usable_starts_a_training_and_nothing_else_does(
+    argument, message, people, tiny, tmp_path, capfd
+):
+    arguments = ["configs/folder.yaml", *tiny, f"data.root={people}", f"output={tmp_path}", "name=a"]
+    arguments += ["train.epochs=1", "train.steps_per_epoch=1"]
+    assert run(*arguments, argument) == 1
     (line,) = [line for line in capfd.readouterr().out.splitlines() if line.startswith("error: ")]
     reason = line.removeprefix("error: training: ")
     assert message in reason
     with pytest.raises(SystemExit) as ended:
-        train.main([*words, word])
+        train.main([*arguments, argument])
     assert ended.value.code == 2 and f"error: {reason} (" in capfd.readouterr().err
-    assert run(*words) == 0
+    assert run(*arguments) == 0
     assert "usable, 0 errors" in capfd.readouterr().out
 
 
-def test_a_training_with_the_words_of_a_usable_set_starts(people, tiny, tmp_path):
-    words = ["configs/folder.yaml", *tiny, f"data.root={people}", f"output={tmp_path}", "name=a"]
-    words += ["train.epochs=1", "train.steps_per_epoch=1"]
-    assert run(*words) == 0
-    train.main(words)
+def test_a_training_with_the_arguments_of_a_usable_set_starts(people, tiny, tmp_path):
+    arguments = ["configs/folder.yaml", *tiny, f"data.root={people}", f"output={tmp_path}", "name=a"]
+    arguments += ["train.epochs=1", "train.steps_per_epoch=1"]
+    assert run(*arguments) == 0
+    train.main(arguments)
     assert (tmp_path / "a" / "model.safetensors").exists()
 
 
@@ -195,9 +197,9 @@ def test_a_data_set_needs_a_folder(capsys):
     assert "expected --root DIR, data.root=DIR or a configuration file" in capsys.readouterr().err
 
 
-def test_options_may_stand_between_the_words(clean, tmp_path, capsys):
-    words = ["configs/sysu.yaml", "--pack", tmp_path / "packs", f"data.root={clean}", "--strict", "--json"]
-    assert run(*words, tmp_path / "a.json", "batch.ids_per_batch=4", "model.pretrained=false") == 0
+def test_options_may_stand_between_the_arguments(clean, tmp_path, capsys):
+    arguments = ["configs/sysu.yaml", "--pack", tmp_path / "packs", f"data.root={clean}", "--strict", "--json"]
+    assert run(*arguments, tmp_path / "a.json", "batch.ids_per_batch=4", "model.pretrained=false") == 0
     assert (tmp_path / "packs" / "train.arrow").exists() and (tmp_path / "a.json").exists()
 
 

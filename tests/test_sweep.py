@@ -35,7 +35,7 @@ def test_every_list_is_among_those():
     assert {file.stem for file in SWEEPS.iterdir()} == {"ablation", "ablation_demo", "regdb", "sysu"}
 
 
-def test_lines_are_words_of_a_shell(tmp_path, capsys):
+def test_lines_are_arguments_of_a_shell(tmp_path, capsys):
     runs = tmp_path / "a.list"
     runs.write_text("# all of it\n\nconfigs/demo.yaml 'name=a b' # why\n   configs/demo.yaml seed=2\n")
     sweep.main([str(runs), "--member", "1", "train.epochs=1"])

@@ -43,7 +43,7 @@ run() { local file=$1 name=$2 limit=$3; shift 3; step "$file" "$name" "$limit" "
 DEMO=(configs/demo.yaml "data.root=$DATA" "output=$RUNS" $LOADER)
 RESNET=("${DEMO[@]}" model.backbone=resnet50 model.stems=source augment.height=288 augment.width=144 augment.pad=10
   optimizer.name=sgd optimizer.lr=0.01)
-STAGES=("derive.visible=[weighted_grey,gamma:0.5]" "derive.infrared=[clahe,spectrum]" derive.mixing=cutmix
+STAGES=("derive.visible=[weighted_gray,gamma:0.5]" "derive.infrared=[clahe,spectrum]" derive.mixing=cutmix
   augment.erasing=0.5)
 
 prepare() {

@@ -1,4 +1,4 @@
-"""Whether a GPU's place of decoding gives the CPU's pictures, and refuses what is none."""
+"""Whether a GPU's place of decoding gives the CPU's images, and refuses what is none."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from PIL import Image
 
 from benchmarks.gpu.checks import Check
 from benchmarks.gpu.graphs import CPU, EXACT, Allowed, Graph, judge, run
-from dali_ops.decode import ENCODED, FAMILIES, decode
+from dali_ops.decode import BASES, ENCODED, decode
 
 COUNT = 8
 # nvJPEG rounds on its own; all else it leaves to the CPU
@@ -22,28 +22,28 @@ JPEG_ALLOWED = Allowed(1.0, 4)
 def decoding_checks(device: torch.device) -> dict[str, Check]:
     checks: dict[str, Check] = {}
     for place in ("mixed", "cpu") if device.type == "cuda" else ("cpu",):
-        for family in FAMILIES:
+        for base in BASES:
             for name, content in files().items():
                 allowed = JPEG_ALLOWED if place == "mixed" and "jpeg" in name else EXACT
-                checks[f"decode {place}, {name}, {family}"] = partial(
-                    decoded_alike, device, place, family, content, allowed
+                checks[f"decode {place}, {name}, {base}"] = partial(
+                    decoded_alike, device, place, base, content, allowed
                 )
         for name, content in broken_files().items():
-            # nvJPEG may take a file that was cut short for a picture: shown, not judged
-            judged = place == "cpu" or name == "not a picture"
+            # nvJPEG may take a file that was cut short for an image: shown, not judged
+            judged = place == "cpu" or name == "not an image"
             checks[f"decode {place}, {name}"] = partial(refused, device, place, content, judged)
     return checks
 
 
 def files() -> dict[str, np.ndarray]:
-    """One picture in the formats that data sets come in."""
+    """One image in the formats that data sets come in."""
     turned = Image.Exif()
     turned[0x0112] = 6
     return {
         "jpeg 4:2:0": encoded("JPEG", quality=90),
         "jpeg 4:4:4": encoded("JPEG", quality=95, subsampling=0),
         "jpeg progressive": encoded("JPEG", quality=80, progressive=True),
-        "jpeg grey": encoded("JPEG", mode="L"),
+        "jpeg gray": encoded("JPEG", mode="L"),
         "jpeg turned by EXIF": encoded("JPEG", exif=turned),
         "jpeg CMYK": encoded("JPEG", mode="CMYK"),
         "png": encoded("PNG"),
@@ -55,7 +55,7 @@ def files() -> dict[str, np.ndarray]:
 
 def broken_files() -> dict[str, np.ndarray]:
     whole = encoded("JPEG", quality=90)
-    return {"cut in half": whole[: len(whole) // 2], "not a picture": np.frombuffer(b"<html>404</html>", np.uint8)}
+    return {"cut in half": whole[: len(whole) // 2], "not an image": np.frombuffer(b"<html>404</html>", np.uint8)}
 
 
 def encoded(kind: str, mode: str = "RGB", **options) -> np.ndarray:
@@ -68,23 +68,23 @@ def encoded(kind: str, mode: str = "RGB", **options) -> np.ndarray:
     return np.frombuffer(stream.getvalue(), np.uint8)
 
 
-def decoder(device: torch.device, place: str, family: str) -> Graph:
+def decoder(device: torch.device, place: str, base: str) -> Graph:
     def graph(fed: DataNode) -> DataNode:
         where = "gpu" if device.type == "cuda" else "cpu"
-        return decode(fed, form=ENCODED, family=family, device=where, decode=place)
+        return decode(fed, form=ENCODED, base=base, device=where, decode=place)
 
     return graph
 
 
 def decoded_alike(
-    device: torch.device, place: str, family: str, content: np.ndarray, allowed: Allowed
+    device: torch.device, place: str, base: str, content: np.ndarray, allowed: Allowed
 ) -> tuple[bool, str]:
-    made = run(decoder(device, place, family), device, [content] * COUNT)
-    return judge(made, run(decoder(CPU, "cpu", family), CPU, [content] * COUNT), allowed)
+    made = run(decoder(device, place, base), device, [content] * COUNT)
+    return judge(made, run(decoder(CPU, "cpu", base), CPU, [content] * COUNT), allowed)
 
 
 def refused(device: torch.device, place: str, content: np.ndarray, judged: bool) -> tuple[bool, str]:
-    """Right where a file that is no picture, among good ones, is an error, or where that isn't judged."""
+    """Right where a file that is no image, among good ones, is an error, or where that isn't judged."""
     good = encoded("JPEG", quality=90)
     try:
         made = run(decoder(device, place, "visible"), device, [good] * (COUNT - 1) + [content])

@@ -27,10 +27,10 @@ from pipeline.run.folder import run_path, weights_path
 LARGEST = 100.0  # a momentum that an overflow got into makes weights of millions
 
 
-def stays_small(words: list[str]) -> tuple[bool, str]:
+def stays_small(arguments: list[str]) -> tuple[bool, str]:
     """Trains; right where the weights are small and every loss is a number."""
-    train.main(words)
-    folder = run_path(load_config(words))
+    train.main(arguments)
+    folder = run_path(load_config(arguments))
     weights = load_file(weights_path(folder)).values()
     largest = max(float(tensor.abs().max()) for tensor in weights if tensor.is_floating_point())
     with open(folder / "metrics.csv", newline="") as file:
@@ -51,10 +51,10 @@ def main(argv: list[str] | None = None) -> None:
     print(describe_device(device, precision), flush=True)
     with tempfile.TemporaryDirectory() as folder:
         for clip in ("null", "5.0"):
-            words = [*options.arguments, f"output={folder}", f"name=clip-{clip}", f"train.precision={precision}"]
-            words += ["train.epochs=1", f"train.steps_per_epoch={options.steps}", "train.log_steps=1"]
-            words += ["optimizer.name=sgd", "optimizer.lr=0.01", f"optimizer.clip={clip}", "evaluation.trials=1"]
-            checks.attempt(f"{precision}, clip {clip}", partial(stays_small, words))
+            arguments = [*options.arguments, f"output={folder}", f"name=clip-{clip}", f"train.precision={precision}"]
+            arguments += ["train.epochs=1", f"train.steps_per_epoch={options.steps}", "train.log_steps=1"]
+            arguments += ["optimizer.name=sgd", "optimizer.lr=0.01", f"optimizer.clip={clip}", "evaluation.trials=1"]
+            checks.attempt(f"{precision}, clip {clip}", partial(stays_small, arguments))
     sys.exit(checks.end())
 
 

@@ -79,7 +79,7 @@ def source_of(batch: Batch) -> DataNode:
     return fn.external_source(lambda: batch, dtype=KINDS[batch[0].dtype], ndim=batch[0].ndim, layout=layout)
 
 
-def pictures(channels: int, height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
+def images(channels: int, height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
     """(COUNT, height, width, channels) uint8: half noise, half slopes with little of it, the first of one level."""
     generator = np.random.default_rng(channels)
     noise = generator.integers(0, 256, (COUNT, height, width, channels), dtype=np.uint8)

@@ -10,7 +10,7 @@ from nvidia.dali import types
 from nvidia.dali.data_node import DataNode
 
 from benchmarks.gpu.checks import Check
-from benchmarks.gpu.graphs import COUNT, HEIGHT, ROUNDED, WIDTH, Allowed, compare, pictures
+from benchmarks.gpu.graphs import COUNT, HEIGHT, ROUNDED, WIDTH, Allowed, compare, images
 from dali_ops import parameters as layout
 from dali_ops.derive import DERIVATIONS
 from dali_ops.derive.stages import Stage, apply_stages
@@ -21,7 +21,7 @@ from dali_ops.mixing import MIXINGS, Mixing
 SIZE = {"height": HEIGHT, "width": WIDTH}
 PAD = 10
 # Levels by which a value may be off where a level before it was: steep curves make several of one.
-STEEP = {"clahe": 3, "sharpness": 2, "pseudo_colour": 2, "gamma_grey": 6, "equalize": 2}
+STEEP = {"clahe": 3, "sharpness": 2, "pseudo_color": 2, "gamma_gray": 6, "equalize": 2}
 CLAHE_SIZES = ((32, 24), (48, 24), (64, 32), (256, 128), (288, 144))  # that its tiles divide
 # halves go up on a GPU, which small tiles are full of
 CLAHE_ALLOWED = Allowed(0.1, 1)
@@ -38,12 +38,12 @@ def geometry_checks(device: torch.device) -> dict[str, Check]:
     boxes[:, layout.ERASING] = [30, 20, 90, 60]
     boxes[::2, layout.ERASING_SHAPE] = 0  # nothing is erased
     checks: dict[str, Check] = {
-        f"crop and flip, {channels} channels": partial(compare, crop_and_flip, device, pictures(channels), window)
+        f"crop and flip, {channels} channels": partial(compare, crop_and_flip, device, images(channels), window)
         for channels in (1, 3)
     }
-    checks["erase"] = partial(compare, erase, device, pictures(3), boxes)
+    checks["erase"] = partial(compare, erase, device, images(3), boxes)
     checks["resize 384x128"] = partial(
-        compare, partial(resize, **SIZE), device, pictures(3, 384, 128), allowed=Allowed(0.05, 1)
+        compare, partial(resize, **SIZE), device, images(3, 384, 128), allowed=Allowed(0.05, 1)
     )
     return checks
 
@@ -57,13 +57,13 @@ def covering_checks(device: torch.device) -> dict[str, Check]:
     numbers = np.zeros((COUNT, layout.width(1)), np.float32)
     numbers[::2, layout.applied(0)] = 1
     checks: dict[str, Check] = {
-        "a stage left out by chance": partial(compare, half_inverted, device, pictures(3), numbers)
+        "a stage left out by chance": partial(compare, half_inverted, device, images(3), numbers)
     }
     half = (np.arange(COUNT) % 2)[:, None].astype(np.float32)
     for name, mixing in MIXINGS.items():
         drawn = mixing.draw(np.random.default_rng(3), COUNT, HEIGHT, WIDTH)
         for which, values in (("mixed", drawn), ("half of them mixed", drawn * half)):
-            checks[f"{name}, {which}"] = partial(compare, partial(mixed, mixing), device, pictures(3), values)
+            checks[f"{name}, {which}"] = partial(compare, partial(mixed, mixing), device, images(3), values)
     return checks
 
 
@@ -82,11 +82,11 @@ def derivation_checks(device: torch.device) -> dict[str, Check]:
         allowed = Allowed(ROUNDED.share, STEEP.get(name, ROUNDED.levels))
         for channels in (1, 3) if derivation.takes is None else (derivation.takes,):
             checks[f"derive {name}, {channels} channels"] = partial(
-                compare, derivation.graph, device, pictures(channels), numbers, allowed=allowed
+                compare, derivation.graph, device, images(channels), numbers, allowed=allowed
             )
     numbers = np.zeros((COUNT, 3), np.float32)
     for height, width in CLAHE_SIZES:
         checks[f"clahe {height}x{width}"] = partial(
-            compare, DERIVATIONS["clahe"].graph, device, pictures(1, height, width), numbers, allowed=CLAHE_ALLOWED
+            compare, DERIVATIONS["clahe"].graph, device, images(1, height, width), numbers, allowed=CLAHE_ALLOWED
         )
     return checks

@@ -2,8 +2,8 @@
 
     python -m benchmarks.gpu.resident [--device auto] [--images 22000] [--batches 200] [--compile]
 
-Plain torch, without DALI and decoding: visible images with a grey derivative, infrared ones with a spectrum, 64
-recorded images and 128 views a batch, normalised, bfloat16, channels_last. What to compare `loader_rates` with.
+Plain torch, without DALI and decoding: visible images with a gray derivative, infrared ones with a spectrum, 64
+recorded images and 128 views a batch, normalized, bfloat16, channels_last. What to compare `loader_rates` with.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from benchmarks.devices import add_device_option, choose_device, describe_device, seconds_of
-from dali_ops.derive.channels import LUMINANCE, draw_spectrum
+from dali_ops.derive.channels import LUMINANCE, sample_spectrum
 from dali_ops.normalize import MEAN, STD
 from pipeline.errors import one_line_errors
 
@@ -43,7 +43,7 @@ def plans(visible: int, infrared: int, device: torch.device) -> Iterator[Plan]:
     while True:
         parts = [generator.integers(0, number, COUNT) for number in (visible, infrared)]
         parts += [generator.integers(0, high, (4, COUNT)) for high in (2 * PAD + 1, 2 * PAD + 1, 2)]
-        parts.append(draw_spectrum(generator, COUNT))
+        parts.append(sample_spectrum(generator, COUNT))
         yield Plan(*(torch.from_numpy(part).to(device, non_blocking=True) for part in parts))
 
 
@@ -59,13 +59,13 @@ def window(images: torch.Tensor, rows: torch.Tensor, plan: Plan, view: int) -> t
 
 
 def make_batch(visible: torch.Tensor, infrared: torch.Tensor, plan: Plan) -> torch.Tensor:
-    """(4 * COUNT, 3, HEIGHT, WIDTH) bfloat16: visible, infrared, grey, spectrum."""
+    """(4 * COUNT, 3, HEIGHT, WIDTH) bfloat16: visible, infrared, gray, spectrum."""
     mean, std, weights = (torch.tensor(values, device=visible.device) for values in (MEAN, STD, LUMINANCE))
     of_visible = [window(visible, plan.visible, plan, view).float() for view in (0, 2)]
     of_infrared = [window(infrared, plan.infrared, plan, view).float() for view in (1, 3)]
-    grey = of_visible[1].matmul(weights).round()[..., None]
+    gray = of_visible[1].matmul(weights).round()[..., None]
     spectrum = (of_infrared[1] * plan.gains[:, None, None, :]).round().clamp_max(255)
-    views = (of_visible[0], of_infrared[0], grey, spectrum)
+    views = (of_visible[0], of_infrared[0], gray, spectrum)
     made = [((view / 255 - mean) / std).to(torch.bfloat16) for view in views]
     return torch.cat(made).permute(0, 3, 1, 2)
 

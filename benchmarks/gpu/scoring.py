@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from benchmarks.devices import add_device_option, choose_device, describe_device
-from benchmarks.evaluation import draw_features, read_protocol, timed
+from benchmarks.evaluation import read_protocol, sample_features, timed
 from pipeline.errors import one_line_errors
 from pipeline.evaluation.ranking import Scores
 from pipeline.evaluation.scoring import score_trials
@@ -50,7 +50,7 @@ def main(argv: list[str] | None = None) -> None:
     options = parser.parse_args(argv)
     device = choose_device(options.device)
     index, trials = read_protocol(None, options.trials)
-    features, found = draw_features(index), {}
+    features, found = sample_features(index), {}
     print(f"{len(trials)} trials of {len(features)} images; {describe_device(device)}", flush=True)
     for name, place, rounds in (("CPU", torch.device("cpu"), 1), ("device", device, ROUNDS)):
         there = features.to(place)

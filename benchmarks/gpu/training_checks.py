@@ -1,4 +1,4 @@
-"""Whether batches, features, distances and optimiser steps are on a GPU what they are on the CPU."""
+"""Whether batches, features, distances and optimizer steps are on a GPU what they are on the CPU."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from pipeline.settings import Settings
 from pipeline.synthetic.generation import generate
 
 BATCHES = 3
-LEVEL = 1 / (255 * 0.229)  # of a normalised image
+LEVEL = 1 / (255 * 0.229)  # of a normalized image
 OFF = 0.05  # share of the values that may be more than a level off: resizing rounds, steep curves make more of it
-STAGES = ["derive.visible=[weighted_grey,inversion:0.5]", "derive.infrared=[clahe,spectrum]", "derive.mixing=cutmix"]
+STAGES = ["derive.visible=[weighted_gray,inversion:0.5]", "derive.infrared=[clahe,spectrum]", "derive.mixing=cutmix"]
 SHARED = ("resnet10t", "regnety_002", "efficientnet_b0")  # whose batch norms hold no activation, and that do
 
 
@@ -49,22 +49,24 @@ def words_of(folder: Path) -> list[str]:
 
 
 def training_checks(device: torch.device, folder: Path) -> dict[str, Check]:
-    words = words_of(folder)
+    arguments = words_of(folder)
     checks: dict[str, Check] = {
-        "batches, default": partial(same_batches, load_config(words), device),
-        "batches, every kind of stage": partial(same_batches, load_config([*words, *STAGES]), device),
-        "batches, made on the CPU": partial(same_batches, load_config([*words, "loader.device=cpu"]), device),
+        "batches, default": partial(same_batches, load_config(arguments), device),
+        "batches, every kind of stage": partial(same_batches, load_config([*arguments, *STAGES]), device),
+        "batches, made on the CPU": partial(same_batches, load_config([*arguments, "loader.device=cpu"]), device),
         "clahe that its tiles don't divide": partial(
-            clahe_refused, load_config([*words, *STAGES, "augment.height=30"]), device
+            clahe_refused, load_config([*arguments, *STAGES, "augment.height=30"]), device
         ),
-        "features of an evaluation": partial(same_features, words, device, folder),
-        "SGD after an overflow": partial(overflow_is_skipped, load_config(words), device),
+        "features of an evaluation": partial(same_features, arguments, device, folder),
+        "SGD after an overflow": partial(overflow_is_skipped, load_config(arguments), device),
     }
     for name in DISTANCES:
         checks[f"distances, {name}, TF32 allowed"] = partial(exact_distances, name, device)
     for backbone in SHARED:
         changed = [f"model.backbone={backbone}", "model.last_stride=2", "model.stems=shared"]
-        checks[f"shared norms of {backbone}"] = partial(norms_keep_activations, load_config([*words, *changed]), device)
+        checks[f"shared norms of {backbone}"] = partial(
+            norms_keep_activations, load_config([*arguments, *changed]), device
+        )
     return checks
 
 
@@ -92,16 +94,16 @@ def clahe_refused(settings: Settings, device: torch.device) -> tuple[bool, str]:
     return False, "expected a ValueError: there it is another function on a GPU; found none"
 
 
-def same_features(words: list[str], device: torch.device, folder: Path) -> tuple[bool, str]:
+def same_features(arguments: list[str], device: torch.device, folder: Path) -> tuple[bool, str]:
     """Right where `pipeline.evaluate` finds the features of a process that sees no GPU, in float32 and not in TF32."""
-    words = [*words, "loader.device=cpu", "evaluation.batch=16"]  # the same pixels
+    arguments = [*arguments, "loader.device=cpu", "evaluation.batch=16"]  # the same pixels
     files = {name: folder / f"{name}.npz" for name in ("here", "cpu")}
-    evaluate.main([*words, "--save-features", str(files["here"])])
+    evaluate.main([*arguments, "--save-features", str(files["here"])])
     if device.type == "cuda":
-        command = [sys.executable, "-m", "pipeline.evaluate", *words, "--save-features", str(files["cpu"])]
+        command = [sys.executable, "-m", "pipeline.evaluate", *arguments, "--save-features", str(files["cpu"])]
         subprocess.run(command, env={**os.environ, "CUDA_VISIBLE_DEVICES": ""}, capture_output=True, check=True)
     else:
-        evaluate.main([*words, "--save-features", str(files["cpu"])])
+        evaluate.main([*arguments, "--save-features", str(files["cpu"])])
     here, cpu = (np.load(file)["features"].astype(np.float64) for file in files.values())
     error = np.linalg.norm(here - cpu) / np.linalg.norm(cpu)
     return bool(error < 1e-4), f"{cpu.shape} features, relative error {error:.1e}"

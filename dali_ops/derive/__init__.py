@@ -1,7 +1,7 @@
-"""Derivations: how a derivative modality is synthesised from a recorded image, in one stage or several.
+"""Derivations: how a derivative modality is synthesized from a captured image, in one stage or several.
 
 Each takes a uint8 HWC image and three numbers and gives a uint8 HWC image of the same size. One channel is kept as long
-as possible, and float pictures are avoided: both are what costs time on the CPU.
+as possible, and float images are avoided: both are what costs time on the CPU.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from nvidia.dali.data_node import DataNode
 
 from dali_ops.derive import channels, levels, sharpness
-from dali_ops.derive.drawing import Draw, draw_nothing
+from dali_ops.derive.sampling import Sample, sample_nothing
 
 
 @dataclass(frozen=True)
 class Derivation:
-    """A way to synthesise an image from another.
+    """A way to synthesize an image from another.
 
     name   as in configs
     takes  channels of the image it can be applied to, 1 or 3; None: any
@@ -31,7 +31,7 @@ class Derivation:
     name: str
     takes: int | None
     gives: int | None
-    draw: Draw
+    sample: Sample
     graph: Callable[[DataNode, DataNode], DataNode]
     fixed: tuple[float, float, float] = (0, 0, 0)
     tiles: tuple[int, int] = (1, 1)
@@ -49,18 +49,18 @@ def identity(image: DataNode, parameters: DataNode) -> DataNode:
 DERIVATIONS = {
     derivation.name: derivation
     for derivation in (
-        Derivation("identity", None, None, draw_nothing, identity),
-        Derivation("grey", 3, 1, draw_nothing, channels.grey),
-        Derivation("random_channel", 3, 1, channels.draw_channel, channels.random_channel, channels.GREEN),
-        Derivation("weighted_grey", 3, 1, channels.draw_weights, channels.weighted_grey, channels.LUMINANCE),
-        Derivation("gamma_grey", 3, 1, levels.draw_gamma, levels.gamma_grey, levels.STRAIGHT),
-        Derivation("channel_shuffle", 3, 3, channels.draw_order, channels.channel_shuffle, channels.ORDERS[0]),
-        Derivation("equalize", None, None, draw_nothing, levels.equalize),
-        Derivation("clahe", 1, 1, draw_nothing, levels.clahe, tiles=(levels.TILES_DOWN, levels.TILES_ACROSS)),
-        Derivation("gamma", None, None, levels.draw_gamma, levels.gamma, levels.STRAIGHT),
-        Derivation("inversion", None, None, draw_nothing, levels.inversion),
-        Derivation("sharpness", None, None, sharpness.draw_sharpness, sharpness.sharpness),
-        Derivation("spectrum", 1, 3, channels.draw_spectrum, channels.spectrum, (1, 1, 1)),
-        Derivation("pseudo_colour", 1, 3, levels.draw_palette, levels.pseudo_colour),
+        Derivation("identity", None, None, sample_nothing, identity),
+        Derivation("gray", 3, 1, sample_nothing, channels.gray),
+        Derivation("random_channel", 3, 1, channels.sample_channel, channels.random_channel, channels.GREEN),
+        Derivation("weighted_gray", 3, 1, channels.sample_weights, channels.weighted_gray, channels.LUMINANCE),
+        Derivation("gamma_gray", 3, 1, levels.sample_gamma, levels.gamma_gray, levels.STRAIGHT),
+        Derivation("channel_shuffle", 3, 3, channels.sample_order, channels.channel_shuffle, channels.ORDERS[0]),
+        Derivation("equalize", None, None, sample_nothing, levels.equalize),
+        Derivation("clahe", 1, 1, sample_nothing, levels.clahe, tiles=(levels.TILES_DOWN, levels.TILES_ACROSS)),
+        Derivation("gamma", None, None, levels.sample_gamma, levels.gamma, levels.STRAIGHT),
+        Derivation("inversion", None, None, sample_nothing, levels.inversion),
+        Derivation("sharpness", None, None, sharpness.sample_sharpness, sharpness.sharpness),
+        Derivation("spectrum", 1, 3, channels.sample_spectrum, channels.spectrum, (1, 1, 1)),
+        Derivation("pseudo_color", 1, 3, levels.sample_palette, levels.pseudo_color),
     )
 }

@@ -8,40 +8,40 @@ import numpy as np
 from nvidia.dali import fn, types
 from nvidia.dali.data_node import DataNode
 
-from dali_ops.derive.drawing import first_parameter
+from dali_ops.derive.sampling import first_parameter
 
-GREEN = (1, 0, 0)  # as draw_channel gives it
+GREEN = (1, 0, 0)  # as sample_channel gives it
 LUMINANCE = (0.299, 0.587, 0.114)  # of R, G and B, ITU-R BT.601
 
 # All orders of R, G and B but their own; the first is BGR.
 ORDERS = tuple(order for order in reversed([*itertools.permutations(range(3))]) if order != (0, 1, 2))
 
 # Gains of the channels of a spectrum. The upper limit saturates only what is brighter than 5/6 of full scale; the lower
-# one leaves a channel dim but not lost; channels that differ by up to three times look clearly coloured.
+# one leaves a channel dim but not lost; channels that differ by up to three times look clearly colored.
 SPECTRUM_LIMITS = (0.4, 1.2)
 
 
-def draw_channel(generator: np.random.Generator, count: int) -> np.ndarray:
+def sample_channel(generator: np.random.Generator, count: int) -> np.ndarray:
     """(count, 3) float32: the index of a channel (0, 1, 2), 0, 0."""
     return first_parameter(generator.integers(3, size=count))
 
 
-def draw_weights(generator: np.random.Generator, count: int) -> np.ndarray:
+def sample_weights(generator: np.random.Generator, count: int) -> np.ndarray:
     """(count, 3) float32: weights of R, G and B, uniform over all that are >= 0 and add up to 1 (flat Dirichlet)."""
     return generator.dirichlet(np.ones(3), size=count).astype(np.float32)
 
 
-def draw_order(generator: np.random.Generator, count: int) -> np.ndarray:
+def sample_order(generator: np.random.Generator, count: int) -> np.ndarray:
     """(count, 3) float32: which channel becomes R, G and B, one of ORDERS."""
     return np.array(ORDERS, np.float32)[generator.integers(len(ORDERS), size=count)]
 
 
-def draw_spectrum(generator: np.random.Generator, count: int) -> np.ndarray:
+def sample_spectrum(generator: np.random.Generator, count: int) -> np.ndarray:
     """(count, 3) float32: gains of R, G and B, each uniform in SPECTRUM_LIMITS."""
     return generator.uniform(*SPECTRUM_LIMITS, size=(count, 3)).astype(np.float32)
 
 
-def grey(image: DataNode, parameters: DataNode) -> DataNode:
+def gray(image: DataNode, parameters: DataNode) -> DataNode:
     """0.299 R + 0.587 G + 0.114 B (ITU-R BT.601)."""
     return fn.color_space_conversion(image, image_type=types.RGB, output_type=types.GRAY)
 
@@ -51,7 +51,7 @@ def random_channel(image: DataNode, parameters: DataNode) -> DataNode:
     return channel(image, parameters[0])
 
 
-def weighted_grey(image: DataNode, parameters: DataNode) -> DataNode:
+def weighted_gray(image: DataNode, parameters: DataNode) -> DataNode:
     """w0 R + w1 G + w2 B with random weights that add up to 1."""
     return fn.coord_transform(image, M=fn.reshape(parameters, shape=[1, 3]), dtype=types.UINT8)
 
@@ -62,7 +62,7 @@ def channel_shuffle(image: DataNode, parameters: DataNode) -> DataNode:
 
 
 def spectrum(image: DataNode, parameters: DataNode) -> DataNode:
-    """A coloured image: the one channel times three random gains, saturated at 255."""
+    """A colored image: the one channel times three random gains, saturated at 255."""
     return fn.cat(*[fn.brightness_contrast(image, brightness=parameters[place]) for place in range(3)], axis=2)
 
 

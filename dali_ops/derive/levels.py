@@ -6,21 +6,21 @@ import numpy as np
 from nvidia.dali import fn, types
 from nvidia.dali.data_node import DataNode
 
-from dali_ops.derive.channels import grey
-from dali_ops.derive.drawing import first_parameter
+from dali_ops.derive.channels import gray
+from dali_ops.derive.sampling import first_parameter
 
 # Gamma curves, evenly spaced in log(gamma), so that darkening and brightening are equally likely. Beyond these limits
-# little is left of the dark or the bright half of a picture. 64 curves differ by less than 3 % each: more are not seen.
+# little is left of the dark or the bright half of an image. 64 curves differ by less than 3 % each: more are not seen.
 GAMMA_LIMITS = (0.4, 2.5)
 GAMMA_CURVES = 64
 STRAIGHT = (int(np.abs(np.log(np.geomspace(*GAMMA_LIMITS, GAMMA_CURVES))).argmin()), 0, 0)  # the curve nearest gamma 1
 
 # Of CLAHE. Tiles of 36 x 36 pixels at 288 x 144; no level may be more than twice as frequent as if all were alike.
-# Where the tiles don't divide a picture, DALI 2.4 mirrors its edge on a CPU, but makes smaller tiles on a GPU, which is
-# another function (and reads beyond small pictures): such sizes are refused on both (`stages.check_tiles`).
+# Where the tiles don't divide an image, DALI 2.4 mirrors its edge on a CPU, but makes smaller tiles on a GPU, which is
+# another function (and reads beyond small images): such sizes are refused on both (`stages.check_tiles`).
 TILES_DOWN, TILES_ACROSS, CLIP_LIMIT = 8, 4, 2.0
 
-# Palettes of thermal cameras, dark to bright, as colours between which a level is interpolated; then the same reversed.
+# Palettes of thermal cameras, dark to bright, as colors between which a level is interpolated; then the same reversed.
 IRON = ((0, 0, 0), (70, 0, 120), (190, 30, 90), (250, 130, 20), (255, 255, 200))
 RAINBOW = ((0, 0, 130), (0, 110, 255), (0, 210, 120), (250, 220, 0), (220, 20, 20))
 PALETTES = (IRON, RAINBOW, IRON[::-1], RAINBOW[::-1])
@@ -36,16 +36,16 @@ def gamma_tables() -> np.ndarray:
 def palette_tables() -> np.ndarray:
     """(palettes, 3, 256) uint8: the R, G and B of every level."""
     levels, anchors = np.arange(256), np.linspace(0, 255, len(IRON))
-    tables = [[np.interp(levels, anchors, colours) for colours in np.transpose(palette)] for palette in PALETTES]
+    tables = [[np.interp(levels, anchors, colors) for colors in np.transpose(palette)] for palette in PALETTES]
     return np.rint(tables).astype(np.uint8)
 
 
-def draw_gamma(generator: np.random.Generator, count: int) -> np.ndarray:
+def sample_gamma(generator: np.random.Generator, count: int) -> np.ndarray:
     """(count, 3) float32: the row of `gamma_tables`, 0, 0."""
     return first_parameter(generator.integers(GAMMA_CURVES, size=count))
 
 
-def draw_palette(generator: np.random.Generator, count: int) -> np.ndarray:
+def sample_palette(generator: np.random.Generator, count: int) -> np.ndarray:
     """(count, 3) float32: the number of a palette, 0, 0."""
     return first_parameter(generator.integers(len(PALETTES), size=count))
 
@@ -58,9 +58,9 @@ def gamma(image: DataNode, parameters: DataNode) -> DataNode:
     return look_up(image, gamma_tables(), parameters[0])
 
 
-def gamma_grey(image: DataNode, parameters: DataNode) -> DataNode:
-    """Grey, then gamma."""
-    return gamma(grey(image, parameters), parameters)
+def gamma_gray(image: DataNode, parameters: DataNode) -> DataNode:
+    """Gray, then gamma."""
+    return gamma(gray(image, parameters), parameters)
 
 
 def equalize(image: DataNode, parameters: DataNode) -> DataNode:
@@ -79,8 +79,8 @@ def inversion(image: DataNode, parameters: DataNode) -> DataNode:
     return types.Constant(255, dtype=types.UINT8) - image
 
 
-def pseudo_colour(image: DataNode, parameters: DataNode) -> DataNode:
-    """One channel in the colours of a random palette of thermal cameras.
+def pseudo_color(image: DataNode, parameters: DataNode) -> DataNode:
+    """One channel in the colors of a random palette of thermal cameras.
 
     parameters[0] is its number.
     """

@@ -6,14 +6,14 @@ import numpy as np
 from nvidia.dali import fn, types
 from nvidia.dali.data_node import DataNode
 
-from dali_ops.derive.drawing import first_parameter
+from dali_ops.derive.sampling import first_parameter
 
 SMOOTHING = np.outer([1, 4, 6, 4, 1], [1, 4, 6, 4, 1]) / 256  # binomial, about a Gaussian of one pixel
 ITSELF = np.eye(5)[2][:, None] * np.eye(5)[2]
 SHARPNESS_LIMITS = (-1.0, 1.5)  # -1: smoothed, 0: as it is, above: as much of what smoothing removes is added
 
 
-def draw_sharpness(generator: np.random.Generator, count: int) -> np.ndarray:
+def sample_sharpness(generator: np.random.Generator, count: int) -> np.ndarray:
     """(count, 3) float32: an amount, uniform in SHARPNESS_LIMITS, 0, 0."""
     return first_parameter(generator.uniform(*SHARPNESS_LIMITS, size=count))
 

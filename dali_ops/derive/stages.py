@@ -10,7 +10,7 @@ from nvidia.dali.data_node import DataNode
 
 from dali_ops import parameters as layout
 from dali_ops.derive import Derivation
-from dali_ops.derive.drawing import draw_nothing
+from dali_ops.derive.sampling import sample_nothing
 from dali_ops.mixing import cover
 from dali_ops.normalize import replicate_to
 
@@ -24,7 +24,7 @@ class Stage:
 
     @property
     def is_random(self) -> bool:
-        return self.probability < 1 or self.derivation.draw is not draw_nothing
+        return self.probability < 1 or self.derivation.sample is not sample_nothing
 
 
 def channels_after(stage: Stage, channels: int) -> int:

@@ -1,6 +1,6 @@
 """The NumPy twin of every operation, in the order in which one would explain them. For tests only: it is slow.
 
-decode -> resize -> derive (`reference.derive`) -> mix -> pad and crop -> flip -> erase -> normalise. Images are uint8
+decode -> resize -> derive (`reference.derive`) -> mix -> pad and crop -> flip -> erase -> normalize. Images are uint8
 HWC, with one or three channels until they are erased.
 """
 
@@ -20,11 +20,11 @@ from dali_ops.reference.mixing import MIX
 from dali_ops.views import View
 
 
-def decode(path: str | os.PathLike[str], family: str) -> np.ndarray:
+def decode(path: str | os.PathLike[str], base: str) -> np.ndarray:
     """Three channels for visible, one for infrared, by PIL. DALI's JPEG decoding may differ by a level or two."""
     with Image.open(path) as file:
         image = ImageOps.exif_transpose(file)
-        return np.asarray(image.convert("RGB")) if family == VISIBLE else np.asarray(image.convert("L"))[:, :, None]
+        return np.asarray(image.convert("RGB")) if base == VISIBLE else np.asarray(image.convert("L"))[:, :, None]
 
 
 def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -46,20 +46,20 @@ def flip(image: np.ndarray) -> np.ndarray:
 
 
 def erase(image: np.ndarray, top: int, left: int, height: int, width: int) -> np.ndarray:
-    """uint8 HW3 with the mean colour in the box."""
+    """uint8 HW3 with the mean color in the box."""
     erased = image.copy()
     erased[top : top + height, left : left + width] = ERASED
     return erased
 
 
-def view(recorded: np.ndarray, shown: View, numbers: np.ndarray, *, pad: int, erasing: bool) -> np.ndarray:
+def view(captured: np.ndarray, shown: View, numbers: np.ndarray, *, pad: int, erasing: bool) -> np.ndarray:
     """One view (uint8 HW3) of one resized uint8 image; `numbers` are the parameters of the view."""
-    image = recorded
+    image = captured
     for number, stage in enumerate(shown.stages):
         if stage.probability == 1 or numbers[layout.applied(number)]:
             image = derive(image, stage.derivation.name, numbers[layout.derivation(number)])
     if shown.mixing:
-        image = MIX[shown.mixing](three_channels(image), three_channels(recorded), numbers[layout.MIXING].astype(int))
+        image = MIX[shown.mixing](three_channels(image), three_channels(captured), numbers[layout.MIXING].astype(int))
     image = crop(image, pad, int(numbers[layout.CROP_Y]), int(numbers[layout.CROP_X]))
     image = three_channels(flip(image) if numbers[layout.FLIP] else image)
     return erase(image, *numbers[layout.ERASING].astype(int)) if erasing else image

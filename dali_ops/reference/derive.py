@@ -20,11 +20,11 @@ def identity(image: np.ndarray, numbers: np.ndarray) -> np.ndarray:
     return image
 
 
-def weighted_grey(image: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+def weighted_gray(image: np.ndarray, numbers: np.ndarray) -> np.ndarray:
     return to_levels((image * numbers).sum(axis=2, keepdims=True))
 
 
-def grey(image: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+def gray(image: np.ndarray, numbers: np.ndarray) -> np.ndarray:
     """In fixed point of 15 bits, as DALI on the CPU. In floats, as on the GPU, one pixel in 750 is a level off."""
     weights = np.array([9798, 19235, 3735])  # 0.299, 0.587, 0.114, together 2 ** 15
     return ((image * weights).sum(axis=2, keepdims=True) + 2**14 >> 15).astype(np.uint8)
@@ -45,8 +45,8 @@ def gamma(image: np.ndarray, numbers: np.ndarray) -> np.ndarray:
     return to_levels(255 * (image / 255) ** exponent)
 
 
-def gamma_grey(image: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-    return gamma(grey(image, numbers), numbers)
+def gamma_gray(image: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    return gamma(gray(image, numbers), numbers)
 
 
 def equalize(image: np.ndarray, numbers: np.ndarray) -> np.ndarray:
@@ -65,8 +65,8 @@ def equalize_channel(channel: np.ndarray) -> np.ndarray:
 
 
 def clahe(image: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-    """As OpenCV: a table for each tile of the picture, which the tiles divide; a pixel goes through the tables of the
-    four nearest tiles, weighted by how near their centres are."""
+    """As OpenCV: a table for each tile of the image, which the tiles divide; a pixel goes through the tables of the
+    four nearest tiles, weighted by how near their centers are."""
     height, width, _ = image.shape
     down, across = height // TILES_DOWN, width // TILES_ACROSS
     tiles = image.reshape(TILES_DOWN, down, TILES_ACROSS, across).swapaxes(1, 2).reshape(-1, down * across)
@@ -91,7 +91,7 @@ def clipped_table(tile: np.ndarray) -> np.ndarray:
 
 
 def neighbours(length: int, tile: int, tiles: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """For each pixel of a line the tile whose centre is before it, and the one behind, with their weights."""
+    """For each pixel of a line the tile whose center is before it, and the one behind, with their weights."""
     position = np.arange(length) / tile - 0.5
     before = np.floor(position).astype(int)
     behind = position - before
@@ -103,7 +103,7 @@ def inversion(image: np.ndarray, numbers: np.ndarray) -> np.ndarray:
 
 
 def sharpness(image: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-    """Against the picture smoothed by 1 4 6 4 1 in both directions; beyond its edges it is mirrored."""
+    """Against the image smoothed by 1 4 6 4 1 in both directions; beyond its edges it is mirrored."""
     smoothed = image.astype(np.float64)
     for axis in (0, 1):
         edges = [(2, 2) if other == axis else (0, 0) for other in range(3)]
@@ -116,7 +116,7 @@ def spectrum(image: np.ndarray, numbers: np.ndarray) -> np.ndarray:
     return to_levels(image * numbers)
 
 
-def pseudo_colour(image: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+def pseudo_color(image: np.ndarray, numbers: np.ndarray) -> np.ndarray:
     palette = np.array(PALETTES[int(numbers[0])])
     anchors = np.linspace(0, 255, len(palette))
     return to_levels(np.concatenate([np.interp(image, anchors, palette[:, channel]) for channel in range(3)], axis=2))
@@ -126,10 +126,10 @@ DERIVE = {
     twin.__name__: twin
     for twin in (
         identity,
-        grey,
+        gray,
         random_channel,
-        weighted_grey,
-        gamma_grey,
+        weighted_gray,
+        gamma_gray,
         channel_shuffle,
         equalize,
         clahe,
@@ -137,6 +137,6 @@ DERIVE = {
         inversion,
         sharpness,
         spectrum,
-        pseudo_colour,
+        pseudo_color,
     )
 }

@@ -7,7 +7,7 @@ import numpy as np
 from dali_ops.mixing import PATCHES_ACROSS, PATCHES_DOWN
 
 
-def patches(derived: np.ndarray, recorded: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+def patches(derived: np.ndarray, captured: np.ndarray, numbers: np.ndarray) -> np.ndarray:
     height, width, _ = derived.shape
     mixed = derived.copy()
     for row in range(PATCHES_DOWN):
@@ -15,14 +15,14 @@ def patches(derived: np.ndarray, recorded: np.ndarray, numbers: np.ndarray) -> n
             if numbers[0] >> (row * PATCHES_ACROSS + column) & 1:
                 down = slice(row * height // PATCHES_DOWN, (row + 1) * height // PATCHES_DOWN)
                 across = slice(column * width // PATCHES_ACROSS, (column + 1) * width // PATCHES_ACROSS)
-                mixed[down, across] = recorded[down, across]
+                mixed[down, across] = captured[down, across]
     return mixed
 
 
-def cutmix(derived: np.ndarray, recorded: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+def cutmix(derived: np.ndarray, captured: np.ndarray, numbers: np.ndarray) -> np.ndarray:
     top, left, height, width = numbers
     mixed = derived.copy()
-    mixed[top : top + height, left : left + width] = recorded[top : top + height, left : left + width]
+    mixed[top : top + height, left : left + width] = captured[top : top + height, left : left + width]
     return mixed
 
 

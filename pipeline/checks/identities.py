@@ -37,7 +37,7 @@ def check_identities(index: pd.DataFrame, settings: Settings) -> Iterator[Proble
 
 
 def check_leftovers(index: pd.DataFrame, root: str) -> Iterator[Problem]:
-    """Pictures in the folder that the split files don't name, and those of formats that aren't read."""
+    """Images in the folder that the split files don't name, and those of formats that aren't read."""
     known = set(index["path"])
     unlisted, unread = [], []
     for folder, _, names in os.walk(os.path.abspath(os.path.expanduser(root))):
@@ -48,7 +48,7 @@ def check_leftovers(index: pd.DataFrame, root: str) -> Iterator[Problem]:
             elif name.lower().endswith(OTHER_SUFFIXES):
                 unread.append(path)
     if unlisted:
-        yield Problem(NOTE, some(len(unlisted), "pictures", min(unlisted)), "are of no listed identity and not used")
+        yield Problem(NOTE, some(len(unlisted), "images", min(unlisted)), "are of no listed identity and not used")
     if unread:
         formats = ", ".join(IMAGE_SUFFIXES)
-        yield Problem(WARNING, some(len(unread), "pictures", min(unread)), f"expected {formats}; they are not used")
+        yield Problem(WARNING, some(len(unread), "images", min(unread)), f"expected {formats}; they are not used")

@@ -23,5 +23,5 @@ class Problem:
 
 
 def some(count: int, things: str, first: object) -> str:
-    """`3 pictures (first: cam1/0001/0001.jpg)`."""
+    """`3 images (first: cam1/0001/0001.jpg)`."""
     return f"{count} {things} (first: {first})"

@@ -32,13 +32,13 @@ class CommandParser(argparse.ArgumentParser):
 
     def read(self, argv: list[str]) -> argparse.Namespace:
         """Returns the options, which may stand between the other arguments."""
-        return self.parse_intermixed_args([self._without_dashes(word) for word in argv])
+        return self.parse_intermixed_args([self._without_dashes(argument) for argument in argv])
 
-    def _without_dashes(self, word: str) -> str:
+    def _without_dashes(self, argument: str) -> str:
         """`--train.epochs=3` -> `train.epochs=3`, where no option has that name."""
-        name, equals, _ = word.partition("=")
+        name, equals, _ = argument.partition("=")
         options = {string for action in self._actions for string in action.option_strings}
-        return word.lstrip("-") if equals and word.startswith("-") and name not in options else word
+        return argument.lstrip("-") if equals and argument.startswith("-") and name not in options else argument
 
     def error(self, message: str) -> NoReturn:
         raise ValueError(f"{message}; `{self.prog} --help` explains")

@@ -25,10 +25,10 @@ def read_options(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--strict", action="store_true", help="take warnings for errors")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the table and the problems there")
     options = parser.read(argv)
-    options.asked = not all(is_override(word) for word in options.arguments)
+    options.asked = not all(is_override(argument) for argument in options.arguments)
     if options.resized and not options.pack:
         raise ValueError("--resized: expected --pack DIR with it; found none")
-    if not (options.asked or options.root or any(word.startswith("data.root=") for word in options.arguments)):
+    if not (options.asked or options.root or any(argument.startswith("data.root=") for argument in options.arguments)):
         raise ValueError("expected --root DIR, data.root=DIR or a configuration file that names the data set's folder")
     options.arguments += data_set_overrides(options)
     return options

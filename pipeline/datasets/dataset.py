@@ -100,9 +100,9 @@ class DataSet:
         if not is_packed(data.root):
             return self.read_folder(data.root, data)
         packs = Packs(data.root)
-        packs.refuse_other(self.name, self.splitting(data))
+        packs.check_same(self.name, self.splitting(data))
         if os.path.isdir(packs.description.source):
-            packs.refuse_stale(self.read_folder(packs.description.source, data))
+            packs.check_not_stale(self.read_folder(packs.description.source, data))
         return packs.index
 
     def splitting(self, data: DataSettings) -> dict[str, int | float | str | None]:

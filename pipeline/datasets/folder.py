@@ -23,10 +23,10 @@ from pipeline.datasets.dataset import DataSet
 from pipeline.datasets.listing import (
     Record,
     build_index,
+    check_folders,
     list_folders,
     list_images,
-    require_folders,
-    require_root,
+    resolve_root,
 )
 from pipeline.datasets.manifest import MANIFEST, MODALITIES, Entry, identity_name, read_manifest, read_splits
 from pipeline.protocols.all_against_all import all_against_all
@@ -46,7 +46,7 @@ def read_index(
     recorded in one modality only, and those the CSV doesn't name, are left out with a warning: neither training nor
     testing can use the former. ValueError or FileNotFoundError, one line, for what isn't as the module says.
     """
-    root = require_root(root, TITLE)
+    root = resolve_root(root, TITLE)
     if (root / MANIFEST).is_file():
         entries = read_manifest(root, with_splits=split_file is None)
     else:
@@ -57,13 +57,13 @@ def read_index(
         warn_left_out([name for name in names if name not in split_of], root, f"are not in {split_file}")
     else:
         listed = {entry.name: entry.split for entry in entries if entry.split}
-        split_of = listed or draw_splits(names, test_fraction, seed)
+        split_of = listed or sample_splits(names, test_fraction, seed)
     return index_entries(entries, {name: split_of[name] for name in names if name in split_of}, root)
 
 
 def read_folders(root: Path) -> list[Entry]:
     """Returns the images of the two folders; a person's folder without images is as if it weren't there."""
-    require_folders(root, MODALITIES, f"a user's data set without a {MANIFEST}")
+    check_folders(root, MODALITIES, f"a user's data set without a {MANIFEST}")
     return [
         Entry(os.path.join(root, folder, name, image), identity_name(name), modality)
         for folder, modality in MODALITIES.items()
@@ -75,9 +75,9 @@ def read_folders(root: Path) -> list[Entry]:
 def names_of_both_modalities(entries: list[Entry], root: Path) -> list[str]:
     """Sorted; ValueError where there are none, or two names have one number. Warns of the others."""
     names = sorted({entry.name for entry in entries})
-    refuse_one_number(names, root)
-    recorded = {(entry.name, entry.modality) for entry in entries}
-    both = [name for name in names if all((name, modality) in recorded for modality in MODALITIES.values())]
+    check_numbers_distinct(names, root)
+    captured = {(entry.name, entry.modality) for entry in entries}
+    both = [name for name in names if all((name, modality) in captured for modality in MODALITIES.values())]
     warn_left_out(sorted(set(names) - set(both)), root, "have images of one modality only")
     if not both:
         raise ValueError(f"{root}: expected identities with images in {' and '.join(MODALITIES)}; found none")
@@ -118,7 +118,7 @@ def number_names(names: list[str]) -> dict[str, int]:
     return dict(zip(names, numbers_in(names) or range(1, len(names) + 1), strict=True))
 
 
-def refuse_one_number(names: list[str], root: Path) -> None:
+def check_numbers_distinct(names: list[str], root: Path) -> None:
     """ValueError where names have one number (`1`, `01`): most likely a person written in two ways."""
     owners: defaultdict[int, list[str]] = defaultdict(list)
     for name, number in zip(names, numbers_in(names) or range(len(names)), strict=True):
@@ -133,7 +133,7 @@ def camera_in_name(path: str) -> int:
     return int(found[1]) if found else 0
 
 
-def draw_splits(names: list[str], test_fraction: float, seed: int) -> dict[str, str]:
+def sample_splits(names: list[str], test_fraction: float, seed: int) -> dict[str, str]:
     """Returns name -> train or test: a pure function of its arguments (NumPy's Philox, the same on every machine).
 
     round(number * `test_fraction`) names are tested; unless the fraction is 0 or 1, train and test get at least one.

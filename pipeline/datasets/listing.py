@@ -46,7 +46,7 @@ def build_index(records: Sequence[Record], root: Path) -> pd.DataFrame:
     return index.astype({"identity": "int64", "camera": "int64", "modality": "int64"})
 
 
-def require_root(root: str | Path, name: str) -> Path:
+def resolve_root(root: str | Path, name: str) -> Path:
     """The absolute path of a data set's folder; FileNotFoundError where it isn't one."""
     folder = Path(os.path.abspath(os.path.expanduser(root)))
     if not folder.is_dir():
@@ -54,7 +54,7 @@ def require_root(root: str | Path, name: str) -> Path:
     return folder
 
 
-def require_folders(root: Path, names: Iterable[str], name: str) -> None:
+def check_folders(root: Path, names: Iterable[str], name: str) -> None:
     """FileNotFoundError naming those of `names` that aren't folders in `root`, and the folders that are."""
     expected = list(names)
     missing = [folder for folder in expected if not (root / folder).is_dir()]
@@ -97,10 +97,10 @@ def read_identities(file: Path) -> list[int]:
             if not word.isdecimal():
                 raise ValueError(f"{file}:{number}: expected comma-separated identities; found {word!r}")
             identities.append(int(word))
-    return require_distinct(identities, file)
+    return check_distinct(identities, file)
 
 
-def require_distinct(identities: list[int], file: Path) -> list[int]:
+def check_distinct(identities: list[int], file: Path) -> list[int]:
     """`identities` unchanged; ValueError where there are none, or one is there twice."""
     if not identities:
         raise ValueError(f"{file}: expected identities; found none")
@@ -133,7 +133,7 @@ def read_image_list(file: Path) -> list[tuple[str, int]]:
     return entries
 
 
-def refuse_missing_images(root: Path, entries: Sequence[tuple[str, int]], file: Path) -> None:
+def check_images_exist(root: Path, entries: Sequence[tuple[str, int]], file: Path) -> None:
     """FileNotFoundError with the number of listed images that aren't there, and the first. Lists each folder once."""
     names: dict[str, set[str]] = {}
     missing = []
@@ -172,7 +172,7 @@ def number_labels(entries: Sequence[tuple[str, int]], file: Path) -> dict[int, i
     return None
 
 
-def refuse_shared_identities(train: Iterable[int], test: Iterable[int], root: Path) -> None:
+def check_disjoint(train: Iterable[int], test: Iterable[int], root: Path) -> None:
     """ValueError where an identity is both trained on and tested on."""
     shared = sorted(set(train) & set(test))
     if shared:

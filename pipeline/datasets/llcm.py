@@ -26,17 +26,17 @@ from pipeline.datasets.dataset import DataSet, Published
 from pipeline.datasets.listing import (
     Record,
     build_index,
+    check_disjoint,
+    check_folders,
+    check_images_exist,
     list_folders,
     list_images,
     number_labels,
     read_identities,
     read_image_list,
-    refuse_missing_images,
-    refuse_shared_identities,
-    require_folders,
-    require_root,
+    resolve_root,
 )
-from pipeline.protocols.galleries import RANDOM_TRIALS, draw_gallery, rows_by_identity_and_camera, rows_of
+from pipeline.protocols.galleries import RANDOM_TRIALS, rows_by_identity_and_camera, rows_of, sample_gallery
 from pipeline.protocols.trial import DIRECTIONS, Trial, check_known, check_trials
 
 STEMS = {"vis": Modality.VISIBLE, "nir": Modality.INFRARED}
@@ -54,11 +54,11 @@ def read_index(root: str | Path) -> pd.DataFrame:
     One line of FileNotFoundError or ValueError for a missing folder, list or image, a wrong line, a test identity
     without images, or an identity that is in train and in test.
     """
-    root = require_root(root, "LLCM")
-    require_folders(root, ["idx", "test_vis", "test_nir"], "LLCM")
+    root = resolve_root(root, "LLCM")
+    check_folders(root, ["idx", "test_vis", "test_nir"], "LLCM")
     test_identities = read_identities(root / "idx" / "test_id.txt")
     train, train_identities = read_train(root, offset=max(test_identities) + 1)
-    refuse_shared_identities(train_identities, test_identities, root)
+    check_disjoint(train_identities, test_identities, root)
     test = [record for stem in STEMS for record in read_test(root / f"test_{stem}", STEMS[stem], set(test_identities))]
     missing = sorted(set(test_identities) - {record.identity for record in test})
     if missing:
@@ -71,7 +71,7 @@ def read_train(root: Path, offset: int) -> tuple[list[Record], set[int]]:
     files = {stem: root / "idx" / f"train_{stem}.txt" for stem in STEMS}
     listed = {stem: read_image_list(file) for stem, file in files.items()}
     for stem, file in files.items():
-        refuse_missing_images(root, listed[stem], file)
+        check_images_exist(root, listed[stem], file)
     everything = [entry for entries in listed.values() for entry in entries]
     identity_of = number_labels(everything, files["vis"]) or {label: label + offset for _, label in everything}
     records = [
@@ -133,8 +133,8 @@ def llcm_trials(
         groups = rows_by_identity_and_camera(index, rows_of(index, split, drawn_modality))
         swapped = reading == "repository" and direction == "visible_to_infrared"
         for trial in range(trials):
-            drawn = draw_gallery(groups, trial)
-            query, gallery = (drawn, whole) if swapped else (whole, drawn)
+            sampled = sample_gallery(groups, trial)
+            query, gallery = (sampled, whole) if swapped else (whole, sampled)
             fields = {"mode": reading, "shots": "single", "gallery_rule": "random_seed", "direction": direction}
             made.append(Trial(query, gallery, exclude_same_identity_and_camera, True, {**fields, "trial": trial}))
     return made

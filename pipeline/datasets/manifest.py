@@ -19,7 +19,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from pipeline.batch import Modality
-from pipeline.datasets.listing import IMAGE_SUFFIXES, SPLITS, read_text, refuse_missing_images
+from pipeline.datasets.listing import IMAGE_SUFFIXES, SPLITS, check_images_exist, read_text
 from pipeline.files import replace_atomically
 
 MANIFEST = "manifest.csv"
@@ -52,8 +52,8 @@ def read_manifest(root: Path, with_splits: bool) -> list[Entry]:
     entries = {line: read_entry(row, root, f"{file}:{line}", with_splits) for line, row in read_csv(file, COLUMNS)}
     if not entries:
         raise ValueError(f"{file}: expected a line for each image; found none")
-    refuse_repeated_paths(entries, file)
-    refuse_missing_images(root, [(entry.path, line) for line, entry in entries.items()], file)
+    check_paths_distinct(entries, file)
+    check_images_exist(root, [(entry.path, line) for line, entry in entries.items()], file)
     collect_splits(((line, entry.name, entry.split) for line, entry in entries.items() if entry.split), file)
     blank = [line for line, entry in entries.items() if entry.split == ""]
     if blank:
@@ -85,7 +85,7 @@ def identity_name(text: str) -> str:
     return unicodedata.normalize("NFC", text.strip())
 
 
-def refuse_repeated_paths(entries: dict[int, Entry], file: Path) -> None:
+def check_paths_distinct(entries: dict[int, Entry], file: Path) -> None:
     first: dict[str, int] = {}
     for line, entry in entries.items():
         other = first.setdefault(entry.path, line)

@@ -1,8 +1,8 @@
-"""A data set packed into one Arrow IPC file a split: the encoded pictures untouched, and their index.
+"""A data set packed into one Arrow IPC file a split: the encoded images untouched, and their index.
 
 The files map into memory: opening one reads its index only, the ranks of a node share the pages, and pandas, Polars or
 DuckDB read it as well. A pack stands for the folder it was made from, as `data.root`; the batches are the same. A pack
-may hold the pictures decoded and resized instead: ten times larger, and nothing is left to do but to augment them.
+may hold the images decoded and resized instead: ten times larger, and nothing is left to do but to augment them.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from pipeline.files import UNFINISHED, force_to_disc
 
 FORMAT = 1
 DESCRIPTION = b"pipeline.pack"  # key of the schema's metadata
-ROWS = 256  # pictures of a record batch: what is held in memory while packing
-# the time of the file's last change in nanoseconds, its size, CRC-32 of the row, and the picture
+ROWS = 256  # images of a record batch: what is held in memory while packing
+# the time of the file's last change in nanoseconds, its size, CRC-32 of the row, and the image
 ADDED = [("modified", pa.int64()), ("size", pa.int64()), ("checksum", pa.uint32()), ("image", pa.large_binary())]
 NOT_INDEX = [name for name, _ in ADDED if name != "image"]
 INDEX = ("path", "identity", "camera", "modality", "name")  # columns of the index; `name` in user's folders only
 
 
-# encoded pictures and their modalities -> their pixels (`picture_shape`) as bytes
+# encoded images and their modalities -> their pixels (`image_shape`) as bytes
 Resize = Callable[[list[bytes], list[int]], list[bytes]]
 
 
@@ -46,7 +46,7 @@ class Description:
     """What all files of a packing say about it. Files that differ in it don't belong together.
 
     splitting: the settings that decided who is in which split. source: the folder packed. published: whether the
-    published numbers of images apply to it. rows: pictures by split. size: height and width of pictures that are held
+    published numbers of images apply to it. rows: images by split. size: height and width of images that are held
     as uint8 HWC, three channels for visible and one for infrared; None: as they were encoded.
     """
 
@@ -85,15 +85,15 @@ def write_packs(
     advance: Callable[[int], object] = lambda count: None,
     resize: Resize | None = None,
 ) -> int:
-    """Packs the pictures of `index` and returns the number of bytes written. Earlier packs stay whole until the end.
+    """Packs the images of `index` and returns the number of bytes written. Earlier packs stay whole until the end.
 
-    `advance` is called with the number of pictures packed since the last call; `resize` makes the pixels of a pack
+    `advance` is called with the number of images packed since the last call; `resize` makes the pixels of a pack
     whose description has a size. ValueError or OSError, with nothing left behind, for a folder that is no place for
-    these packs (`refuse_place`), a picture that can't be read, or a disc that is or gets full.
+    these packs (`check_place`), an image that can't be read, or a disk that is or gets full.
     """
-    refuse_place(folder, description.dataset, description.splitting, description.source)
+    check_place(folder, description.dataset, description.splitting, description.source)
     folder.mkdir(parents=True, exist_ok=True)
-    refuse_full_disc(folder, expected_bytes(index, description.size))
+    check_disk_space(folder, expected_bytes(index, description.size))
     files = pack_files(folder)
     unfinished = {split: folder / f"{UNFINISHED}{files[split].name}" for split in description.rows}
     try:
@@ -114,7 +114,7 @@ def write_packs(
     return sum(files[split].stat().st_size for split in unfinished)
 
 
-def refuse_place(folder: Path, dataset: str, splitting: dict[str, Any], source: str) -> None:
+def check_place(folder: Path, dataset: str, splitting: dict[str, Any], source: str) -> None:
     """ValueError for the data set's own folder, and for one with packs of another data set, division or source.
 
     Packs that can't be read are in nobody's way: whoever reads them is told to pack again.
@@ -139,19 +139,19 @@ def refuse_place(folder: Path, dataset: str, splitting: dict[str, Any], source: 
 def expected_bytes(index: pd.DataFrame, size: tuple[int, int] | None) -> int:
     if size is None:
         return sum(os.path.getsize(path) for path in index["path"])
-    return sum(math.prod(picture_shape(modality, size)) for modality in index["modality"])
+    return sum(math.prod(image_shape(modality, size)) for modality in index["modality"])
 
 
-def picture_shape(modality: int, size: tuple[int, int]) -> tuple[int, int, int]:
-    """Height, width and channels of a picture in a pack of a size."""
+def image_shape(modality: int, size: tuple[int, int]) -> tuple[int, int, int]:
+    """Height, width and channels of an image in a pack of a size."""
     return *size, 3 if modality == Modality.VISIBLE else 1
 
 
-def refuse_full_disc(folder: Path, needed: int) -> None:
+def check_disk_space(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise ValueError(
-            f"{folder}: expected {needed / 1e6:.0f} MB of free disc for the packs; found {free / 1e6:.0f} MB"
+            f"{folder}: expected {needed / 1e6:.0f} MB of free disk for the packs; found {free / 1e6:.0f} MB"
         )
 
 
@@ -202,7 +202,7 @@ def read_file(path: str) -> tuple[bytes, int, int]:
 
 
 def row_checksum(split: str, fields: tuple, image: bytes | np.ndarray) -> int:
-    """CRC-32 of a picture and of what the index says of it."""
+    """CRC-32 of an image and of what the index says of it."""
     return zlib.crc32(image, zlib.crc32("\t".join(map(str, [split, *fields])).encode()))
 
 
@@ -246,19 +246,19 @@ class Packs:
     def path(self, row: int) -> str:
         return f"{self._files[self.splits[row]]}/{self._rows[row][0]}"
 
-    def picture(self, row: int) -> np.ndarray:
-        """The picture of a row of the index, uint8, a view into the file: encoded, or HWC in a pack of a size.
+    def image(self, row: int) -> np.ndarray:
+        """The image of a row of the index, uint8, a view into the file: encoded, or HWC in a pack of a size.
 
         ValueError, with the reason only, where what is there isn't what was packed.
         """
-        picture = np.frombuffer(self._images[int(row)].as_buffer(), np.uint8)
-        picture.flags.writeable = False  # pyarrow lets NumPy believe that it may write into the mapping
-        if row_checksum(self.splits[row], self._rows[row], picture) != self._checksums[row]:
+        image = np.frombuffer(self._images[int(row)].as_buffer(), np.uint8)
+        image.flags.writeable = False  # pyarrow lets NumPy believe that it may write into the mapping
+        if row_checksum(self.splits[row], self._rows[row], image) != self._checksums[row]:
             raise ValueError("the pack is damaged there (checksum); pack the data set again")
         size = self.description.size
-        return picture if size is None else picture.reshape(picture_shape(self._modalities[row], size))
+        return image if size is None else image.reshape(image_shape(self._modalities[row], size))
 
-    def refuse_other(self, dataset: str, splitting: dict[str, Any]) -> None:
+    def check_same(self, dataset: str, splitting: dict[str, Any]) -> None:
         """ValueError where another data set, or the same divided in another way, is asked for."""
         asked = {"dataset": dataset, **splitting}
         packed = {"dataset": self.description.dataset, **self.description.splitting}
@@ -269,15 +269,15 @@ class Packs:
                     f"{asked.get(name)}; pack the data set again or ask for what is packed"
                 )
 
-    def refuse_stale(self, source: pd.DataFrame) -> None:
-        """ValueError naming a picture of the folder packed that was added, taken away, changed, or moved to another
+    def check_not_stale(self, source: pd.DataFrame) -> None:
+        """ValueError naming an image of the folder packed that was added, taken away, changed, or moved to another
         split, identity or camera since. `source`: the index of that folder as it is now."""
         now = index_fields(source, self.description.source).assign(split=source["split"].to_numpy())
         then = self.fields[list(now.columns[:-1])].assign(split=self.splits)
         if not then.equals(now):
             both = then.merge(now, how="outer", indicator=True)
             differing = both["path"][both["_merge"] != "both"].unique()
-            listed = f"{len(differing)} pictures were added, removed or listed otherwise"
+            listed = f"{len(differing)} images were added, removed or listed otherwise"
             raise self._stale(f"{listed} (first: {differing[0]})" if len(differing) else "their order has changed")
         for path, modified, size in zip(source["path"], self.fields["modified"], self.fields["size"], strict=True):
             found = os.stat(path)
@@ -301,14 +301,14 @@ def read_description(file: Path) -> Description:
 
 
 def read_table(file: Path, count: int) -> pa.Table:
-    """The mapped table, its offsets and texts checked, its pictures not read."""
+    """The mapped table, its offsets and texts checked, its images not read."""
     try:
         table = pa.ipc.open_file(pa.memory_map(str(file))).read_all()
         table.validate(full=True)
     except (pa.ArrowInvalid, OSError) as error:
         raise ValueError(f"{file}: the pack is damaged ({error}); pack the data set again") from None
     if len(table) != count:
-        raise ValueError(f"{file}: expected {count} pictures; found {len(table)}; pack the data set again")
+        raise ValueError(f"{file}: expected {count} images; found {len(table)}; pack the data set again")
     return table
 
 

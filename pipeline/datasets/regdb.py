@@ -20,12 +20,12 @@ from pipeline.datasets.dataset import DataSet, Published
 from pipeline.datasets.listing import (
     Record,
     build_index,
+    check_disjoint,
+    check_folders,
+    check_images_exist,
     number_labels,
     read_image_list,
-    refuse_missing_images,
-    refuse_shared_identities,
-    require_folders,
-    require_root,
+    resolve_root,
 )
 from pipeline.protocols.all_against_all import all_against_all
 
@@ -45,14 +45,14 @@ def read_index(root: str | Path, trial: int = 1) -> pd.DataFrame:
     """
     if trial not in TRIALS:
         raise ValueError(f"data.trial: RegDB has the splits {TRIALS[0]} to {TRIALS[-1]}; found {trial}")
-    root = require_root(root, "RegDB")
-    require_folders(root, ["Visible", "Thermal", "idx"], "RegDB")
+    root = resolve_root(root, "RegDB")
+    check_folders(root, ["Visible", "Thermal", "idx"], "RegDB")
     files = {(split, stem): root / "idx" / f"{split}_{stem}_{trial}.txt" for split in SPLITS for stem in STEMS}
     listed = {key: read_image_list(file) for key, file in files.items()}
     for key, file in files.items():
-        refuse_missing_images(root, listed[key], file)
+        check_images_exist(root, listed[key], file)
     identity_of = number_people(listed, files)
-    refuse_shared_identities(identity_of["train"].values(), identity_of["test"].values(), root)
+    check_disjoint(identity_of["train"].values(), identity_of["test"].values(), root)
     records = [
         Record(os.path.abspath(root / path), identity_of[split][label], CAMERAS[stem], int(STEMS[stem]), split)
         for (split, stem), entries in listed.items()

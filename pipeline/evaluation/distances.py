@@ -9,7 +9,7 @@ import torch
 from pipeline.evaluation.precision import full_float32
 
 
-def require_metric(metric: str) -> None:
+def check_metric(metric: str) -> None:
     if metric not in DISTANCES:
         raise ValueError(f"evaluation.metric: expected one of {', '.join(DISTANCES)}; found {metric!r}")
 
@@ -49,7 +49,7 @@ DISTANCES: dict[str, Callable[[torch.Tensor], DistancesOf]] = {
 
 
 def to_unit_length(features: torch.Tensor) -> torch.Tensor:
-    """Returns features divided by their length; NaN where it overflows, for which `require_finite` raises."""
+    """Returns features divided by their length; NaN where it overflows, for which `check_finite` raises."""
     length = torch.linalg.vector_norm(features, dim=1, keepdim=True)
     return features / length.clamp_min(1e-12).masked_fill(length.isinf(), float("nan"))
 
@@ -64,7 +64,7 @@ def multiply(query: torch.Tensor, gallery: torch.Tensor) -> torch.Tensor:
         return query @ gallery.T
 
 
-def require_finite(distances: torch.Tensor, excluded: torch.Tensor | None) -> None:
+def check_finite(distances: torch.Tensor, excluded: torch.Tensor | None) -> None:
     """Raises ValueError where a distance that counts is infinite or NaN."""
     if distances.numel() and not all(map(torch.isfinite, distances.aminmax())):
         broken = ~torch.isfinite(distances)

@@ -44,8 +44,8 @@ def read_features(file: Path, index: pd.DataFrame, rows: np.ndarray, data: DataS
         features, found, origin = read_numpy(file, index, data.root)
     else:
         features, found, origin = *authors_files(file, data.dataset).read(file, index, rows), {}
-    refuse_wrong_values(features, file)
-    refuse_wrong_images(found, rows, index, file)
+    check_values(features, file)
+    check_listed_images(found, rows, index, file)
     table = np.zeros((len(index), features.shape[1]), np.float64 if features.dtype.itemsize > 4 else np.float32)
     table[found] = features
     return torch.from_numpy(table), origin
@@ -58,9 +58,9 @@ def read_numpy(file: Path, index: pd.DataFrame, root: str | Path) -> tuple[np.nd
         raise ValueError(f"{file}: expected an entry `features`, (N, D) numbers; found {', '.join(arrays) or 'none'}")
     count = len(arrays["features"]) if arrays["features"].ndim else 0
     if "path" in arrays:
-        found = rows_of_paths(require_shape(arrays["path"], "U", count, file), index, root, file)
+        found = rows_of_paths(check_shape(arrays["path"], "U", count, file), index, root, file)
     elif "index" in arrays:
-        found = require_shape(arrays["index"], "iu", count, file)
+        found = check_shape(arrays["index"], "iu", count, file)
         unknown = found[(found < 0) | (found >= len(index))]
         if len(unknown):
             raise ValueError(f"{file}: index: expected rows of the index, 0 to {len(index) - 1}; found {unknown[0]}")
@@ -81,7 +81,7 @@ def read_arrays(file: Path) -> dict[str, np.ndarray]:
         raise ValueError(f"{file}: expected an .npz of arrays of numbers and texts; found none ({reason})") from None
 
 
-def require_shape(names: np.ndarray, kinds: str, count: int, file: Path) -> np.ndarray:
+def check_shape(names: np.ndarray, kinds: str, count: int, file: Path) -> np.ndarray:
     if names.dtype.kind not in kinds or names.shape != (count,):
         raise ValueError(
             f"{file}: expected {PATH_LIKE}, one for each of the {count} rows of features; found {names.dtype} of shape "
@@ -114,7 +114,7 @@ def read_origin(arrays: dict[str, np.ndarray], file: Path) -> dict:
         raise ValueError(f"{file}: {ORIGIN}: expected what `--save-features` writes; found something else") from None
 
 
-def refuse_wrong_values(features: np.ndarray, file: Path) -> None:
+def check_values(features: np.ndarray, file: Path) -> None:
     if features.ndim != 2 or not features.size or features.dtype.kind not in "fiu":
         raise ValueError(
             f"{file}: features: expected (N, D) real numbers; found {features.dtype} of shape {features.shape}"
@@ -124,7 +124,7 @@ def refuse_wrong_values(features: np.ndarray, file: Path) -> None:
         raise ValueError(f"{file}: features: {broken} of {len(features)} rows hold values that aren't finite")
 
 
-def refuse_wrong_images(found: np.ndarray, rows: np.ndarray, index: pd.DataFrame, file: Path) -> None:
+def check_listed_images(found: np.ndarray, rows: np.ndarray, index: pd.DataFrame, file: Path) -> None:
     """ValueError where an image is there twice, or one of `rows` isn't."""
     images, counts = np.unique(found, return_counts=True)
     twice, missing = images[counts > 1], np.setdiff1d(rows, images)

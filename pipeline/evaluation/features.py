@@ -15,7 +15,7 @@ from pipeline.batch import Modality
 from pipeline.evaluation.precision import full_float32
 from pipeline.loading.batches import evaluation_batches
 from pipeline.loading.derivations import derivations
-from pipeline.loading.pictures import open_pictures
+from pipeline.loading.images import open_images
 from pipeline.settings import Settings
 
 # (images (B, 3, H, W) of `evaluation_batches`, their modality) -> features (B, D) float32, or (B / 2, D) where the
@@ -118,7 +118,7 @@ def extract_features(
     no padding or duplicate can change a row. Nothing is compiled for a test: its batches are few, and of other sizes
     than those of the training.
     """
-    image_source = open_pictures(settings.data.root, index)
+    image_source = open_images(settings.data.root, index)
     # Places in `rows`: every rank takes each so many-th, a modality after the other.
     places = np.arange(len(rows))[accelerator.process_index :: accelerator.num_processes]
     table: torch.Tensor | None = None

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from pipeline.evaluation.distances import DISTANCES, prepare_features, require_finite, require_metric
+from pipeline.evaluation.distances import DISTANCES, check_finite, check_metric, prepare_features
 
 # (Q, G) bool, True for a pair left out; or a function from a slice of the queries to its rows; or None.
 Excluded = np.ndarray | torch.Tensor | Callable[[slice], np.ndarray | torch.Tensor] | None
@@ -93,7 +93,7 @@ def rank(
     float64 features and in float32 otherwise. `metric` is a name in `DISTANCES`. ValueError for features that aren't
     finite, shapes that don't fit, an unknown metric, and where no query has a true match.
     """
-    require_metric(metric)
+    check_metric(metric)
     if query_features.ndim != 2 or gallery_features.ndim != 2 or query_features.shape[1] != gallery_features.shape[1]:
         shapes = f"{tuple(query_features.shape)} and {tuple(gallery_features.shape)}"
         raise ValueError(f"features: expected (queries, D) and (gallery, D); found {shapes}")
@@ -140,7 +140,7 @@ def score(
     query_identities, images, gallery = to_tensor(query_identities), len(gallery_identities), None
     if len(query_identities) != queries:
         raise ValueError(f"distances: expected those of {len(query_identities)} queries; found {queries}")
-    figures = []
+    metrics = []
     for rows in blocks(queries, images, block):
         distances = distances_of(rows)
         if distances.shape != (rows.stop - rows.start, images):
@@ -149,8 +149,8 @@ def score(
         gallery = gallery or Gallery.of(gallery_identities, distances.device)
         distances = leave_out(distances, excluded_rows(excluded, rows, tuple(distances.shape)))
         distances = distances.index_select(1, gallery.order)
-        figures.append(score_block(distances, query_identities[rows].to(distances.device), gallery))
-    return summarise(torch.cat(figures, dim=1).cpu().numpy() if figures else np.empty((4, 0)), deduplicate, max_rank)
+        metrics.append(score_block(distances, query_identities[rows].to(distances.device), gallery))
+    return summarize(torch.cat(metrics, dim=1).cpu().numpy() if metrics else np.empty((4, 0)), deduplicate, max_rank)
 
 
 def blocks(queries: int, images: int, block: int | None = None) -> Iterator[slice]:
@@ -172,7 +172,7 @@ def excluded_rows(excluded: Excluded, rows: slice, shape: tuple[int, int]) -> to
 def leave_out(distances: torch.Tensor, excluded: torch.Tensor | None) -> torch.Tensor:
     """(Q, G) distances with infinity for the pairs that are left out: behind every true match, they change no rank."""
     excluded = None if excluded is None else excluded.to(distances.device)
-    require_finite(distances, excluded)
+    check_finite(distances, excluded)
     return distances if excluded is None else distances.masked_fill(excluded, float("inf"))
 
 
@@ -194,8 +194,8 @@ def score_block(distances: torch.Tensor, wanted: torch.Tensor, gallery: Gallery)
     precision = ((place + 1) / ranks.double()).masked_fill(place >= matches[:, None], 0)
     last = ranks.gather(1, (matches - 1).clamp_min(0)[:, None])[:, 0]
     first_by_identity = identity_ranks(distances, person, gallery)
-    figures = [precision.sum(dim=1) / matches, ranks[:, 0], first_by_identity, matches / last.double()]
-    return torch.stack([figure.double() for figure in figures]).masked_fill(matches == 0, float("nan"))
+    metrics = [precision.sum(dim=1) / matches, ranks[:, 0], first_by_identity, matches / last.double()]
+    return torch.stack([figure.double() for figure in metrics]).masked_fill(matches == 0, float("nan"))
 
 
 def ranks_of(distances: torch.Tensor, columns: torch.Tensor, wanted: torch.Tensor, gallery: Gallery) -> torch.Tensor:
@@ -262,9 +262,9 @@ def in_threads(function: Callable[[np.ndarray], np.ndarray | None], values: torc
         return list(pool.map(function, shares))
 
 
-def summarise(figures: np.ndarray, deduplicate: bool, max_rank: int) -> Scores:
+def summarize(metrics: np.ndarray, deduplicate: bool, max_rank: int) -> Scores:
     """Scores of the (4, Q) figures of `score_block`; ValueError where no query has a true match."""
-    average_precision, first, first_by_identity, inverse_negative_penalty = figures
+    average_precision, first, first_by_identity, inverse_negative_penalty = metrics
     first_match_rank = first_by_identity if deduplicate else first
     counted = ~np.isnan(average_precision)
     if not counted.any():

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import torch
 
-from pipeline.evaluation.distances import DISTANCES, prepare_features, require_finite, require_metric
+from pipeline.evaluation.distances import DISTANCES, check_finite, check_metric, prepare_features
 from pipeline.evaluation.ranking import PAIRS, blocks
 
 
@@ -43,8 +43,8 @@ def k_reciprocal_distances(
     the features are, in float64 for float64 features and in float32 otherwise; holds (Q + G)^2 distances. ValueError
     for features that aren't finite, shapes that don't fit, and parameters out of range.
     """
-    require_metric(metric)
-    require_parameters(k1, k2, weight)
+    check_metric(metric)
+    check_parameters(k1, k2, weight)
     if query.ndim != 2 or gallery.ndim != 2 or query.shape[1] != gallery.shape[1] or not (len(query) and len(gallery)):
         shapes = f"{tuple(query.shape)} and {tuple(gallery.shape)}"
         raise ValueError(f"features: expected (queries, D) and (gallery, D), at least one of each; found {shapes}")
@@ -59,7 +59,7 @@ def k_reciprocal_distances(
     return jaccard_distances(entries, len(query), len(gallery)).mul_(1 - weight).add_(original, alpha=weight)
 
 
-def require_parameters(k1: int, k2: int, weight: float) -> None:
+def check_parameters(k1: int, k2: int, weight: float) -> None:
     for name, value in (("k1", k1), ("k2", k2)):
         if value < 1:
             raise ValueError(f"evaluation.re_ranking_{name}: expected a number of at least 1; found {value}")
@@ -70,7 +70,7 @@ def require_parameters(k1: int, k2: int, weight: float) -> None:
 def scaled_distances(features: torch.Tensor, metric: str) -> torch.Tensor:
     """Returns (N, N) distances, each row divided by its largest; below all others on the diagonal."""
     distances = DISTANCES[metric](features)(features)
-    require_finite(distances, None)
+    check_finite(distances, None)
     largest = distances.amax(dim=1, keepdim=True).clamp_min(torch.finfo(distances.dtype).tiny)
     return distances.div_(largest).fill_diagonal_(-1)
 

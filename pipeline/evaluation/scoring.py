@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from pipeline.evaluation.distances import DISTANCES, prepare_features, require_metric
-from pipeline.evaluation.ranking import Gallery, Scores, blocks, leave_out, rank_distances, score_block, summarise
+from pipeline.evaluation.distances import DISTANCES, check_metric, prepare_features
+from pipeline.evaluation.ranking import Gallery, Scores, blocks, leave_out, rank_distances, score_block, summarize
 from pipeline.protocols import Exclusion, Trial
 
 # (Q, D) and (G, D) features, metric="..." -> (Q, G) distances: `rerank.k_reciprocal_distances`, or a partial of it.
@@ -42,7 +42,7 @@ def score_trials(
     name in `ranking.DISTANCES`; it knows nothing of pairs left out. ValueError for features that aren't finite, shapes
     that don't fit, an unknown metric, and a trial without a query that has a true match.
     """
-    require_metric(metric)
+    check_metric(metric)
     if features.ndim != 2 or len(features) != len(index):
         raise ValueError(f"features: expected ({len(index)}, D), a row an image; found {tuple(features.shape)}")
     chosen = range(len(trials)) if numbers is None else numbers
@@ -51,10 +51,10 @@ def score_trials(
     scores: dict[int, Scores] = {}
     for group in alike(trials, index):
         wanted = [place for place, number in enumerate(group) if number in chosen]
-        figures = score_alike(features, index, [trials[number] for number in group], metric, block, wanted)
-        for place, of_trial in zip(wanted, figures, strict=True):
+        metrics = score_alike(features, index, [trials[number] for number in group], metric, block, wanted)
+        for place, of_trial in zip(wanted, metrics, strict=True):
             trial = trials[group[place]]
-            scores[group[place]] = summarise(of_trial, trial.deduplicate, max_rank)
+            scores[group[place]] = summarize(of_trial, trial.deduplicate, max_rank)
     return [scores[number] for number in chosen]
 
 
@@ -113,7 +113,7 @@ def score_alike(
         for trial, gallery in zip(trials, galleries, strict=True)
     ]
     places = [np.searchsorted(query, trial.query) for trial in trials]
-    figures = [np.empty((4, len(trial.query))) for trial in trials]
+    metrics = [np.empty((4, len(trial.query))) for trial in trials]
     for rows in blocks(len(query), len(images), block):
         distances = distances_of(prepare_features(features[to_rows(query[rows], features)], "query"))
         distances = leave_out(distances, excluded_pairs(index, trials[0].exclusion, query[rows], images))
@@ -121,8 +121,8 @@ def score_alike(
             mine = np.flatnonzero((places[number] >= rows.start) & (places[number] < rows.stop))
             chosen = select(distances, places[number][mine] - rows.start, columns[number])
             people = to_rows(identity[trial.query[mine]], features)
-            figures[number][:, mine] = score_block(chosen, people, galleries[number]).cpu().numpy()
-    return figures
+            metrics[number][:, mine] = score_block(chosen, people, galleries[number]).cpu().numpy()
+    return metrics
 
 
 def select(distances: torch.Tensor, rows: np.ndarray, columns: torch.Tensor) -> torch.Tensor:

@@ -27,9 +27,9 @@ from pipeline.evaluation.features import Extractor, choose_extractor, extract_fe
 from pipeline.evaluation.model_info import ModelInfo
 from pipeline.evaluation.per_query import write_queries
 from pipeline.evaluation.restore import restore_network
-from pipeline.evaluation.results import append_rows, format_summary, summarise
+from pipeline.evaluation.results import append_rows, format_summary, summarize
 from pipeline.run.folder import is_trained, run_path, settings_of, weights_path
-from pipeline.run.trained_identities import refuse_leak, refuse_trained_split
+from pipeline.run.trained_identities import check_no_leak, check_split_untrained
 from pipeline.settings import Settings
 
 CHANGEABLE = ("evaluation.", "loader.", "data.", "train.precision")
@@ -86,7 +86,7 @@ def read_evaluation_arguments(arguments: Sequence[str]) -> tuple[Settings, Setti
     # The folder may have been moved or renamed since: its rows are of the run that it is called now.
     settings = replace(load_kept(folder / "config.yaml", overrides), name=kept.name, output=kept.output)
     if settings.data.dataset == kept.data.dataset:
-        refuse_trained_split(settings.data, kept.data)
+        check_split_untrained(settings.data, kept.data)
     return settings, kept
 
 
@@ -101,7 +101,7 @@ def open_session(arguments: Sequence[str], accelerator: Accelerator | None = Non
     set_seed(settings.seed)
     index = on_first_rank(accelerator, lambda: build_index(settings.data))
     if kept:
-        refuse_leak(settings, kept, run_path(kept), index)
+        check_no_leak(settings, kept, run_path(kept), index)
     return Session(settings, kept, index, accelerator)
 
 
@@ -154,5 +154,5 @@ def write_results(folder: Path, result: EvaluationResult) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     write_queries(folder, result.query_metrics)
     append_rows(folder / "results.csv", result.trial_results)
-    print(format_summary(summarise(result.trial_results)))
+    print(format_summary(summarize(result.trial_results)))
     print(f"per cent; a row per trial in {folder / 'results.csv'}")

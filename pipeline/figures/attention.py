@@ -18,7 +18,7 @@ from pipeline.figures.ranked_lists import PIXELS, shrink
 from pipeline.figures.sheet import decode_image
 from pipeline.figures.t_sne import choose_identities
 from pipeline.loading.batches import evaluation_batches
-from pipeline.loading.pictures import Pictures, open_pictures
+from pipeline.loading.images import ImageSource, open_images
 from pipeline.models.reid import ReIDNetwork
 
 SHOWN = (Modality.VISIBLE, Modality.INFRARED)
@@ -101,7 +101,7 @@ def overlay(image: np.ndarray, activation: np.ndarray) -> np.ndarray:
     return np.rint((1 - OPACITY) * gray + OPACITY * colors).astype(np.uint8)
 
 
-def draw_attention(rows: np.ndarray, activations: np.ndarray, run: EvaluatedRun, image_source: Pictures) -> Figure:
+def draw_attention(rows: np.ndarray, activations: np.ndarray, run: EvaluatedRun, image_source: ImageSource) -> Figure:
     """rows (2, n) of the index, activations (2, n, H, W) in [0, 1]: beside each image the map over it."""
     figure = style.new_figure(HEAD + 2 * (HEIGHT + GAP) + FOOT, layout=None)
     names, identity = person_labels(run.index), run.index["identity"].to_numpy()
@@ -138,7 +138,7 @@ def attention(runs: list[EvaluatedRun], seed: int) -> dict[str, Figure]:
     rows = run.rows[choose_rows(identity, modality, PEOPLE, seed)]
     if not rows.size:
         raise LeftOut("no test person has images of both modalities")
-    image_source = open_pictures(run.settings.data.root, run.index)
+    image_source = open_images(run.settings.data.root, run.index)
     activations = []
     for wanted, own in zip(SHOWN, rows, strict=True):
         batches = evaluation_batches(image_source, own, wanted, run.settings, run.accelerator.device)

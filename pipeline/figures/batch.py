@@ -12,7 +12,7 @@ from pipeline.build import build_index, build_table
 from pipeline.cli.figures import read_batch
 from pipeline.config import load_config
 from pipeline.figures.labels import modality_label, pen_font
-from pipeline.figures.sheet import INK, MARGIN, PAPER, require_at_least_one, save_sheet
+from pipeline.figures.sheet import INK, MARGIN, PAPER, check_at_least_one, save_sheet
 from pipeline.loading.batches import training_batches
 from pipeline.settings import Settings
 
@@ -60,7 +60,7 @@ def draw_batch(batch: Batch, columns: int) -> Image.Image:
 
 def main(argv: list[str]) -> None:
     options = read_batch(argv)
-    require_at_least_one(options, "columns")
+    check_at_least_one(options, "columns")
     save_sheet(
         draw_batch(first_batch(load_config(options.arguments, name_required=True)), options.columns), options.out
     )

@@ -12,8 +12,8 @@ from pipeline.build import build_index
 from pipeline.cli.figures import read_dataset
 from pipeline.config import load_config
 from pipeline.figures.labels import camera_label, fit, modality_label, pen_font, person_labels
-from pipeline.figures.sheet import FAINT, INK, MARGIN, PAPER, decode_image, require_at_least_one, save_sheet
-from pipeline.loading.pictures import Pictures, open_pictures
+from pipeline.figures.sheet import FAINT, INK, MARGIN, PAPER, check_at_least_one, decode_image, save_sheet
+from pipeline.loading.images import ImageSource, open_images
 
 HEIGHT, WIDTH = 96, 48  # pixels of a image's place
 CAPTION, TITLE, LABEL_WIDTH, GAP = 15, 36, 96, 12
@@ -51,7 +51,7 @@ def choose_cell(index: pd.DataFrame, identity: int, modality: int, camera: int, 
     return Cell(rows[spread(len(rows), count)].tolist() if len(rows) else [], len(rows))
 
 
-def draw_dataset(index: pd.DataFrame, image_source: Pictures, identities: list[int], each: int) -> Image.Image:
+def draw_dataset(index: pd.DataFrame, image_source: ImageSource, identities: list[int], each: int) -> Image.Image:
     """Returns the sheet, with at most `each` images of an identity by a camera.
 
     One that can't be decoded is crossed out, and its path printed.
@@ -83,7 +83,7 @@ def draw_titles(pen: ImageDraw.ImageDraw, columns: list[tuple[int, int]], wide: 
 
 
 def draw_cell(
-    sheet: Image.Image, pen: ImageDraw.ImageDraw, cell: Cell, image_source: Pictures, place: tuple[int, int]
+    sheet: Image.Image, pen: ImageDraw.ImageDraw, cell: Cell, image_source: ImageSource, place: tuple[int, int]
 ) -> None:
     left, top = place
     for number, row in enumerate(cell.rows):
@@ -93,7 +93,7 @@ def draw_cell(
 
 
 def draw_image(
-    sheet: Image.Image, pen: ImageDraw.ImageDraw, image_source: Pictures, row: int, place: tuple[int, int]
+    sheet: Image.Image, pen: ImageDraw.ImageDraw, image_source: ImageSource, row: int, place: tuple[int, int]
 ) -> None:
     left, top = place
     right, bottom = left + WIDTH - 1, top + HEIGHT - 1
@@ -116,8 +116,8 @@ def write_line(pen: ImageDraw.ImageDraw, place: tuple[int, int], text: str, widt
 
 def main(argv: list[str]) -> None:
     options = read_dataset(argv)
-    require_at_least_one(options, "identities", "images")
+    check_at_least_one(options, "identities", "images")
     data = load_config(options.arguments, name_required=True).data
     index = build_index(data)
     identities = choose_identities(index, options.identities)
-    save_sheet(draw_dataset(index, open_pictures(data.root, index), identities, options.images), options.out)
+    save_sheet(draw_dataset(index, open_images(data.root, index), identities, options.images), options.out)

@@ -22,18 +22,18 @@ from pipeline.figures.labels import pen_font
 from pipeline.figures.sheet import INK, MARGIN, PAPER, save_sheet
 from pipeline.files import write_atomically
 from pipeline.loading.derivations import parse_stages
-from pipeline.loading.pictures import open_pictures, require_size
-from pipeline.loading.sampling import draw_derivation
+from pipeline.loading.images import check_size, open_images
+from pipeline.loading.sampling import sample_derivation
 from pipeline.settings import Settings
 
 PEOPLE, DRAWS = 2, 3
 LABEL_WIDTH, TITLE_HEIGHT = 150, 22  # pixels
-COMPOSED = {"visible": ["weighted_grey", "gamma:0.5"], "infrared": ["clahe", "spectrum"]}
-MIXED = {"visible": ["grey"], "infrared": ["spectrum"]}
+COMPOSED = {"visible": ["weighted_gray", "gamma:0.5"], "infrared": ["clahe", "spectrum"]}
+MIXED = {"visible": ["gray"], "infrared": ["spectrum"]}
 
 
 def shown_views(base: str) -> dict[str, View]:
-    """Returns views by their label: the recorded image, each derivation alone, a composition, both ways of mixing."""
+    """Returns views by their label: the captured image, each derivation alone, a composition, both ways of mixing."""
     channels = CHANNELS[base]
     chains = [[name] for name, it in DERIVATIONS.items() if it.takes in (None, channels) and name != "identity"]
     views = {"recorded": View(base)}
@@ -55,13 +55,13 @@ def two_people(index: pd.DataFrame) -> pd.DataFrame:
 
 def derived_images(settings: Settings, index: pd.DataFrame, rows: np.ndarray, views: dict[str, View]) -> np.ndarray:
     """Returns (views, people, draws, height, width, 3) uint8 by the training graph without crop and flip."""
-    augment, image_source = settings.augment, open_pictures(settings.data.root, index)
-    require_size(image_source, augment)
+    augment, image_source = settings.augment, open_images(settings.data.root, index)
+    check_size(image_source, augment)
     repeated = np.repeat(rows, DRAWS)
     columns = layout.width(max(len(view.stages) for view in views.values()))
     parameters = np.zeros((len(repeated), len(views), columns), np.float32)
     for place, view in enumerate(views.values()):
-        draw_derivation(parameters[:, place], Modality.VISIBLE, view, augment, seed=0, number=0)
+        sample_derivation(parameters[:, place], Modality.VISIBLE, view, augment, seed=0, number=0)
     pipeline = training_pipeline(
         lambda _: (image_source.feed(repeated), parameters),
         batch_size=len(repeated),
@@ -106,12 +106,12 @@ def page(image: str, command: str) -> str:
     lines = [
         "# Derivations",
         "",
-        "How a derivative modality is synthesised from a recorded image: `derive.visible` and `derive.infrared` name",
+        "How a derivative modality is synthesized from a captured image: `derive.visible` and `derive.infrared` name",
         "one of these, or several that follow each other, each with a probability if you like:",
         "",
         "```",
-        "derive.visible=grey",
-        "derive.visible=[weighted_grey,gamma:0.5]      # gamma on every second image",
+        "derive.visible=gray",
+        "derive.visible=[weighted_gray,gamma:0.5]      # gamma on every second image",
         "derive.infrared=[clahe,spectrum]",
         "derive.mixing=cutmix derive.mixing_probability=0.3",
         "```",
@@ -129,7 +129,7 @@ def page(image: str, command: str) -> str:
     lines += [
         "",
         "Visible images have 3 channels, infrared ones 1. Parameters are drawn anew for every image of every batch, as",
-        "part of the batch's plan. `derive.mixing` lets parts of the recorded image show through in its derivative:",
+        "part of the batch's plan. `derive.mixing` lets parts of the captured image show through in its derivative:",
         "",
         *[f"- `{name}`: {first_paragraph(mixing.graph)}" for name, mixing in MIXINGS.items()],
         "",

@@ -14,7 +14,7 @@ from pipeline.figures import style
 from pipeline.figures.evaluated_run import EvaluatedRun, group_names, trial_distances, trial_groups
 from pipeline.figures.labels import person_labels
 from pipeline.figures.sheet import decode_image
-from pipeline.loading.pictures import Pictures, open_pictures
+from pipeline.loading.images import ImageSource, open_images
 
 FIRST = 10  # of the gallery
 PIXELS = (96, 192)  # width and height that a image is drawn with
@@ -76,7 +76,7 @@ def rank_queries(run: EvaluatedRun, number: int, queries: np.ndarray) -> list[Ra
     return lists
 
 
-def draw_ranked_lists(lists: list[RankedList], run: EvaluatedRun, image_source: Pictures) -> Figure:
+def draw_ranked_lists(lists: list[RankedList], run: EvaluatedRun, image_source: ImageSource) -> Figure:
     """Draws a row for each query: the query, then its list from left to right."""
     figure = style.new_figure(HEAD + len(lists) * TALL + FOOT, layout=None)
     people, camera = person_labels(run.index, most=PITCH - 0.4), run.index["camera"].to_numpy()
@@ -128,7 +128,7 @@ def draw_foot(figure: Figure, top: float, below: str) -> None:
 def ranked_lists(runs: list[EvaluatedRun], queries: int, seed: int) -> dict[str, Figure]:
     """Returns two sheets of the first run for each mode, number of shots and direction, of its first trial."""
     run = runs[0]
-    image_source = open_pictures(run.settings.data.root, run.index)
+    image_source = open_images(run.settings.data.root, run.index)
     groups = trial_groups(run.trials)
     figures = {}
     for group, name in group_names(list(groups)).items():

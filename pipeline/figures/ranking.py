@@ -17,7 +17,7 @@ from pipeline.figures.cmc import cmc
 from pipeline.figures.distances import distances
 from pipeline.figures.evaluated_run import EvaluatedRun, LeftOut, evaluate_runs
 from pipeline.figures.ranked_lists import ranked_lists
-from pipeline.figures.sheet import require_at_least_one
+from pipeline.figures.sheet import check_at_least_one
 from pipeline.figures.t_sne import MOST_PEOPLE, t_sne
 from pipeline.run.folder import run_path
 from pipeline.text import nearest
@@ -35,7 +35,7 @@ FIGURES: dict[str, Callable[[list[EvaluatedRun], argparse.Namespace], dict[str, 
 def parse(argv: list[str]) -> argparse.Namespace:
     """The options, `words` divided into `runs` and `overrides`. ValueError for numbers and figures there can't be."""
     options = read_ranking(argv)
-    require_at_least_one(options, "queries", "identities")
+    check_at_least_one(options, "queries", "identities")
     if options.seed < 0:
         raise ValueError(f"--seed: expected 0 or more; found {options.seed}")
     if options.identities > MOST_PEOPLE:

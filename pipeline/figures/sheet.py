@@ -10,13 +10,13 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from pipeline.files import replace_atomically
-from pipeline.loading.pictures import Pictures
+from pipeline.loading.images import ImageSource
 
 MARGIN = 4  # pixels
 INK, PAPER, FAINT = (40, 40, 40), (255, 255, 255), (235, 235, 235)
 
 
-def decode_image(image_source: Pictures, row: int) -> Image.Image:
+def decode_image(image_source: ImageSource, row: int) -> Image.Image:
     """Returns a row of the index as RGB, turned as its EXIF orientation says.
 
     Raises ValueError, one line with the path, where it can't be read or decoded.
@@ -39,7 +39,7 @@ def decode(content: bytes) -> Image.Image:
         return image.convert("RGB")
 
 
-def require_at_least_one(options: argparse.Namespace, *names: str) -> None:
+def check_at_least_one(options: argparse.Namespace, *names: str) -> None:
     for name in names:
         if getattr(options, name) < 1:
             raise ValueError(f"--{name}: expected at least 1; found {getattr(options, name)}")

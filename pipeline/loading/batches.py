@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from dali_ops.check import is_of_a_picture
+from dali_ops.check import is_of_an_image
 from dali_ops.derive.stages import Stage
 from dali_ops.eval_graph import evaluation_pipeline
 from dali_ops.execution import in_turn
@@ -22,7 +22,7 @@ from dali_ops.views import View
 from pipeline.batch import Batch, Modality
 from pipeline.loading.derivations import views_in_use
 from pipeline.loading.hardware import dali_pipelines
-from pipeline.loading.pictures import Pictures, open_pictures, require_size, undecodable
+from pipeline.loading.images import ImageSource, check_size, open_images, undecodable
 from pipeline.loading.replacement import Replacements
 from pipeline.loading.sampling import Plan, TrainingTable, identities_of_ranks, plan_batch
 from pipeline.settings import LoaderSettings, Settings
@@ -47,28 +47,30 @@ def training_batches(
     as `loader.on_bad_image` says.
     """
     views = views_in_use(settings) if views is None else views
-    pictures, replacements = open_pictures(settings.data.root, index), Replacements(table)
-    require_size(pictures, settings.augment)
+    image_source, replacements = open_images(settings.data.root, index), Replacements(table)
+    check_size(image_source, settings.augment)
     columns = {name: index[name].to_numpy(np.int64) for name in ("identity", "camera")}
 
     def plan_of(number: int) -> Plan:
-        drawn = plan_batch(table, views, settings.batch, settings.augment, settings.seed, number, rank, ranks)
-        return replacements.apply(drawn)
+        sampled = plan_batch(table, views, settings.batch, settings.augment, settings.seed, number, rank, ranks)
+        return replacements.apply(sampled)
 
     count = identities_of_ranks(settings.batch.ids_per_batch, ranks)[rank] * settings.batch.images_per_modality
     number = start
     while True:
         try:
-            for plan, images in planned_images(plan_of, number, pictures, [*views.values()], settings, device, count):
+            for plan, images in planned_images(
+                plan_of, number, image_source, [*views.values()], settings, device, count
+            ):
                 yield assemble(plan, list(views), images, columns, device)
                 del images  # its memory is free for the next batch, unless somebody else holds it
                 number += 1
         except DecodingFailed as failure:
-            meet_bad_images(failure, pictures, replacements, settings.loader)
+            handle_corrupt_images(failure, image_source, replacements, settings.loader)
 
 
 class DecodingFailed(Exception):
-    """DALI could not decode a picture of a batch; its own error is the cause."""
+    """DALI could not decode an image of a batch; its own error is the cause."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
@@ -77,13 +79,13 @@ class DecodingFailed(Exception):
 def planned_images(
     plan_of: Callable[[int], Plan],
     first: int,
-    pictures: Pictures,
+    image_source: ImageSource,
     views: Sequence[View],
     settings: Settings,
     device: torch.device,
     count: int,
 ) -> Iterator[tuple[Plan, torch.Tensor]]:
-    """Plan and images of batch `first` and all after it, with `count` recorded images of each modality.
+    """Plan and images of batch `first` and all after it, with `count` captured images of each modality.
 
     DecodingFailed ends it: DALI promises nothing afterwards.
     """
@@ -91,13 +93,13 @@ def planned_images(
 
     def source(iteration: int) -> tuple:
         plan = plans[first + iteration] = plan_of(first + iteration)
-        return (*(pictures.feed(rows) for rows in plan.rows.values()), plan.parameters)
+        return (*(image_source.feed(rows) for rows in plan.rows.values()), plan.parameters)
 
     pipelines, place = dali_pipelines(settings.loader, device)
     make = partial(
         training_pipeline,
         batch_size=count,
-        form=pictures.form,
+        form=image_source.form,
         views=views,
         height=settings.augment.height,
         width=settings.augment.width,
@@ -110,26 +112,26 @@ def planned_images(
         try:
             images = output.next()
         except RuntimeError as error:
-            if not is_of_a_picture(error):
+            if not is_of_an_image(error):
                 raise
             raise DecodingFailed(plans[number]) from error
         yield plans.pop(number), images
         del images
 
 
-def meet_bad_images(
-    failure: DecodingFailed, pictures: Pictures, replacements: Replacements, loader: LoaderSettings
+def handle_corrupt_images(
+    failure: DecodingFailed, image_source: ImageSource, replacements: Replacements, loader: LoaderSettings
 ) -> None:
-    """Finds the bad pictures of a batch and has them replaced.
+    """Finds the bad images of a batch and has them replaced.
 
     ValueError naming the first where they aren't to be replaced; as `raise_unexplained` where there are none.
     """
     rows = failure.plan.rows
-    found = [bad for base in rows for bad in undecodable(pictures, rows[base], base.key)]
+    found = [bad for base in rows for bad in undecodable(image_source, rows[base], base.key)]
     if not found:
         raise_unexplained(failure.__cause__, loader)
     for row, reason in found:
-        message = f"{pictures.path(row)}: cannot be read as a picture: {reason}"
+        message = f"{image_source.path(row)}: cannot be read as an image: {reason}"
         if loader.on_bad_image == "error":
             raise ValueError(f"{message} (loader.on_bad_image=replace goes on without it)") from failure.__cause__
         replacements.bad.add(row)
@@ -137,10 +139,10 @@ def meet_bad_images(
 
 
 def raise_unexplained(error: RuntimeError, loader: LoaderSettings) -> NoReturn:
-    """Where DALI can't decode a batch of which every picture can be decoded on the CPU: ValueError if a GPU did it."""
+    """Where DALI can't decode a batch of which every image can be decoded on the CPU: ValueError if a GPU did it."""
     if loader.decode == "mixed":
         raise ValueError(
-            "loader.decode: the GPU can't decode a picture that the CPU can (mixed); use loader.decode=cpu"
+            "loader.decode: the GPU can't decode an image that the CPU can (mixed); use loader.decode=cpu"
         ) from error
     raise error
 
@@ -171,7 +173,7 @@ def assemble(
 
 
 def evaluation_batches(
-    pictures: Pictures,
+    image_source: ImageSource,
     rows: np.ndarray,
     modality: Modality,
     settings: Settings,
@@ -181,22 +183,22 @@ def evaluation_batches(
     """Images (b, 3, H, W) of rows of the index, recorded in one modality, in their order, `evaluation.batch` at a time.
 
     With `stages` of derivation (2b, 3, H, W): their derivatives, made without chance, stand behind them.
-    A picture that can't be read or decoded raises ValueError with its path: no other may stand in for it in a test.
+    An image that can't be read or decoded raises ValueError with its path: no other may stand in for it in a test.
     """
-    require_size(pictures, settings.augment)
+    check_size(image_source, settings.augment)
     step = settings.evaluation.batch
 
     def source(iteration: int) -> list[np.ndarray]:
         if iteration * step >= len(rows):
             raise StopIteration
-        return pictures.feed(rows[iteration * step : (iteration + 1) * step])
+        return image_source.feed(rows[iteration * step : (iteration + 1) * step])
 
     pipelines, place = dali_pipelines(settings.loader, device)
     make = partial(
         evaluation_pipeline,
         batch_size=step,
-        form=pictures.form,
-        family=modality.key,
+        form=image_source.form,
+        base=modality.key,
         stages=stages,
         height=settings.augment.height,
         width=settings.augment.width,
@@ -207,10 +209,10 @@ def evaluation_batches(
         try:
             images = output.next()
         except RuntimeError as error:
-            if not is_of_a_picture(error):
+            if not is_of_an_image(error):
                 raise
-            for row, reason in undecodable(pictures, rows[begin : begin + step], modality.key):
-                raise ValueError(f"{pictures.path(row)}: cannot be read as a picture: {reason}") from error
+            for row, reason in undecodable(image_source, rows[begin : begin + step], modality.key):
+                raise ValueError(f"{image_source.path(row)}: cannot be read as an image: {reason}") from error
             raise_unexplained(error, settings.loader)
         yield images
         del images

@@ -12,7 +12,7 @@ from pipeline.batch import Modality
 from pipeline.settings import Settings
 from pipeline.text import nearest
 
-LEARNED = "learned"  # the derivation that the network makes itself; its rows leave the loader as the recorded image
+LEARNED = "learned"  # the derivation that the network makes itself; its rows leave the loader as the captured image
 
 
 def views_in_use(settings: Settings) -> dict[Modality, View]:
@@ -50,7 +50,7 @@ def derivations(settings: Settings) -> dict[Modality, tuple[Stage, ...] | None]:
 
 
 def parse_stages(texts: Sequence[str], channels: int) -> tuple[Stage, ...]:
-    """`["weighted_grey", "gamma:0.5"]` -> stages that can follow each other, from an image of so many channels.
+    """`["weighted_gray", "gamma:0.5"]` -> stages that can follow each other, from an image of so many channels.
 
     ValueError for a derivation that there isn't or that can't be applied there, and for an impossible probability.
     """

@@ -9,7 +9,7 @@ from joblib import cpu_count
 
 from pipeline.settings import LoaderSettings
 
-MOST_PIPELINES = 8  # side by side; each holds the pictures of its batches in memory
+MOST_PIPELINES = 8  # side by side; each holds the images of its batches in memory
 
 
 def usable_cores() -> int:
@@ -27,7 +27,7 @@ def dali_pipelines(loader: LoaderSettings, device: torch.device) -> tuple[int, d
     """How many DALI pipelines feed a network on `device`, and where and with how many threads each of them runs.
 
     On the CPU one for each core, as they needn't wait for each other (`execution.in_turn`); of several threads each
-    where there are more than MOST_PIPELINES cores. Pictures are decoded on the CPU unless `loader.decode` is mixed
+    where there are more than MOST_PIPELINES cores. Images are decoded on the CPU unless `loader.decode` is mixed
     (`dali_ops.decode` says what that costs).
 
     ValueError where `loader.decode` wants a GPU and there is none.

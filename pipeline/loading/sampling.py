@@ -41,7 +41,7 @@ class TrainingTable:
     """The images to train on, by label.
 
     identities (C,) int64, sorted: the identity of each label
-    rows       recorded modality -> for each label, the rows of the index (int64)
+    rows       captured modality -> for each label, the rows of the index (int64)
     """
 
     identities: np.ndarray
@@ -53,9 +53,9 @@ class TrainingTable:
 
 @dataclass(frozen=True)
 class Plan:
-    """n = identities x images_per_modality pictures of each recorded modality; pictures of an identity stand together.
+    """n = identities x images_per_modality images of each captured modality; images of an identity stand together.
 
-    rows       recorded modality -> (n,) int64 rows of the index
+    rows       captured modality -> (n,) int64 rows of the index
     labels     (n,) int64
     parameters (n, views, columns) float32, columns as in dali_ops.parameters
     replaced   number of rows that stand in for one that can't be decoded (`pipeline.loading.replacement`)
@@ -68,7 +68,7 @@ class Plan:
 
 
 def training_table(index: pd.DataFrame, batch: BatchSettings) -> TrainingTable:
-    """Rows by identity and recorded modality, of the identities that have images in every recorded modality in use.
+    """Rows by identity and captured modality, of the identities that have images in every captured modality in use.
 
     Raises ValueError for fewer identities than a batch needs, and for an identity with too few images where
     `repeat_images` is off.
@@ -96,14 +96,14 @@ def training_table(index: pd.DataFrame, batch: BatchSettings) -> TrainingTable:
 
 
 def count_images(index: pd.DataFrame, batch: BatchSettings) -> pd.DataFrame:
-    """Number of images: a row for each identity, a column for each recorded modality that must be read."""
-    bases = recorded_modalities(batch)
+    """Number of images: a row for each identity, a column for each captured modality that must be read."""
+    bases = captured_modalities(batch)
     counts = pd.crosstab(index["identity"], index["modality"]).reindex(columns=[int(base) for base in bases])
     return counts.fillna(0).astype(int).set_axis(pd.Index(bases, dtype=object), axis=1)
 
 
-def recorded_modalities(batch: BatchSettings) -> list[Modality]:
-    """The recorded modalities that must be read for those in use, in the order of `Modality`."""
+def captured_modalities(batch: BatchSettings) -> list[Modality]:
+    """The captured modalities that must be read for those in use, in the order of `Modality`."""
     return sorted({Modality.from_name(name).base for name in batch.modalities})
 
 
@@ -135,14 +135,14 @@ def plan_batch(
     for base in table.rows:
         generator = stream(seed, number, Purpose.IMAGES, base)
         rows[base] = np.concatenate(
-            [draw_images(table.rows[base][label], batch.images_per_modality, generator) for label in labels]
+            [sample_images(table.rows[base][label], batch.images_per_modality, generator) for label in labels]
         )
     labels = np.repeat(labels, batch.images_per_modality)
     columns = layout.width(max(len(view.stages) for view in views.values()))
     parameters = np.zeros((len(labels), len(views), columns), np.float32)
     for place, (modality, view) in enumerate(views.items()):
-        draw_augmentation(parameters[:, place], modality, augment, seed, number)
-        draw_derivation(parameters[:, place], modality, view, augment, seed, number)
+        sample_augmentation(parameters[:, place], modality, augment, seed, number)
+        sample_derivation(parameters[:, place], modality, view, augment, seed, number)
     shares = identities_of_ranks(batch.ids_per_batch, ranks)
     begin = sum(shares[:rank])
     mine = slice(begin * batch.images_per_modality, (begin + shares[rank]) * batch.images_per_modality)
@@ -154,49 +154,49 @@ def stream(seed: int, number: int, purpose: Purpose, modality: int = 0) -> np.ra
     return np.random.Generator(np.random.Philox(key=[seed, number], counter=[0, 0, modality, purpose]))
 
 
-def draw_images(rows: np.ndarray, count: int, generator: np.random.Generator) -> np.ndarray:
+def sample_images(rows: np.ndarray, count: int, generator: np.random.Generator) -> np.ndarray:
     """`count` of the rows without repetition; where there are too few, all of them as often as needed."""
     rounds = [generator.permutation(rows) for _ in range(-(-count // len(rows)))]
     return np.concatenate(rounds)[:count]
 
 
-def draw_augmentation(
+def sample_augmentation(
     parameters: np.ndarray, modality: Modality, augment: AugmentSettings, seed: int, number: int
 ) -> None:
     """Fills in crop, flip and erased box of a modality's images: (n, columns) float32."""
     source = modality.base if augment.derivative_geometry == "shared" else modality
     count = len(parameters)
-    parameters[:, layout.GEOMETRY] = draw_geometry(stream(seed, number, Purpose.GEOMETRY, source), count, augment)
+    parameters[:, layout.GEOMETRY] = sample_geometry(stream(seed, number, Purpose.GEOMETRY, source), count, augment)
     if augment.erasing > 0:
-        parameters[:, layout.ERASING] = draw_erasing(stream(seed, number, Purpose.ERASING, source), count, augment)
+        parameters[:, layout.ERASING] = sample_erasing(stream(seed, number, Purpose.ERASING, source), count, augment)
 
 
-def draw_derivation(
+def sample_derivation(
     parameters: np.ndarray, modality: Modality, view: View, augment: AugmentSettings, seed: int, number: int
 ) -> None:
-    """Fills in how a modality's images are derived, and mixed with the recorded ones: (n, columns) float32."""
+    """Fills in how a modality's images are derived, and mixed with the captured ones: (n, columns) float32."""
     count = len(parameters)
     numbers, applied = (stream(seed, number, purpose, modality) for purpose in (Purpose.DERIVATION, Purpose.STAGES))
     for place, stage in enumerate(view.stages):
-        parameters[:, layout.derivation(place)] = stage.derivation.draw(numbers, count)
+        parameters[:, layout.derivation(place)] = stage.derivation.sample(numbers, count)
         parameters[:, layout.applied(place)] = applied.random(count) < stage.probability
     if view.mixing is not None:
         generator = stream(seed, number, Purpose.MIXING, modality)
-        drawn = MIXINGS[view.mixing].draw(generator, count, augment.height, augment.width)
-        parameters[:, layout.MIXING] = drawn * (generator.random((count, 1)) < view.mixing_probability)
+        sampled = MIXINGS[view.mixing].sample(generator, count, augment.height, augment.width)
+        parameters[:, layout.MIXING] = sampled * (generator.random((count, 1)) < view.mixing_probability)
 
 
-def draw_geometry(generator: np.random.Generator, count: int, augment: AugmentSettings) -> np.ndarray:
-    """(count, 3): top and left of the crop in the padded picture, and whether it is flipped."""
+def sample_geometry(generator: np.random.Generator, count: int, augment: AugmentSettings) -> np.ndarray:
+    """(count, 3): top and left of the crop in the padded image, and whether it is flipped."""
     corner = generator.integers(0, 2 * augment.pad, size=(count, 2), endpoint=True)
     flip = generator.random((count, 1)) < augment.flip
     return np.concatenate([corner, flip], axis=1)
 
 
-def draw_erasing(generator: np.random.Generator, count: int, augment: AugmentSettings) -> np.ndarray:
+def sample_erasing(generator: np.random.Generator, count: int, augment: AugmentSettings) -> np.ndarray:
     """(count, 4): top, left, height, width of the erased box; zeros where nothing is erased.
 
-    Area uniform, log of the aspect uniform, the first of ERASING_ATTEMPTS boxes that fits the picture.
+    Area uniform, log of the aspect uniform, the first of ERASING_ATTEMPTS boxes that fits the image.
     """
     size = (count, ERASING_ATTEMPTS)
     area = generator.uniform(*augment.erasing_area, size) * augment.height * augment.width

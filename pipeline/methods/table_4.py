@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from pipeline.config import describe
+from pipeline.config import default_settings, describe
 from pipeline.settings import Settings
 
 PAIRS = {
@@ -59,7 +59,7 @@ def ticks(settings: Settings) -> dict[str, bool]:
 
 def differences(settings: Settings) -> list[str]:
     """Returns `key=value` of what decides a method and isn't as the paper's, which is the default."""
-    paper, found, used = decisive(Settings()), decisive(settings), settings.batch.modalities
+    paper, found, used = decisive(default_settings()), decisive(settings), settings.batch.modalities
     changed = [name for name in found if (name not in paper or found[name] != paper[name]) and counts(name, used)]
     # a loss that isn't there is one of weight 0, which the columns tell
     missing = [name for name in paper if name not in found and not name.startswith("losses.")]

@@ -95,7 +95,7 @@ class ReIDNetwork(nn.Module):
         return {name: width for head in self.heads.values() for name, width in head.widths.items()}
 
     def forward(self, images: torch.Tensor, modality: torch.Tensor | Sequence[int]) -> ReIDOutput:
-        """images (B, 3, H, W) of a float type, normalised; modality: B values of `Modality` on the host; B >= 1.
+        """images (B, 3, H, W) of a float type, normalized; modality: B values of `Modality` on the host; B >= 1.
 
         modality is an int64 CPU tensor or a sequence of int. Give the sequence to a model wrapped in
         DistributedDataParallel, which moves all tensors among its inputs to the device. The output's rows are in the

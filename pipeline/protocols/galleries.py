@@ -38,7 +38,7 @@ def rows_by_identity_and_camera(index: pd.DataFrame, rows: np.ndarray) -> Groups
     return {(int(identity), int(camera)): found.to_numpy(np.int64) for (identity, camera), found in groups.items()}
 
 
-def draw_gallery(groups: Groups, seed: int) -> np.ndarray:
+def sample_gallery(groups: Groups, seed: int) -> np.ndarray:
     """Returns (G,) int64: one row of each group, as `random.seed(seed)` and then `random.choice` of each choose it."""
     generator = random.Random(seed)
     return np.array([generator.choice(rows.tolist()) for rows in groups.values()], dtype=np.int64)

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.config import describe, load_kept
+from pipeline.config import default_settings, describe, load_kept
 from pipeline.evaluation.per_query import queries_file
 from pipeline.evaluation.results import groups_of
 from pipeline.run.folder import read_environments
-from pipeline.settings import Settings
 
 HARDEST = 10
 Rows = list[tuple[str, str]]
@@ -24,7 +23,7 @@ def settings_rows(folder: Path) -> tuple[Rows, Rows]:
     """
     settings = load_kept(folder / "config.yaml")
     values = [(name, json.dumps(value)) for name, value, _ in describe(settings)]
-    usual = {name: json.dumps(value) for name, value, _ in describe(Settings())}
+    usual = {name: json.dumps(value) for name, value, _ in describe(default_settings())}
     return [(name, value) for name, value in values if usual[name] != value], values
 
 

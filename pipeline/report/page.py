@@ -9,7 +9,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from pipeline.evaluation.results import read_rows, summarise
+from pipeline.evaluation.results import read_rows, summarize
 from pipeline.figures.cmc import cmc
 from pipeline.figures.evaluated_run import EvaluatedRun, LeftOut
 from pipeline.figures.training import draw_training, training_curves
@@ -71,7 +71,7 @@ def result_tables(folders: list[Path]) -> tuple[dict[str, list[Markup]], list[st
         return {}, reasons
     try:
         rows, places = read_results(having)
-        means = summarise(rows)
+        means = summarize(rows)
     except ValueError as reason:
         return {}, [*reasons, f"The results are left out: {reason}"]
     tables = {"Results": [to_markup(table_of_runs(means))], "Beside the literature": []}

@@ -1,1 +1,1 @@
-"""What a run keeps on disc: its folder, its lock, its checkpoints, who it was trained on."""
+"""What a run keeps on disk: its folder, its lock, its checkpoints, who it was trained on."""

@@ -1,7 +1,7 @@
 """Checkpoints that are there whole or not at all, and are used only if they are still what was written.
 
-A checkpoint is written to a folder with another name, forced to the disc, then renamed: a run killed at any moment
-finds the newest complete one. Its manifest.json holds the size and the SHA-256 of each file, for discs lose and change
+A checkpoint is written to a folder with another name, forced to the disk, then renamed: a run killed at any moment
+finds the newest complete one. Its manifest.json holds the size and the SHA-256 of each file, for disks lose and change
 bits. Checkpoints are ordered by their step, never by their files' times: the clocks of nodes differ.
 """
 
@@ -30,9 +30,9 @@ log = logging.getLogger("pipeline")
 
 
 def save_checkpoint(accelerator: Accelerator, folder: Path, step: int, keep: int) -> None:
-    """Saves the training as it stands after `step` optimiser steps; keeps the newest `keep`. Called by all ranks.
+    """Saves the training as it stands after `step` optimizer steps; keeps the newest `keep`. Called by all ranks.
 
-    Weights, optimiser, gradient scaler, random states of every rank and what was registered for checkpointing.
+    Weights, optimizer, gradient scaler, random states of every rank and what was registered for checkpointing.
     Raises OSError on all ranks together where one can't write; the checkpoints before are then untouched.
     """
     unfinished = folder / f"{UNFINISHED}{step:08d}"

@@ -28,23 +28,23 @@ from pipeline.run.checkpoint import checkpoints, newest_step, weights_facts
 from pipeline.run.provenance import (
     UNKNOWN,
     TrainingFacts,
+    check_same_facts,
     code_version,
     decided_facts,
     go_on,
     older_facts,
     read_facts,
-    refuse_other_facts,
     write_facts,
 )
-from pipeline.run.trained_identities import refuse_other_identities, split_path
-from pipeline.run.training_data import TrainingData, refuse_other_data
+from pipeline.run.trained_identities import check_same_identities, split_path
+from pipeline.run.training_data import TrainingData, check_same_data
 from pipeline.settings import Settings
 
 PACKAGES = ("torch", "torchvision", "timm", "accelerate", "nvidia-dali-cuda130", "pandas", "numpy", "omegaconf")
 
 FINISHED = "finished"  # the file that says that the results are written too
 
-DRAWN_SPLIT = ("data.test_fraction", "data.split_seed", "data.split_file")  # split.csv says what came of them
+SAMPLED_SPLIT = ("data.test_fraction", "data.split_seed", "data.split_file")  # split.csv says what came of them
 
 
 def run_path(settings: Settings) -> Path:
@@ -67,7 +67,7 @@ def open_run(
     folder = run_path(settings)
     before = None
     if is_begun(folder):
-        before = refuse_other_start(settings, folder, split_of or {}, data, facts)
+        before = check_same_start(settings, folder, split_of or {}, data, facts)
     else:
         folder.mkdir(parents=True, exist_ok=True)
         keep_data(folder, split_of, data)
@@ -80,22 +80,22 @@ def open_run(
     return folder
 
 
-def refuse_other_start(
+def check_same_start(
     settings: Settings, folder: Path, split_of: dict[str, str], data: TrainingData | None, facts: TrainingFacts | None
 ) -> TrainingFacts | None:
     """The facts of what was trained in a folder, as far as they are known. ValueError as `open_run` says."""
-    refuse_other_run(settings, folder)
+    check_same_run(settings, folder)
     if settings.train.resume == "never":
         raise ValueError(f"{folder}: holds a run already and train.resume is never; choose another name=")
     if split_path(folder).exists():
-        refuse_other_identities(settings, split_of, split_path(folder))
+        check_same_identities(settings, split_of, split_path(folder))
     if data:
-        refuse_other_data(data, folder, settings.data.root)
+        check_same_data(data, folder, settings.data.root)
     before = kept_facts(folder) if (folder / "config.yaml").exists() else None
     if before and facts:
         # what is left to do where all is trained, the evaluation, is the same on any number of ranks
         now = dataclasses.replace(facts, norm=UNKNOWN) if is_trained(folder) else facts
-        refuse_other_facts(now, before, folder, settings)
+        check_same_facts(now, before, folder, settings)
     return before
 
 
@@ -113,22 +113,22 @@ def is_begun(folder: Path) -> bool:
     return bool(checkpoints(folder / "checkpoints")) or is_trained(folder)
 
 
-def refuse_other_run(settings: Settings, folder: Path) -> None:
+def check_same_run(settings: Settings, folder: Path) -> None:
     """ValueError where something was trained in a run folder with other settings, naming the first that differs."""
     kept = folder / "config.yaml"
     if is_begun(folder) and kept.exists():
-        refuse_other_settings(settings, kept, folder)
-        refuse_other_facts(decided_facts(settings), kept_facts(folder), folder, settings)
+        check_same_settings(settings, kept, folder)
+        check_same_facts(decided_facts(settings), kept_facts(folder), folder, settings)
 
 
-def refuse_other_settings(settings: Settings, kept: Path, folder: Path) -> None:
+def check_same_settings(settings: Settings, kept: Path, folder: Path) -> None:
     unknown = [name for name in read_kept(kept)[1] if decides_weights(name)]
     if unknown:
         raise ValueError(
             f"{folder}: belongs to a run of another version of the code, with {unknown[0]}, which this one doesn't "
             f"have. Choose another name=, or go on with the version that env.json names"
         )
-    by_name = DRAWN_SPLIT if split_path(folder).exists() else ()
+    by_name = SAMPLED_SPLIT if split_path(folder).exists() else ()
     given, before = ({name: value for name, value, _ in describe(one)} for one in (settings, load_kept(kept)))
     for name in dict.fromkeys([*given, *before]):  # a part may be in one of the two only
         if given.get(name) != before.get(name) and decides_weights(name) and name not in by_name:

@@ -75,7 +75,7 @@ def current_holder(folder: Path) -> str | None:
     return None if holder is None else describe_holder(holder)
 
 
-def refuse_unshared(folder: Path, holder: str) -> None:
+def check_shared_folder(folder: Path, holder: str) -> None:
     """ValueError where this node sees another run folder than the first rank, whose `acquire` returned `holder`."""
     begin = time.monotonic()
     while True:

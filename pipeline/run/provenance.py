@@ -31,7 +31,7 @@ PRECISION_VARIABLE = "ACCELERATE_MIXED_PRECISION"
 class Stretch:
     """A start of a training that goes on from `step`.
 
-    ranks: of the job, 0 where it isn't known; decode: where pictures are decoded, cpu or mixed (GPU).
+    ranks: of the job, 0 where it isn't known; decode: where images are decoded, cpu or mixed (GPU).
     """
 
     step: int
@@ -150,7 +150,7 @@ def ranks_of_checkpoints(folder: Path) -> int:
     return len([*found[-1].glob("random_states_*.pkl")]) if found else 0
 
 
-def refuse_other_facts(now: TrainingFacts, before: TrainingFacts, folder: Path, settings: Settings) -> None:
+def check_same_facts(now: TrainingFacts, before: TrainingFacts, folder: Path, settings: Settings) -> None:
     """ValueError where a run would go on in another precision, with other statistics or with other images."""
     for name, said in (
         ("precision", said_of_precision(settings)),

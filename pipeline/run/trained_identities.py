@@ -32,7 +32,7 @@ def names_in(split_of: dict[str, str], splits: list[str]) -> list[str]:
     return [name for name, split in split_of.items() if split in splits]
 
 
-def refuse_other_identities(settings: Settings, split_of: dict[str, str], path: Path) -> None:
+def check_same_identities(settings: Settings, split_of: dict[str, str], path: Path) -> None:
     """ValueError where those trained on, or their order and so their labels, aren't those of the run's split.csv."""
     before, now = (names_in(splits, settings.data.train_splits) for splits in (read_splits(path), split_of))
     if before == now:
@@ -49,7 +49,7 @@ def refuse_other_identities(settings: Settings, split_of: dict[str, str], path: 
     )
 
 
-def refuse_trained_split(data: DataSettings, trained: DataSettings) -> None:
+def check_split_untrained(data: DataSettings, trained: DataSettings) -> None:
     """ValueError where a split is both trained on and tested on."""
     if data.test_split in trained.train_splits:
         raise ValueError(
@@ -58,7 +58,7 @@ def refuse_trained_split(data: DataSettings, trained: DataSettings) -> None:
         )
 
 
-def refuse_leak(settings: Settings, kept: Settings, run_folder: Path, index: pd.DataFrame) -> None:
+def check_no_leak(settings: Settings, kept: Settings, run_folder: Path, index: pd.DataFrame) -> None:
     """ValueError where the run in `run_folder`, trained as `kept` says, was trained on identities that would be tested.
 
     By their names where split.csv holds those of the run; else by the settings that divide the data set, and by the
@@ -68,7 +68,9 @@ def refuse_leak(settings: Settings, kept: Settings, run_folder: Path, index: pd.
         return
     file = split_path(run_folder)
     if file.exists():
-        refuse_trained_names(index, settings.data.test_split, names_in(read_splits(file), kept.data.train_splits), file)
+        check_names_untrained(
+            index, settings.data.test_split, names_in(read_splits(file), kept.data.train_splits), file
+        )
         return
     for name in dataset_of(kept.data.dataset).split_keys:
         asked, trained = getattr(settings.data, name), getattr(kept.data, name)
@@ -79,10 +81,10 @@ def refuse_leak(settings: Settings, kept: Settings, run_folder: Path, index: pd.
             )
     trained_on = read_training_data(run_folder)
     if trained_on is not None:
-        refuse_trained_numbers(index, settings.data, set(trained_on.identities), training_data_path(run_folder))
+        check_numbers_untrained(index, settings.data, set(trained_on.identities), training_data_path(run_folder))
 
 
-def refuse_trained_numbers(index: pd.DataFrame, data: DataSettings, trained: set[str], file: Path) -> None:
+def check_numbers_untrained(index: pd.DataFrame, data: DataSettings, trained: set[str], file: Path) -> None:
     tested = index["identity"][index["split"] == data.test_split].unique().tolist()
     both = [identity for identity in tested if str(identity) in trained]
     if both:
@@ -92,7 +94,7 @@ def refuse_trained_numbers(index: pd.DataFrame, data: DataSettings, trained: set
         )
 
 
-def refuse_trained_names(index: pd.DataFrame, test_split: str, trained: list[str], file: Path) -> None:
+def check_names_untrained(index: pd.DataFrame, test_split: str, trained: list[str], file: Path) -> None:
     tested = names_in(named_splits(index), [test_split])
     both = sorted(set(tested) & set(trained))
     if both:

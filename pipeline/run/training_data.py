@@ -81,7 +81,7 @@ def read_training_data(folder: Path) -> TrainingData | None:
         raise ValueError(f"{file}: expected what a training writes; found {type(error).__name__}: {error}") from None
 
 
-def refuse_other_data(now: TrainingData, folder: Path, root: str) -> None:
+def check_same_data(now: TrainingData, folder: Path, root: str) -> None:
     """ValueError where the run in `folder` is trained on anything else than `now`, which is in `root`."""
     before = read_training_data(folder)
     if before is not None and before.digest != now.digest:

@@ -9,7 +9,7 @@ import pandas as pd
 from pipeline.datasets.columns import Column
 from pipeline.evaluation.results import METRICS, differing, remarks, trial_counts
 from pipeline.literature import read_literature
-from pipeline.tables.layouts import LAYOUTS, figures_of, select
+from pipeline.tables.layouts import LAYOUTS, metrics_of, select
 from pipeline.tables.lines import Line, lines_of
 from pipeline.tables.table import Table
 from pipeline.tables.ticks import TICKS, Ticks, ticks_by_row, ticks_of_run
@@ -37,10 +37,10 @@ def table_of_runs(means: pd.DataFrame) -> Table:
     )
 
 
-def numbers(figures: pd.DataFrame, pattern: str) -> pd.DataFrame:
+def numbers(metrics: pd.DataFrame, pattern: str) -> pd.DataFrame:
     """As text, nothing for NaN; the columns as pairs (heading, column)."""
-    text = figures.map(lambda value: "" if pd.isna(value) else pattern.format(value))
-    return text.set_axis(pd.MultiIndex.from_product([[""], figures.columns]), axis=1)
+    text = metrics.map(lambda value: "" if pd.isna(value) else pattern.format(value))
+    return text.set_axis(pd.MultiIndex.from_product([[""], metrics.columns]), axis=1)
 
 
 def table_beside_literature(name: str, means: pd.DataFrame, folders: dict[str, Path]) -> Table:
@@ -81,12 +81,12 @@ def to_table(name: str, caption: str, columns: list[Column], entries: list[Entry
     return Table(name, caption, labels, shown, beside, [block for _, _, block in entries], rules, notes)
 
 
-def literature_figures(row: pd.Series, columns: list[Column]) -> list[tuple[str, str]]:
+def published_metrics(row: pd.Series, columns: list[Column]) -> list[tuple[str, str]]:
     return [(row[column.literature], "") for column in columns]
 
 
-def our_figures(line: Line, columns: list[Column]) -> list[tuple[str, str]]:
-    return [figures_of(line.rows, column) for column in columns]
+def our_metrics(line: Line, columns: list[Column]) -> list[tuple[str, str]]:
+    return [metrics_of(line.rows, column) for column in columns]
 
 
 def beside_each_other(literature: str | None, lines: list[Line], columns: list[Column]) -> list[Entry]:
@@ -94,11 +94,11 @@ def beside_each_other(literature: str | None, lines: list[Line], columns: list[C
     entries, head = [], [("", "method"), ("", "venue")]
     for _, row in read_literature(literature).iterrows() if literature else []:
         label = dict(zip(head, (row["method"], row["venue"]), strict=True))
-        entries.append((label, literature_figures(row, columns), PUBLISHED))
+        entries.append((label, published_metrics(row, columns), PUBLISHED))
     for line in lines:
         mark = "" if line.published or not literature else MARK
         label = dict(zip(head, (line.name + mark, OURS), strict=True))
-        entries.append((label, our_figures(line, columns), line.block))
+        entries.append((label, our_metrics(line, columns), line.block))
     return entries
 
 
@@ -111,7 +111,7 @@ def beside_ticks(
     for _, row in read_literature("same_backbone" if name == "same-backbone" else "ablation").iterrows():
         method = row["method"] if name == "same-backbone" else row["row"]
         ticks = known.get(METHODS.get(method, method))
-        entries.append((tick_labels(name, method, ticks), literature_figures(row, columns), PUBLISHED))
+        entries.append((tick_labels(name, method, ticks), published_metrics(row, columns), PUBLISHED))
         entries += [our_entry(name, line, ticks, columns) for line in ours.pop(ticks, [])]
     entries += [our_entry(name, line, ticks, columns) for ticks, rest in ours.items() for line in rest]
     return entries, left_out
@@ -119,7 +119,7 @@ def beside_ticks(
 
 def our_entry(name: str, line: Line, ticks: Ticks, columns: list[Column]) -> Entry:
     label = f"{OURS}: {line.name}{'' if line.published else MARK}"
-    return tick_labels(name, label, ticks), our_figures(line, columns), line.block
+    return tick_labels(name, label, ticks), our_metrics(line, columns), line.block
 
 
 def tick_labels(name: str, method: str, ticks: Ticks | None) -> dict[tuple[str, str], str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline.cli.tables import ALL, RUNS
-from pipeline.evaluation.results import format_summary, summarise
+from pipeline.evaluation.results import format_summary, summarize
 from pipeline.files import write_atomically
 from pipeline.tables.build import table_beside_literature, table_of_runs
 from pipeline.tables.compare import table_of_differences
@@ -25,7 +25,7 @@ def tabulate(options: argparse.Namespace) -> None:
     for name in ("code_version", "train_code_version"):
         if options.across_versions and name in rows:
             rows[name] = " and ".join(rows[name].unique())
-    means = summarise(rows)
+    means = summarize(rows)
     if options.layout == RUNS and options.format == "text" and options.out is None and not options.compare:
         print(format_summary(means))
         return

@@ -1,7 +1,7 @@
 """How far two runs differ, and how far that may be owed to who happens to be searched for: paired bootstrap intervals.
 
-Resampled are the people of the queries, each with all its queries, since pictures of a person are alike: intervals
-over single pictures would be too narrow. Trials and seeds are averaged before: SYSU-MM01's ten trials share their
+Resampled are the people of the queries, each with all its queries, since images of a person are alike: intervals
+over single images would be too narrow. Trials and seeds are averaged before: SYSU-MM01's ten trials share their
 queries and are no repetitions. An interval speaks of these trainings tested on other people; how much trainings differ
 is what the deviation between seeds says. (Efron and Tibshirani, An Introduction to the Bootstrap, 1993.)
 """
@@ -16,7 +16,7 @@ from scipy.stats import bootstrap
 
 from pipeline.datasets import trials_are_trainings
 from pipeline.evaluation.per_query import queries_file
-from pipeline.evaluation.results import METRICS, groups_of, rank_metrics, summarise
+from pipeline.evaluation.results import METRICS, groups_of, rank_metrics, summarize
 from pipeline.tables.table import Table
 
 LEVEL, DRAWS, BATCH = 0.95, 9999, 100
@@ -28,7 +28,7 @@ UNIT = (
 )
 
 
-def figures_by_query(rows: pd.DataFrame, folders: dict[str, Path]) -> pd.DataFrame:
+def metrics_by_query(rows: pd.DataFrame, folders: dict[str, Path]) -> pd.DataFrame:
     """METRICS of every query, per cent, means over the trials and runs of `rows`; `weight`: trials that have the query.
 
     Index: `person`, `query`; both with the trial where trials are trainings, which are tested on different people.
@@ -39,24 +39,24 @@ def figures_by_query(rows: pd.DataFrame, folders: dict[str, Path]) -> pd.DataFra
         file = queries_file(folders[run], evaluation)
         if not evaluation or not file.is_file():
             raise ValueError(f"{run}: no figures by query; `python -m pipeline.evaluate {folders[run]}` makes them")
-        figures = pd.read_parquet(file)
-        absent = set(own["trial"]) - set(figures["trial"])
+        metrics = pd.read_parquet(file)
+        absent = set(own["trial"]) - set(metrics["trial"])
         if absent:
             raise ValueError(
                 f"{file}: without trial {min(absent)}; `python -m pipeline.evaluate {folders[run]}` adds it"
             )
-        parts.append(figures[figures["trial"].isin(own["trial"])])
-    figures = pd.concat(parts, ignore_index=True)
-    own_people = figures["trial"].astype(str) + " " if rows["dataset"].map(trials_are_trainings).all() else ""
-    values = {name: 100.0 * (figures["first_match_rank"] <= k) for name, k in rank_metrics().items()}
-    values |= {"mAP": 100 * figures["average_precision"], "mINP": 100 * figures["inverse_negative_penalty"]}
-    values |= {"person": own_people + figures["identity"].astype(str), "query": own_people + figures["query"]}
-    table = pd.DataFrame(values | {"weight": figures["trial"]})
+        parts.append(metrics[metrics["trial"].isin(own["trial"])])
+    metrics = pd.concat(parts, ignore_index=True)
+    own_people = metrics["trial"].astype(str) + " " if rows["dataset"].map(trials_are_trainings).all() else ""
+    values = {name: 100.0 * (metrics["first_match_rank"] <= k) for name, k in rank_metrics().items()}
+    values |= {"mAP": 100 * metrics["average_precision"], "mINP": 100 * metrics["inverse_negative_penalty"]}
+    values |= {"person": own_people + metrics["identity"].astype(str), "query": own_people + metrics["query"]}
+    table = pd.DataFrame(values | {"weight": metrics["trial"]})
     return table.groupby(["person", "query"]).agg(dict.fromkeys(METRICS, "mean") | {"weight": "nunique"})
 
 
 def difference(first: pd.DataFrame, second: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, int]:
-    """Returns (m,) mean differences of two `figures_by_query` in METRICS, their (m, 2) intervals, how many people."""
+    """Returns (m,) mean differences of two `metrics_by_query` in METRICS, their (m, 2) intervals, how many people."""
     if not first.index.equals(second.index) or not first["weight"].equals(second["weight"]):
         raise ValueError("their queries aren't the same")
     weighted = (first[METRICS] - second[METRICS]).mul(first["weight"], axis=0).groupby(level="person").sum()
@@ -105,7 +105,7 @@ Difference = tuple[list[str], np.ndarray, np.ndarray, int]
 
 def differences(rows: pd.DataFrame, folders: dict[str, Path], reference: Path) -> tuple[list[Difference], list[str]]:
     """Of each mean but the reference's own; and a sentence for each that has none."""
-    groups, names = groups_of(rows), summarise(rows)["run"]
+    groups, names = groups_of(rows), summarize(rows)["run"]
     own_runs = {run for run, folder in folders.items() if folder.resolve() == reference.resolve()}
     named = [(*group, name) for group, name in zip(groups, names, strict=True)]
     references = [entry for entry in named if own_runs & set(entry[1]["run"])]
@@ -115,7 +115,7 @@ def differences(rows: pd.DataFrame, folders: dict[str, Path], reference: Path) -
             continue
         try:
             partner, than = partner_of(agreed, references)
-            both = (figures_by_query(own, folders) for own in (group, partner))
+            both = (metrics_by_query(own, folders) for own in (group, partner))
             found.append(([name, than, where(agreed)], *difference(*both)))
         except ValueError as reason:
             left_out.append(f"{name}, {where(agreed)}: no difference: {reason}")

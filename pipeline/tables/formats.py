@@ -53,10 +53,10 @@ def cells(
     marks = table.marks()
     whole = table.labels.map(escape)
     for column in table.shown:
-        figures = zip(table.shown[column], table.beside[column], marks[column], strict=True)
+        metrics = zip(table.shown[column], table.beside[column], marks[column], strict=True)
         whole[column] = [
             marked.get(mark, "{}").format(escape(shown)) + (small.format(escape(beside)) if beside else "")
-            for shown, beside, mark in figures
+            for shown, beside, mark in metrics
         ]
     names = [(escape(head), escape(name)) for head, name in (*table.labels, *table.shown)]
     whole.columns = pd.MultiIndex.from_tuples(names)

@@ -19,7 +19,7 @@ def select(means: pd.DataFrame, columns: Sequence[Column]) -> pd.DataFrame:
     return means[pd.concat([matches(means, column) for column in columns], axis=1).any(axis=1)]
 
 
-def figures_of(rows: pd.DataFrame, column: Column) -> tuple[str, str]:
+def metrics_of(rows: pd.DataFrame, column: Column) -> tuple[str, str]:
     """Returns the mean and the deviation of a column among a line's rows, as printed; nothing where there is none."""
     chosen = rows[matches(rows, column)]
     assert len(chosen) <= 1, "one line has several means of a column"

@@ -40,8 +40,8 @@ class Table:
         for block in {block for block in self.block if block is not None}:
             rows = [number for number, own in enumerate(self.block) if own == block]
             for column in range(values.shape[1]):
-                figures = values.iloc[rows, column].dropna()
-                for mark, value in zip((BEST, SECOND), sorted(set(figures), reverse=True), strict=False):
-                    if len(figures) > 1:
-                        marks.loc[figures.index[figures == value], values.columns[column]] = mark
+                metrics = values.iloc[rows, column].dropna()
+                for mark, value in zip((BEST, SECOND), sorted(set(metrics), reverse=True), strict=False):
+                    if len(metrics) > 1:
+                        marks.loc[metrics.index[metrics == value], values.columns[column]] = mark
         return marks

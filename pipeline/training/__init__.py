@@ -1,1 +1,1 @@
-"""Batches -> trained weights: one loss and one optimiser step, whatever the number of processes."""
+"""Batches -> trained weights: one loss and one optimizer step, whatever the number of processes."""

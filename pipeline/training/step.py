@@ -1,4 +1,4 @@
-"""What a training works on, and one optimiser step of it, which is queued on the device and read later."""
+"""What a training works on, and one optimizer step of it, which is queued on the device and read later."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Training:
 
 @dataclass
 class QueuedStep:
-    """An optimiser step that the device may still be at: its number (from 1), the names of its figures (the parts of
+    """An optimizer step that the device may still be at: its number (from 1), the names of its figures (the parts of
     the loss, and `gradient_norm`), what reads them and the counts once they are there, rows seen, seconds this rank
     waited for data."""
 
@@ -79,7 +79,7 @@ class QueuedStep:
 
 @dataclass
 class Step:
-    """What happened in one optimiser step: mean parts of the loss and the norm of the gradient, before clipping and
+    """What happened in one optimizer step: mean parts of the loss and the norm of the gradient, before clipping and
     infinite where fp16's scaler skipped the step; rows seen and recorded images replaced, of all ranks; seconds this
     rank waited for data; whether the training was asked to stop."""
 

@@ -75,12 +75,12 @@ def test_seconds_are_those_of_a_call_after_the_warm_up():
 
 def test_loader(monkeypatch, capsys):
     monkeypatch.setattr(loader, "usable_cores", lambda: 1)
-    words = ["--size", "96x48", "--identities", "12", "--batches", "1", "--warm-up", "0", "--rounds", "1"]
-    loader.main([*words, "--device", "cpu"])
+    arguments = ["--size", "96x48", "--identities", "12", "--batches", "1", "--warm-up", "0", "--rounds", "1"]
+    loader.main([*arguments, "--device", "cpu"])
     shown = capsys.readouterr().out
     assert "1 rounds of 1 batches after 0" in shown and "all tensors end on: CPU, 1 threads, float32, no TF32" in shown
     for views in (1, 2):
-        lines = shown.partition(f"views of a picture: {views}")[2].splitlines()[1:7]
+        lines = shown.partition(f"views of an image: {views}")[2].splitlines()[1:7]
         rates = {line[:22].strip(): float(line[22:].split()[0]) for line in lines}
         assert len(rates) == 6 and all(rate > 0 for rate in rates.values())
 
@@ -130,9 +130,9 @@ def only_of(trial, rows):
 
 def test_data_measures_a_loader_and_arrays(people, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(data, "BATCHES", 1)
-    words = ["data.dataset=folder", f"data.root={people}"]
-    data.measure_loader("cpu", *words, "batch.ids_per_batch=4")
-    data.write_arrays(words, tmp_path)
+    arguments = ["data.dataset=folder", f"data.root={people}"]
+    data.measure_loader("cpu", *arguments, "batch.ids_per_batch=4")
+    data.write_arrays(arguments, tmp_path)
     data.measure_arrays(str(tmp_path))
     for line in capsys.readouterr().out.splitlines():
         begin, indexed, first, *_ = map(float, line.split())

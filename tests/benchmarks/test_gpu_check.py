@@ -21,15 +21,15 @@ CHECK = PROJECT / "benchmarks" / "gpu"
 WORDS = ["pipeline.train", "pipeline.evaluate", "benchmarks.step", "benchmarks.gpu.fp16"]  # that take a configuration
 
 
-def bash(script, *words, **environment):
-    command = ["bash", CHECK / script, *words]
+def bash(script, *arguments, **environment):
+    command = ["bash", CHECK / script, *arguments]
     return subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, cwd=PROJECT)
 
 
-def ended(main, *words):
+def ended(main, *arguments):
     """The exit status of an entry point."""
     try:
-        main([*words])
+        main([*arguments])
     except SystemExit as exit_:
         return exit_.code
     return 0
@@ -44,7 +44,7 @@ def steps():
     shown = bash("check.sh", "all", "--dry-run", LOADER="loader.device=cpu")
     assert shown.returncode == 0, shown.stderr
     lines = [shlex.split(line) for line in shown.stdout.splitlines()]
-    return [(file, name, int(limit), words) for file, name, limit, *words in lines]
+    return [(file, name, int(limit), arguments) for file, name, limit, *arguments in lines]
 
 
 @pytest.mark.parametrize("script", sorted(path.name for path in CHECK.glob("*.sh")))
@@ -60,21 +60,29 @@ def test_every_step_names_a_module_that_is_there(steps):
 
 def test_every_configuration_of_a_step_loads(steps, monkeypatch):
     monkeypatch.chdir(PROJECT)
-    settings = {name: load_config(words[3:], name_required=True) for _, name, _, words in steps if words[2] in WORDS}
+    settings = {
+        name: load_config(arguments[3:], name_required=True) for _, name, _, arguments in steps if arguments[2] in WORDS
+    }
     assert len(settings) == 8
     assert all(one.loader.device == "cpu" for one in settings.values())
     assert settings["step-bf16"].train.precision == "bf16" and settings["step-bf16-compiled"].train.compile
 
 
 def test_every_test_file_of_a_step_is_there(steps):
-    files = [word for _, _, _, words in steps if words[2] == "pytest" for word in words if word.startswith("tests/")]
+    files = [
+        argument
+        for _, _, _, arguments in steps
+        if arguments[2] == "pytest"
+        for argument in arguments
+        if argument.startswith("tests/")
+    ]
     assert len(files) > 5 and all((PROJECT / file).exists() for file in files)
 
 
 def test_every_test_that_a_step_selects_by_name_is_there(steps):
-    (words,) = [words for _, name, _, words in steps if name == "tests-dali-ops"]
+    (arguments,) = [arguments for _, name, _, arguments in steps if name == "tests-dali-ops"]
     source = "".join(path.read_text() for path in (PROJECT / "tests" / "dali_ops").glob("*.py"))
-    selected = words[words.index("-k") + 1].split(" or ")
+    selected = arguments[arguments.index("-k") + 1].split(" or ")
     assert len(selected) == 3 and all(name in source for name in selected)
 
 
@@ -94,9 +102,9 @@ def test_the_readme_has_a_row_for_every_step(steps):
     }
 
 
-@pytest.mark.parametrize("words", [["c"], ["a", "--dry"]])
-def test_words_that_mean_nothing_are_refused(words):
-    refused = bash("check.sh", *words)
+@pytest.mark.parametrize("arguments", [["c"], ["a", "--dry"]])
+def test_arguments_that_mean_nothing_are_refused(arguments):
+    refused = bash("check.sh", *arguments)
     assert refused.returncode == 2 and "check.sh: expected" in refused.stderr
 
 
@@ -114,8 +122,8 @@ def test_a_step_that_fails_or_is_late_does_not_stop_those_after_it(no_steps, tmp
     ran = bash("check.sh", "a", **no_steps)
     summary = (tmp_path / "out" / "summary.txt").read_text()
     assert ran.returncode == 1 and ran.stdout.endswith(summary)
-    for word, name in (("BAD", "facts"), ("ok", "data"), ("LATE", "smoke"), ("ok", "fp16")):
-        assert re.search(rf"^{word} +{name} +status ", summary, re.MULTILINE)
+    for argument, name in (("BAD", "facts"), ("ok", "data"), ("LATE", "smoke"), ("ok", "fp16")):
+        assert re.search(rf"^{argument} +{name} +status ", summary, re.MULTILINE)
     results = (tmp_path / "out" / "train.txt").read_text()
     assert re.findall("=== (.*)", results) == ["data (status 0)", "short-bf16 (status 0)", "fp16 (status 0)"]
     assert "seen -k 5 60 python3 -m pipeline.synthetic" in results
@@ -172,7 +180,7 @@ def test_a_check_that_is_wrong_or_fails_is_bad_and_the_others_go_on(capsys):
     assert Checks().end() == 0
 
 
-def test_images_are_judged_by_share_and_size_of_what_differs():
+def test_images_are_evaluated_by_share_and_size_of_what_differs():
     expected = [np.zeros((10, 10, 1), np.uint8)]
     made = [expected[0].copy()]
     assert judge(made, expected, EXACT)[0]
@@ -201,24 +209,24 @@ def test_smoke(group, monkeypatch, capsys):
 
 def test_fp16(people, tiny, monkeypatch, capsys):
     monkeypatch.chdir(PROJECT)
-    words = [*tiny, "configs/folder.yaml", f"data.root={people}"]
-    assert ended(fp16.main, *words, "--steps", "2", "--device", "cpu") == 0
+    arguments = [*tiny, "configs/folder.yaml", f"data.root={people}"]
+    assert ended(fp16.main, *arguments, "--steps", "2", "--device", "cpu") == 0
     assert "ok  bf16, clip null" in (shown := capsys.readouterr().out) and "ok  bf16, clip 5.0" in shown
 
 
 def test_large_weights_after_a_training_are_bad(people, tiny, monkeypatch, tmp_path):
     monkeypatch.chdir(PROJECT)
     monkeypatch.setattr(fp16, "LARGEST", 1e-3)
-    words = [*tiny, "configs/folder.yaml", f"data.root={people}", f"output={tmp_path}", "name=large"]
-    right, seen = fp16.stays_small([*words, "train.epochs=1", "train.steps_per_epoch=1"])
+    arguments = [*tiny, "configs/folder.yaml", f"data.root={people}", f"output={tmp_path}", "name=large"]
+    right, seen = fp16.stays_small([*arguments, "train.epochs=1", "train.steps_per_epoch=1"])
     assert not right and "largest weight" in seen
 
 
 def test_loader_rates(monkeypatch, capsys):
     monkeypatch.setattr(loader_rates, "WARM_UP", 1)
     monkeypatch.setattr(loader_rates, "TOGETHER", 1)
-    words = ["--size", "96x48", "--identities", "12", "--seconds", "0.01", "--first", "3", "--device", "cpu"]
-    assert ended(loader_rates.main, *words) == 0
+    arguments = ["--size", "96x48", "--identities", "12", "--seconds", "0.01", "--first", "3", "--device", "cpu"]
+    assert ended(loader_rates.main, *arguments) == 0
     head, columns, *rows = capsys.readouterr().out.splitlines()
     assert head.startswith("files 96x48, output 288x144, batches of 64, CPU, ") and len(rows) == 3
     for row in rows:

@@ -103,7 +103,7 @@ def test_a_wheel_has_fewer_files_and_a_record_of_them(wheel, tmp_path, mode, dro
 
 def test_pip_installs_such_a_wheel(wheel, tmp_path):
     slimwheel.main([str(wheel.parent), str(tmp_path / "to"), "sm90"])
-    words = ["--no-index", "--no-deps", "--disable-pip-version-check", "--target", tmp_path / "site"]
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", *words, tmp_path / "to" / wheel.name], check=True)
+    arguments = ["--no-index", "--no-deps", "--disable-pip-version-check", "--target", tmp_path / "site"]
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", *arguments, tmp_path / "to" / wheel.name], check=True)
     assert (tmp_path / "site" / "nvidia" / "dali" / "fn.py").read_text() == "value = 7\n"
     assert not (tmp_path / "site" / "nvidia" / "dali" / "include").exists()

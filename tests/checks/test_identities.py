@@ -9,8 +9,8 @@ from pipeline.synthetic.generation import generate
 from tests.datasets.reading import read_index
 
 
-def found(index, *words):
-    return [str(problem) for problem in check_identities(index, load_config(list(words)))]
+def found(index, *arguments):
+    return [str(problem) for problem in check_identities(index, load_config(list(arguments)))]
 
 
 def index_of(rows):
@@ -43,18 +43,18 @@ def root(tmp_path):
     return tmp_path / "set"
 
 
-def test_a_folder_whose_pictures_are_all_listed_leaves_nothing_over(root):
+def test_a_folder_whose_images_are_all_listed_leaves_nothing_over(root):
     (root / "cam1" / "Thumbs.db").write_bytes(b"x")
     (root / "cam1" / "._0001.jpg").write_bytes(b"x")
     assert list(check_leftovers(read_index("sysu", root), str(root))) == []
 
 
-def test_pictures_of_nobody_are_noted_and_those_in_other_formats_are_a_warning(root):
+def test_images_of_nobody_are_noted_and_those_in_other_formats_are_a_warning(root):
     index = read_index("sysu", root)
     one = next(root.glob("cam4/*/*.jpg"))
     (root / "cam4" / "0444").mkdir()
     shutil.copy(one, root / "cam4" / "0444" / "0001.jpg")
     shutil.copy(one, one.with_suffix(".TIF"))
     note, warning = (str(problem) for problem in check_leftovers(index, str(root)))
-    assert note == f"note: 1 pictures (first: {root}/cam4/0444/0001.jpg): are of no listed identity and not used"
-    assert warning.startswith(f"warning: 1 pictures (first: {one.with_suffix('.TIF')}): expected .jpg, ")
+    assert note == f"note: 1 images (first: {root}/cam4/0444/0001.jpg): are of no listed identity and not used"
+    assert warning.startswith(f"warning: 1 images (first: {one.with_suffix('.TIF')}): expected .jpg, ")

@@ -20,8 +20,8 @@ HEAVY = {"torch", "nvidia", "pandas", "timm", "accelerate", "matplotlib", "sklea
 FIGURE_COMMANDS = [f"figures {name}" for name in figures.READERS]
 
 
-def run(*words, **options):
-    command = [sys.executable, *words]
+def run(*arguments, **options):
+    command = [sys.executable, *arguments]
     return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=60, **options)
 
 
@@ -37,8 +37,8 @@ def test_importtime_would_show_a_heavy_import():
 @pytest.mark.parametrize("entry", ["pipeline ", "pipeline."])
 @pytest.mark.parametrize("command", [*COMMANDS, *FIGURE_COMMANDS])
 def test_help_says_what_a_command_does_with_three_examples_and_imports_nothing_heavy(entry, command):
-    words = f"{entry}{command} --help".split()
-    ended = run("-X", "importtime", "-m", *words)
+    arguments = f"{entry}{command} --help".split()
+    ended = run("-X", "importtime", "-m", *arguments)
     assert ended.returncode == 0 and not HEAVY & imported(ended.stderr)
     usage, _, examples = ended.stdout.partition("examples:\n")
     program = f"python -m {entry}{command}"
@@ -48,8 +48,8 @@ def test_help_says_what_a_command_does_with_three_examples_and_imports_nothing_h
 
 
 def test_the_overview_names_every_command_and_imports_nothing_heavy():
-    for words in ([], ["--help"]):
-        ended = run("-X", "importtime", "-m", "pipeline", *words)
+    for arguments in ([], ["--help"]):
+        ended = run("-X", "importtime", "-m", "pipeline", *arguments)
         assert ended.returncode == 0 and not HEAVY & imported(ended.stderr)
         assert all(f"\n  {command} " in ended.stdout for command in COMMANDS)
 
@@ -60,7 +60,7 @@ def test_the_version_is_printed(capsys):
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("arguments", "message"),
     [
         (["trian"], "command: expected one of train, evaluate, "),
         (["trian"], "; found 'trian'; the nearest is train"),
@@ -74,9 +74,9 @@ def test_the_version_is_printed(capsys):
         (["prepare", "--resized"], "--resized: expected --pack DIR with it; found none"),
     ],
 )
-def test_a_mistake_is_one_line(words, message, capsys):
+def test_a_mistake_is_one_line(arguments, message, capsys):
     with pytest.raises(SystemExit) as ended:
-        main(words)
+        main(arguments)
     printed = capsys.readouterr()
     assert ended.value.code == 2 and not printed.out
     assert printed.err.startswith("error: ") and message in printed.err and printed.err.count("\n") == 1

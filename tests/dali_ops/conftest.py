@@ -1,4 +1,4 @@
-"""Small pictures in many formats, and runs of the graphs over them."""
+"""Small images in many formats, and runs of the graphs over them."""
 
 from __future__ import annotations
 
@@ -35,22 +35,22 @@ def place(request) -> dict:
 
 @pytest.fixture(scope="session")
 def visible_files(tmp_path_factory) -> list[Path]:
-    return _write_pictures(tmp_path_factory.mktemp("visible"), channels=3)
+    return _write_images(tmp_path_factory.mktemp("visible"), channels=3)
 
 
 @pytest.fixture(scope="session")
 def infrared_files(tmp_path_factory) -> list[Path]:
-    """Half of them with one channel (among them an 8-bit grey BMP), half with three equal ones."""
+    """Half of them with one channel (among them an 8-bit gray BMP), half with three equal ones."""
     folder = tmp_path_factory.mktemp("infrared")
-    return _write_pictures(folder, channels=1) + _write_pictures(folder, channels=3, equal=True)
+    return _write_images(folder, channels=1) + _write_images(folder, channels=3, equal=True)
 
 
-def _write_pictures(folder: Path, *, channels: int, equal: bool = False) -> list[Path]:
+def _write_images(folder: Path, *, channels: int, equal: bool = False) -> list[Path]:
     generator = np.random.default_rng(channels + equal)
     paths = []
     for number, (extension, options) in enumerate(FORMATS):
         height, width = int(generator.integers(30, 120)), int(generator.integers(20, 60))
-        # A smooth pattern with full contrast, so that JPEG and resizing are tested on what pictures are like.
+        # A smooth pattern with full contrast, so that JPEG and resizing are tested on what images are like.
         coarse = generator.integers(0, 256, (6, 4, 1 if equal else channels), dtype=np.uint8)
         layers = [Image.fromarray(coarse[:, :, c]).resize((width, height)) for c in range(coarse.shape[2])]
         pixels = np.stack([np.asarray(layer) for layer in layers], axis=2)
@@ -65,12 +65,12 @@ def _write_pictures(folder: Path, *, channels: int, equal: bool = False) -> list
 def decode_and_resize():
     """Runs only decoding and resizing: what the twin of everything that follows starts from."""
 
-    def run(paths, family, size, place) -> list[np.ndarray]:
+    def run(paths, base, size, place) -> list[np.ndarray]:
         pipeline = new_pipeline(batch_size=len(paths), threads=1, prefetch=1, **place)
         where = {"device": place["device"], "decode": place["decode"]}
         with pipeline:
             names = fn.external_source(lambda: [path_bytes(path) for path in paths], dtype=types.UINT8, ndim=1)
-            images = decode(names, form=PATH, family=family, **where)
+            images = decode(names, form=PATH, base=base, **where)
             pipeline.set_outputs(geometry.resize(images, height=size[0], width=size[1]) if size else images)
         (images,) = pipeline.run()
         return [np.asarray(image) for image in images.as_cpu()]
@@ -80,14 +80,14 @@ def decode_and_resize():
 
 # Share of the pixels that may be a level off on the CPU, where the other derivations are exact: sums of floats that end
 # halfway between two levels are rounded either way. STEEP ones may make several levels of one that was off before.
-ROUNDED = {"weighted_grey": 0.001, "equalize": 0.001, "sharpness": 0.001, "clahe": 0.02}
+ROUNDED = {"weighted_gray": 0.001, "equalize": 0.001, "sharpness": 0.001, "clahe": 0.02}
 ROUNDED_ON_GPU = {"clahe": 0.1}  # halves go up there, which small tiles are full of; of the others two in a hundred
-STEEP = {"gamma", "gamma_grey", "equalize", "clahe", "sharpness", "spectrum", "pseudo_colour"}
+STEEP = {"gamma", "gamma_gray", "equalize", "clahe", "sharpness", "spectrum", "pseudo_color"}
 
 
 @pytest.fixture
 def assert_same_levels(place):
-    """Checks differences in levels of 255 after the derivations named; on the GPU grey is rounded from floats too."""
+    """Checks differences in levels of 255 after the derivations named; on the GPU gray is rounded from floats too."""
 
     def check(difference: np.ndarray, *derivations: str, tolerance: float = 0.0) -> None:
         on_gpu = place["device"] == "gpu"

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from dali_ops.check import DecodingCheck, is_of_a_picture
+from dali_ops.check import DecodingCheck, is_of_an_image
 from dali_ops.decode import path_bytes
 from dali_ops.eval_graph import evaluation_pipeline
 
-UNKNOWN = "not a picture in a format that DALI decodes, or its header is damaged"
-CUT = "the picture is damaged or cut short"
+UNKNOWN = "not an image in a format that DALI decodes, or its header is damaged"
+CUT = "the image is damaged or cut short"
 
 
 def encoded(content: bytes) -> np.ndarray:
@@ -21,7 +21,7 @@ def good(visible_files) -> list[np.ndarray]:
     return [encoded(path.read_bytes()) for path in visible_files]
 
 
-def bad_pictures(good: np.ndarray) -> dict[str, tuple[np.ndarray, str]]:
+def bad_images(good: np.ndarray) -> dict[str, tuple[np.ndarray, str]]:
     return {
         "empty": (good[:0], "the file is empty"),
         "page": (encoded(b"<html>404</html>"), UNKNOWN),
@@ -32,22 +32,22 @@ def bad_pictures(good: np.ndarray) -> dict[str, tuple[np.ndarray, str]]:
     }
 
 
-@pytest.mark.parametrize("family", ["visible", "infrared"])
-def test_good_pictures_have_no_reason(family, visible_files, infrared_files):
-    pictures = [encoded(path.read_bytes()) for path in visible_files + infrared_files]
-    assert DecodingCheck(family, batch_size=len(pictures), threads=2).reasons(pictures) == [None] * len(pictures)
+@pytest.mark.parametrize("base", ["visible", "infrared"])
+def test_good_images_have_no_reason(base, visible_files, infrared_files):
+    images = [encoded(path.read_bytes()) for path in visible_files + infrared_files]
+    assert DecodingCheck(base, batch_size=len(images), threads=2).reasons(images) == [None] * len(images)
 
 
 @pytest.mark.parametrize("name", ["empty", "page", "zeros", "start", "header", "half"])
-def test_a_bad_picture_alone_has_its_reason(name, good):
-    picture, reason = bad_pictures(good[0])[name]
-    assert DecodingCheck("visible").reasons([picture]) == [reason]
+def test_a_bad_image_alone_has_its_reason(name, good):
+    image, reason = bad_images(good[0])[name]
+    assert DecodingCheck("visible").reasons([image]) == [reason]
 
 
-def test_bad_pictures_are_found_among_good_ones_batch_after_batch(good):
+def test_bad_images_are_found_among_good_ones_batch_after_batch(good):
     check = DecodingCheck("visible", batch_size=4, threads=2)
-    for picture, reason in bad_pictures(good[0]).values():
-        assert check.reasons([good[0], picture, good[1], picture]) == [None, reason, None, reason]
+    for image, reason in bad_images(good[0]).values():
+        assert check.reasons([good[0], image, good[1], image]) == [None, reason, None, reason]
         assert check.reasons(good[:3]) == [None] * 3
 
 
@@ -57,10 +57,10 @@ def test_an_unknown_family_is_refused():
 
 
 def error_of(feed: list[np.ndarray], form: str) -> RuntimeError:
-    """Of the graph that reads and decodes pictures."""
+    """Of the graph that reads and decodes images."""
     place = {"device": "cpu", "device_id": None, "decode": "cpu", "threads": 1, "prefetch": 1}
     pipeline = evaluation_pipeline(
-        lambda i: feed, batch_size=len(feed), form=form, family="visible", stages=(), height=8, width=8, **place
+        lambda i: feed, batch_size=len(feed), form=form, base="visible", stages=(), height=8, width=8, **place
     )
     with pytest.raises(RuntimeError) as raised:
         pipeline.run()
@@ -72,27 +72,27 @@ def error_of(feed: list[np.ndarray], form: str) -> RuntimeError:
     [("png", {16: 127, 21: 127}, "std::bad_alloc"), ("bmp", {28: 64}, "Invalid sample_type")],
     ids=["more pixels than memory", "bits that no type has"],
 )
-def test_headers_that_promise_too_much_are_the_pictures_fault(kind, changes, message, good, visible_files):
+def test_headers_that_promise_too_much_are_the_images_fault(kind, changes, message, good, visible_files):
     (path,) = (path for path in visible_files if path.suffix == f".{kind}")
-    picture = bytearray(path.read_bytes())
+    image = bytearray(path.read_bytes())
     for place, byte in changes.items():
-        picture[place] = byte
-    error = error_of([good[0], encoded(picture)], "encoded")
-    assert message in str(error) and is_of_a_picture(error)
-    assert DecodingCheck("visible").reasons([encoded(picture)]) == [UNKNOWN]
+        image[place] = byte
+    error = error_of([good[0], encoded(image)], "encoded")
+    assert message in str(error) and is_of_an_image(error)
+    assert DecodingCheck("visible").reasons([encoded(image)]) == [UNKNOWN]
 
 
 @pytest.mark.parametrize("name", ["empty", "page", "zeros", "start", "header", "half", "missing", "folder"])
-def test_what_dali_says_of_a_bad_picture_is_known_as_such(name, good, visible_files, tmp_path):
+def test_what_dali_says_of_a_bad_image_is_known_as_such(name, good, visible_files, tmp_path):
     path = tmp_path / "folder" / "bad.jpg"
     path.parent.mkdir()
     if name not in ("missing", "folder"):
-        picture, _ = bad_pictures(good[0])[name]
-        path.write_bytes(picture.tobytes())
-        if len(picture):
-            assert is_of_a_picture(error_of([good[0], picture], "encoded"))
+        image, _ = bad_images(good[0])[name]
+        path.write_bytes(image.tobytes())
+        if len(image):
+            assert is_of_an_image(error_of([good[0], image], "encoded"))
     path = path.parent if name == "folder" else path
-    assert is_of_a_picture(error_of([path_bytes(visible_files[0]), path_bytes(path)], "path"))
+    assert is_of_an_image(error_of([path_bytes(visible_files[0]), path_bytes(path)], "path"))
 
 
 OUT_OF_MEMORY = "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.10 GiB"
@@ -126,11 +126,11 @@ OUT_OF_MEMORY_OF_DALI = "CUDA runtime API error cudaErrorMemoryAllocation (2):\n
         RuntimeError("When using pipeline_inputs named arguments, either prefetch_queue_depth ... shall be set to 1"),
     ],
 )
-def test_what_is_no_fault_of_a_picture_is_told_apart(error):
-    assert not is_of_a_picture(error)
+def test_what_is_no_fault_of_an_image_is_told_apart(error):
+    assert not is_of_an_image(error)
 
 
 def test_a_file_may_be_called_after_what_fails_on_a_gpu():
     reason = "File mapping failed: CUDA error encountered.jpg\nC++ context: [/opt/dali/dali/util/mmaped_file.cc:105]"
-    assert is_of_a_picture(RuntimeError(OF_DALI.format("CPU", "io.file.read", reason)))
-    assert is_of_a_picture(RuntimeError(OF_DALI.format("mixed", "decoders.image", "Failed to decode sample #7 : ")))
+    assert is_of_an_image(RuntimeError(OF_DALI.format("CPU", "io.file.read", reason)))
+    assert is_of_an_image(RuntimeError(OF_DALI.format("mixed", "decoders.image", "Failed to decode sample #7 : ")))

@@ -13,7 +13,7 @@ PAIRS = [(name, it.takes) for name, it in DERIVATIONS.items() if it.takes]
 PAIRS += [(name, channels) for name, it in DERIVATIONS.items() if not it.takes for channels in (1, 3)]
 COUNT = 16
 SIZES = [(32, 24), (31, 17), (6, 5), (144, 72), (64, 32)]
-WITHOUT_CHANCE = ("identity", "grey", "equalize", "clahe", "inversion")
+WITHOUT_CHANCE = ("identity", "gray", "equalize", "clahe", "inversion")
 
 
 def run_graph(name: str, images: np.ndarray, numbers: np.ndarray, place: dict) -> np.ndarray:
@@ -28,7 +28,7 @@ def run_graph(name: str, images: np.ndarray, numbers: np.ndarray, place: dict) -
 
 
 def noise(channels: int, height: int = 32, width: int = 24) -> np.ndarray:
-    """All levels in the first, two levels in the second, one level in the third picture; smooth; random otherwise."""
+    """All levels in the first, two levels in the second, one level in the third image; smooth; random otherwise."""
     images = np.random.default_rng(0).integers(0, 256, (COUNT, height, width, channels), dtype=np.uint8)
     slope = np.linspace(0, 255, images[0].size).reshape(images[0].shape)
     images[0] = np.arange(images[0].size).reshape(images[0].shape) % 256
@@ -44,7 +44,7 @@ def noise(channels: int, height: int = 32, width: int = 24) -> np.ndarray:
 )
 def test_graph_equals_twin(name, channels, height, width, place, assert_same_levels):
     images = noise(channels, height, width)
-    numbers = DERIVATIONS[name].draw(np.random.default_rng(1), COUNT)
+    numbers = DERIVATIONS[name].sample(np.random.default_rng(1), COUNT)
     derived = run_graph(name, images, numbers, place)
     expected = np.stack([derive(*pair) for pair in zip(images, [name] * COUNT, numbers, strict=True)])
     assert derived.dtype == np.uint8
@@ -69,38 +69,38 @@ def test_sizes_that_tiles_divide_and_derivations_without_tiles_are_taken(height,
 @pytest.mark.parametrize(("name", "channels"), [pair for pair in PAIRS if pair[0] != "identity"])
 def test_derivation_changes_the_image(name, channels):
     images = noise(channels)[3:]
-    numbers = DERIVATIONS[name].draw(np.random.default_rng(1), len(images))
+    numbers = DERIVATIONS[name].sample(np.random.default_rng(1), len(images))
     derived = np.stack([derive(*pair) for pair in zip(images, [name] * COUNT, numbers, strict=False)])
     assert np.any(np.broadcast_to(derived, (*derived.shape[:3], 3)) != images)
 
 
 @pytest.mark.parametrize("name", DERIVATIONS)
 def test_draw_depends_on_the_generator_alone(name):
-    draw = DERIVATIONS[name].draw
-    numbers = draw(np.random.default_rng(5), 200)
+    sample = DERIVATIONS[name].sample
+    numbers = sample(np.random.default_rng(5), 200)
     assert numbers.shape == (200, 3)
     assert numbers.dtype == np.float32
-    np.testing.assert_array_equal(numbers, draw(np.random.default_rng(5), 200))
+    np.testing.assert_array_equal(numbers, sample(np.random.default_rng(5), 200))
     assert (len(np.unique(numbers, axis=0)) > 1) == (name not in WITHOUT_CHANCE)
 
 
 def test_draws_stay_in_their_limits():
     generator = np.random.default_rng(2)
-    assert set(channels.draw_channel(generator, 100)[:, 0]) == {0, 1, 2}
-    assert set(levels.draw_gamma(generator, 5000)[:, 0]) == set(range(levels.GAMMA_CURVES))
-    assert set(levels.draw_palette(generator, 100)[:, 0]) == set(range(len(levels.PALETTES)))
-    weights = channels.draw_weights(generator, 100)
+    assert set(channels.sample_channel(generator, 100)[:, 0]) == {0, 1, 2}
+    assert set(levels.sample_gamma(generator, 5000)[:, 0]) == set(range(levels.GAMMA_CURVES))
+    assert set(levels.sample_palette(generator, 100)[:, 0]) == set(range(len(levels.PALETTES)))
+    weights = channels.sample_weights(generator, 100)
     assert weights.min() >= 0
     np.testing.assert_allclose(weights.sum(axis=1), 1, atol=1e-6)
-    orders = {tuple(order) for order in channels.draw_order(generator, 200).astype(int).tolist()}
+    orders = {tuple(order) for order in channels.sample_order(generator, 200).astype(int).tolist()}
     assert orders == {(0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0)}
-    for draw, limits in (
-        (channels.draw_spectrum, channels.SPECTRUM_LIMITS),
-        (lambda *drawn: sharpness.draw_sharpness(*drawn)[:, 0], sharpness.SHARPNESS_LIMITS),
+    for sample, limits in (
+        (channels.sample_spectrum, channels.SPECTRUM_LIMITS),
+        (lambda *sampled: sharpness.sample_sharpness(*sampled)[:, 0], sharpness.SHARPNESS_LIMITS),
     ):
-        drawn = draw(generator, 1000)
-        assert limits[0] <= drawn.min() <= drawn.max() <= limits[1]
-        assert np.ptp(drawn) > 0.95 * np.ptp(limits)
+        sampled = sample(generator, 1000)
+        assert limits[0] <= sampled.min() <= sampled.max() <= limits[1]
+        assert np.ptp(sampled) > 0.95 * np.ptp(limits)
 
 
 def test_gamma_tables_run_from_brightening_to_darkening():

@@ -18,7 +18,7 @@ def file_bytes(path) -> np.ndarray:
     return np.frombuffer(path.read_bytes(), np.uint8)
 
 
-def build(paths, batch_size: int, family: str, *, encoded=False, stages=(), size=SIZE, place=CPU, threads=2):
+def build(paths, batch_size: int, base: str, *, encoded=False, stages=(), size=SIZE, place=CPU, threads=2):
     def source(i: int) -> list[np.ndarray]:
         batch = paths[i * batch_size : (i + 1) * batch_size]
         if not batch:
@@ -29,7 +29,7 @@ def build(paths, batch_size: int, family: str, *, encoded=False, stages=(), size
         source,
         batch_size=batch_size,
         form=ENCODED if encoded else PATH,
-        family=family,
+        base=base,
         stages=stages,
         height=size[0],
         width=size[1],
@@ -49,19 +49,19 @@ def run_all(pipeline) -> list[np.ndarray]:
         batches.append(np.array(images.as_cpu().as_tensor()))
 
 
-@pytest.mark.parametrize("family", ["visible", "infrared"])
-def test_every_image_once_in_order_equal_to_twin(family, place, visible_files, infrared_files, decode_and_resize):
-    paths = {"visible": visible_files, "infrared": infrared_files}[family] * 2
+@pytest.mark.parametrize("base", ["visible", "infrared"])
+def test_every_image_once_in_order_equal_to_twin(base, place, visible_files, infrared_files, decode_and_resize):
+    paths = {"visible": visible_files, "infrared": infrared_files}[base] * 2
     paths = paths[: len(paths) - 1]
-    batches = run_all(build(paths, 4, family, place=place))
+    batches = run_all(build(paths, 4, base, place=place))
     assert [len(batch) for batch in batches] == [4] * (len(paths) // 4) + [3]
     images = np.concatenate(batches)
     assert images.shape == (len(paths), *SIZE, 3) and images.dtype == np.uint8
-    resized = decode_and_resize(paths, family, SIZE, place)
+    resized = decode_and_resize(paths, base, SIZE, place)
     np.testing.assert_array_equal(images, np.stack([np.broadcast_to(image, (*SIZE, 3)) for image in resized]))
 
 
-def test_encoded_pictures_give_the_same_images_as_their_paths(place, visible_files):
+def test_encoded_images_give_the_same_images_as_their_paths(place, visible_files):
     by_path, by_content = (run_all(build(visible_files, 4, "visible", encoded=e, place=place)) for e in (False, True))
     np.testing.assert_array_equal(np.concatenate(by_content), np.concatenate(by_path))
 
@@ -69,17 +69,17 @@ def test_encoded_pictures_give_the_same_images_as_their_paths(place, visible_fil
 SUITABLE = [(n, f) for f, channels in CHANNELS.items() for n, d in DERIVATIONS.items() if d.takes in (None, channels)]
 
 
-@pytest.mark.parametrize(("name", "family"), SUITABLE)
-def test_derived_images_stand_beside_the_recorded_ones(name, family, place, request, assert_same_levels):
-    paths = request.getfixturevalue(f"{family}_files")[:3]
+@pytest.mark.parametrize(("name", "base"), SUITABLE)
+def test_derived_images_stand_beside_the_captured_ones(name, base, place, request, assert_same_levels):
+    paths = request.getfixturevalue(f"{base}_files")[:3]
     # what fewer than half of the training images went through is left out
     stages = (Stage(DERIVATIONS[name], 0.5), Stage(DERIVATIONS["inversion"], 0.4))
-    pipeline = build(paths, 2, family, stages=stages, place=place)
+    pipeline = build(paths, 2, base, stages=stages, place=place)
     for count in (2, 1):
-        recorded, derived = (np.array(output.as_cpu().as_tensor()) for output in pipeline.run())
-        assert recorded.shape == derived.shape == (count, *SIZE, 3)
-        for image, found in zip(recorded, derived, strict=True):
-            source = image if family == "visible" else image[:, :, :1]
+        captured, derived = (np.array(output.as_cpu().as_tensor()) for output in pipeline.run())
+        assert captured.shape == derived.shape == (count, *SIZE, 3)
+        for image, found in zip(captured, derived, strict=True):
+            source = image if base == "visible" else image[:, :, :1]
             expected = np.broadcast_to(derive(source, name, DERIVATIONS[name].fixed), found.shape)
             assert_same_levels(np.abs(found.astype(int) - expected), name)
 
@@ -90,12 +90,12 @@ def test_end_stays_the_end(visible_files):
     assert run_all(pipeline) == []
 
 
-@pytest.mark.parametrize("family", ["visible", "infrared"])
-def test_close_to_pil(family, visible_files, infrared_files):
-    paths = {"visible": visible_files, "infrared": infrared_files}[family]
-    images = np.concatenate(run_all(build(paths, len(paths), family)))
+@pytest.mark.parametrize("base", ["visible", "infrared"])
+def test_close_to_pil(base, visible_files, infrared_files):
+    paths = {"visible": visible_files, "infrared": infrared_files}[base]
+    images = np.concatenate(run_all(build(paths, len(paths), base)))
     for image, path in zip(images, paths, strict=True):
-        expected = reference.resize(reference.decode(path, family), *SIZE)
+        expected = reference.resize(reference.decode(path, base), *SIZE)
         difference = np.abs(image.astype(int) - expected)
         assert difference.max() <= 3 and difference.mean() <= 0.6
 

@@ -79,36 +79,36 @@ def test_the_sweep_pastes_boxes_with_pixels_and_never_closes_an_empty_one():
 
 
 @pytest.mark.parametrize(("height", "width"), SIZES)
-def test_a_stage_covers_all_of_a_picture_or_nothing(pasted, height, width):
+def test_a_stage_covers_all_of_an_image_or_nothing(pasted, height, width):
     stages = [Stage(DERIVATIONS["inversion"], 0.5)]
     numbers = np.zeros((COUNT, layout.width(1)), np.float32)
     numbers[:, layout.applied(0)] = applied = np.random.default_rng(1).integers(2, size=COUNT)
     size = {"height": height, "width": width}
-    boxes = pasted(lambda image, drawn: apply_stages(image, 3, stages, drawn, **size), numbers, height, width)
+    boxes = pasted(lambda image, sampled: apply_stages(image, 3, stages, sampled, **size), numbers, height, width)
     empty = assert_pasted_as_meant(boxes, height, width, lambda number, images: images[int(applied[number])])
     assert empty == (applied == 0).sum() > 0
 
 
 @pytest.mark.parametrize(("height", "width"), SIZES)
 @pytest.mark.parametrize("mixing", MIXINGS)
-def test_parts_that_show_through_are_those_that_were_drawn(pasted, mixing, height, width):
+def test_parts_that_show_through_are_those_that_were_sampled(pasted, mixing, height, width):
     generator = np.random.default_rng(2)
-    drawn = MIXINGS[mixing].draw(generator, COUNT, height, width) * generator.integers(2, size=(COUNT, 1))
-    drawn = drawn.astype(np.float32)
+    sampled = MIXINGS[mixing].sample(generator, COUNT, height, width) * generator.integers(2, size=(COUNT, 1))
+    sampled = sampled.astype(np.float32)
     size = {"height": height, "width": width}
-    boxes = pasted(lambda image, numbers: MIXINGS[mixing].graph(image, image, numbers, **size), drawn, height, width)
-    assert assert_pasted_as_meant(boxes, height, width, lambda *sample: mixed(mixing, drawn, *sample)) > COUNT / 4
+    boxes = pasted(lambda image, numbers: MIXINGS[mixing].graph(image, image, numbers, **size), sampled, height, width)
+    assert assert_pasted_as_meant(boxes, height, width, lambda *sample: mixed(mixing, sampled, *sample)) > COUNT / 4
 
 
-def mixed(mixing: str, drawn: np.ndarray, number: int, images: np.ndarray) -> np.ndarray:
+def mixed(mixing: str, sampled: np.ndarray, number: int, images: np.ndarray) -> np.ndarray:
     """Image 0 under the boxes that the numbers of a sample say."""
     (height, width), output = images.shape[1:], images[0].copy()
     if mixing == "cutmix":
-        top, left, down, across = drawn[number].astype(int)
+        top, left, down, across = sampled[number].astype(int)
         output[top : top + down, left : left + across] = images[1, top : top + down, left : left + across]
         return output
     for patch in range(PATCHES_DOWN * PATCHES_ACROSS):
-        if int(drawn[number, 0]) >> patch & 1:
+        if int(sampled[number, 0]) >> patch & 1:
             row, column = divmod(patch, PATCHES_ACROSS)
             y = slice(row * height // PATCHES_DOWN, (row + 1) * height // PATCHES_DOWN)
             x = slice(column * width // PATCHES_ACROSS, (column + 1) * width // PATCHES_ACROSS)
@@ -121,7 +121,7 @@ def test_a_crop_shows_its_window_and_black_around_it(pasted, height, width, pad)
     numbers = np.zeros((COUNT, 1, layout.width(0)), np.float32)
     numbers[..., layout.CROP] = np.random.default_rng(3).integers(0, 2 * pad, (COUNT, 1, 2), endpoint=True)
     window = windows(numbers, height, width, pad)
-    boxes = pasted(lambda image, drawn: crop(image, drawn, 0, height=height, width=width), window, height, width)
+    boxes = pasted(lambda image, sampled: crop(image, sampled, 0, height=height, width=width), window, height, width)
 
     def expected(number: int, images: np.ndarray) -> np.ndarray:
         top, left = numbers[number, 0, layout.CROP].astype(int)

@@ -52,7 +52,7 @@ def expected(step: int) -> np.ndarray:
     ("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.float16, 2e-3), (torch.bfloat16, 1.6e-2)], ids=str
 )
 @pytest.mark.parametrize("count", [1, 3, STEPS + 1])
-def test_batches_are_normalised_follow_each_other_and_stay_as_they_are(place, dtype, tolerance, count):
+def test_batches_are_normalized_follow_each_other_and_stay_as_they_are(place, dtype, tolerance, count):
     output = TorchOutput(pipelines_of_steps(place, count), device_of(place), dtype)
     held = [output.next() for _ in range(STEPS)]
     with pytest.raises(StopIteration):

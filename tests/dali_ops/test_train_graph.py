@@ -18,33 +18,33 @@ CPU = {"device": "cpu", "device_id": None, "decode": "cpu"}
 TWO_BASES = (View("visible"), View("infrared"))
 
 
-def view(family: str, *names: str, mixing: str | None = None, probability: float = 1.0) -> View:
-    return View(family, tuple(Stage(DERIVATIONS[name], probability) for name in names), mixing)
+def view(base: str, *names: str, mixing: str | None = None, probability: float = 1.0) -> View:
+    return View(base, tuple(Stage(DERIVATIONS[name], probability) for name in names), mixing)
 
 
 SINGLE = [
-    view(family, name)
-    for family, channels in CHANNELS.items()
+    view(base, name)
+    for base, channels in CHANNELS.items()
     for name, derivation in DERIVATIONS.items()
     if derivation.takes in (None, channels)
 ]
 CHAINS = [
-    view("visible", "weighted_grey", "gamma"),
-    view("visible", "channel_shuffle", "grey", "sharpness", "pseudo_colour"),
+    view("visible", "weighted_gray", "gamma"),
+    view("visible", "channel_shuffle", "gray", "sharpness", "pseudo_color"),
     view("infrared", "clahe", "spectrum", "inversion"),
-    view("visible", "grey", probability=0.5),  # three channels, whether it is applied or not
-    view("infrared", "gamma", "pseudo_colour", "inversion", probability=0.5),
+    view("visible", "gray", probability=0.5),  # three channels, whether it is applied or not
+    view("infrared", "gamma", "pseudo_color", "inversion", probability=0.5),
 ]
 MIXED = [
-    view(family, name, mixing=mixing)
+    view(base, name, mixing=mixing)
     for mixing in MIXINGS
-    for family, name in (("visible", "grey"), ("visible", "inversion"), ("infrared", "spectrum"))
+    for base, name in (("visible", "gray"), ("visible", "inversion"), ("infrared", "spectrum"))
 ]
 ALL_VIEWS = (*TWO_BASES, *SINGLE, *CHAINS, *MIXED)
 
 
-def draw_parameters(seed: int, count: int, views, height: int, width: int, pad: int) -> np.ndarray:
-    """Crops at both ends, boxes beyond the frame and empty ones, stages left out and pictures not mixed included."""
+def sample_parameters(seed: int, count: int, views, height: int, width: int, pad: int) -> np.ndarray:
+    """Crops at both ends, boxes beyond the frame and empty ones, stages left out and images not mixed included."""
     generator = np.random.default_rng(seed)
     numbers = np.zeros((count, len(views), layout.width(max(len(view.stages) for view in views))), np.float32)
     shape = numbers.shape[:2]
@@ -58,10 +58,10 @@ def draw_parameters(seed: int, count: int, views, height: int, width: int, pad: 
     for place, view in enumerate(views):
         for number, stage in enumerate(view.stages):
             numbers[:, place, layout.applied(number)] = generator.random(count) < stage.probability
-            numbers[:, place, layout.derivation(number)] = stage.derivation.draw(generator, count)
+            numbers[:, place, layout.derivation(number)] = stage.derivation.sample(generator, count)
         if view.mixing:
-            drawn = MIXINGS[view.mixing].draw(generator, count, height, width)
-            numbers[:, place, layout.MIXING] = drawn * generator.integers(2, size=(count, 1))
+            sampled = MIXINGS[view.mixing].sample(generator, count, height, width)
+            numbers[:, place, layout.MIXING] = sampled * generator.integers(2, size=(count, 1))
     return numbers
 
 
@@ -73,18 +73,18 @@ class Source:
         self.encoded = encoded
         self.count = len(next(iter(files.values())))
 
-    def paths(self, family: str, step: int) -> list:
-        return [self.files[family][(row + step) % len(self.files[family])] for row in range(self.count)]
+    def paths(self, base: str, step: int) -> list:
+        return [self.files[base][(row + step) % len(self.files[base])] for row in range(self.count)]
 
     def feed(self, path) -> np.ndarray:
         return np.frombuffer(path.read_bytes(), np.uint8) if self.encoded else path_bytes(path)
 
     def parameters(self, step: int) -> np.ndarray:
-        return draw_parameters(step, self.count, self.views, *self.size, self.pad)
+        return sample_parameters(step, self.count, self.views, *self.size, self.pad)
 
     def __call__(self, i: int) -> tuple:
         step = self.start + i
-        fed = [[self.feed(path) for path in self.paths(family, step)] for family in self.files]
+        fed = [[self.feed(path) for path in self.paths(base, step)] for base in self.files]
         return (*fed, self.parameters(step))
 
 
@@ -131,7 +131,7 @@ def test_all_views_equal_twin(files, decode_and_resize, size, pad, erasing, plac
             assert images.shape == (source.count, *size, 3) and images.dtype == np.uint8
             expected = np.stack(
                 [
-                    reference.view(resized[view.family][row], view, numbers[row, number], pad=pad, erasing=erasing)
+                    reference.view(resized[view.base][row], view, numbers[row, number], pad=pad, erasing=erasing)
                     for row in range(source.count)
                 ]
             )
@@ -152,7 +152,7 @@ def test_columns_are_as_documented_and_padding_is_black(files):
         assert images[:, 8:, :12].max() > 100
 
 
-def test_encoded_pictures_give_the_same_views_as_their_paths(files, place):
+def test_encoded_images_give_the_same_views_as_their_paths(files, place):
     by_path = run(build(Source(files, ALL_VIEWS, (32, 16), 4), place=place), 2)
     by_content = run(build(Source(files, ALL_VIEWS, (32, 16), 4, encoded=True), place=place), 2)
     for batch, other in zip(by_path, by_content, strict=True):
@@ -167,10 +167,10 @@ def test_views_of_one_family_have_parameters_of_their_own(visible_files):
     assert not np.array_equal(first, second)
 
 
-@pytest.mark.parametrize("family", ["visible", "infrared"])
-def test_family_without_view_is_not_read(files, family):
-    views = (View(family), view(family, "identity"))
-    source = Source({family: files[family]}, views, (32, 16), 2)
+@pytest.mark.parametrize("base", ["visible", "infrared"])
+def test_family_without_view_is_not_read(files, base):
+    views = (View(base), view(base, "identity"))
+    source = Source({base: files[base]}, views, (32, 16), 2)
     images = run(build(source), 1)[0]
     assert [image.shape for image in images] == [(8, 32, 16, 3)] * 2
 
@@ -198,7 +198,7 @@ def test_goes_on_after_a_corrupt_file(files, tmp_path):
     source = Source(files, TWO_BASES, (32, 16), 2)
     expected = run(build(source), 3)
     paths = source.paths
-    source.paths = lambda family, step: [broken, *paths(family, step)[1:]] if step == 1 else paths(family, step)
+    source.paths = lambda base, step: [broken, *paths(base, step)[1:]] if step == 1 else paths(base, step)
     pipeline = build(source, prefetch=1)
     np.testing.assert_array_equal(to_arrays(pipeline.run())[0], expected[0][0])
     with pytest.raises(RuntimeError):
@@ -230,7 +230,7 @@ def test_on_a_gpu_every_view_ends_there(form, decode, monkeypatch):
     training_pipeline(lambda i: (), form=form, threads=1, prefetch=2, **settings, **place)
     assert [view.device for view in views] == ["gpu"] * len(ALL_VIEWS)
     assert len(asked) == (0 if form == RESIZED else 2)
-    load = 1.0 if decode == "mixed" else None  # pictures on another decoder would have other levels
+    load = 1.0 if decode == "mixed" else None  # images on another decoder would have other levels
     assert all((it["device"], it.get("hw_decoder_load")) == (decode, load) for it in asked)
 
 

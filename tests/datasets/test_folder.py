@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.batch import Modality
-from pipeline.datasets.folder import draw_splits, number_names, read_index
+from pipeline.datasets.folder import number_names, read_index, sample_splits
 
 
 def make(root: Path, names, modalities=("visible", "infrared"), images=("00.jpg", "01.PNG")) -> Path:
@@ -68,23 +68,23 @@ def test_warns_of_identities_of_one_modality(tmp_path):
 
 def test_splits_depend_on_the_seed_and_nothing_else():
     names = [f"{number:02d}" for number in range(20)]
-    drawn = [draw_splits(names, 0.3, seed) for seed in range(5)]
-    assert all(list(splits.values()).count("test") == 6 for splits in drawn)
-    assert len({tuple(splits.values()) for splits in drawn}) == 5
+    sampled = [sample_splits(names, 0.3, seed) for seed in range(5)]
+    assert all(list(splits.values()).count("test") == 6 for splits in sampled)
+    assert len({tuple(splits.values()) for splits in sampled}) == 5
     # The draw for seed 0, written down once: a change would change published figures.
-    assert [name for name, split in drawn[0].items() if split == "test"] == ["00", "01", "02", "09", "11", "17"]
-    assert draw_splits(names, 0.3, 0) == drawn[0]
+    assert [name for name, split in sampled[0].items() if split == "test"] == ["00", "01", "02", "09", "11", "17"]
+    assert sample_splits(names, 0.3, 0) == sampled[0]
 
 
 @pytest.mark.parametrize(("fraction", "tested"), [(0, 0), (0.01, 1), (0.5, 2), (0.99, 3), (1, 4)])
 def test_number_of_tested_identities(fraction, tested):
-    assert list(draw_splits(["a", "b", "c", "d"], fraction, 0).values()).count("test") == tested
+    assert list(sample_splits(["a", "b", "c", "d"], fraction, 0).values()).count("test") == tested
 
 
 @pytest.mark.parametrize("fraction", [-0.1, 1.1, float("nan")])
 def test_refuses_a_wrong_fraction(fraction):
     with pytest.raises(ValueError, match="data.test_fraction: expected a number from 0 to 1"):
-        draw_splits(["a", "b"], fraction, 0)
+        sample_splits(["a", "b"], fraction, 0)
 
 
 def test_refuses_to_divide_one_identity(tmp_path):
@@ -169,7 +169,7 @@ def test_a_long_number_in_a_file_name_is_no_camera(tmp_path):
     assert set(read_index(tmp_path)["camera"]) == {0, 999999999}
 
 
-def test_reads_real_pictures(shared_folder):
+def test_reads_real_images(shared_folder):
     index = read_index(shared_folder / "real" / "kaist")
     assert (len(index), index["identity"].nunique()) == (232, 27)
     assert (index["name"] == index["identity"].map("k{:03d}".format)).all()

@@ -12,8 +12,8 @@ def test_read_index_passes_the_options_on(tmp_path):
             (tmp_path / modality / name / "0.jpg").touch()
     index = read_index("folder", tmp_path, test_fraction=0.25)
     assert index.groupby("split")["identity"].nunique().to_dict() == {"train": 3, "test": 1}
-    drawn = {tuple(read_index("folder", tmp_path, split_seed=seed)["split"]) for seed in range(8)}
-    assert len(drawn) == 1, "rows are sorted by split"
+    sampled = {tuple(read_index("folder", tmp_path, split_seed=seed)["split"]) for seed in range(8)}
+    assert len(sampled) == 1, "rows are sorted by split"
     tested = {
         tuple(read_index("folder", tmp_path, split_seed=s).query("split == 'test'")["identity"]) for s in range(8)
     }

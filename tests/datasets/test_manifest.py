@@ -14,7 +14,7 @@ PAIRS = "a.jpg,anna,visible\nb.jpg,anna,infrared\nc.jpg,bert,visible\nd.jpg,bert
 
 @pytest.fixture()
 def root(tmp_path):
-    """Pictures a.jpg to d.jpg, to be listed."""
+    """Images a.jpg to d.jpg, to be listed."""
     for name in "abcd":
         (tmp_path / f"{name}.jpg").touch()
     return tmp_path
@@ -112,17 +112,17 @@ def test_the_split_column_decides_unless_a_split_file_does(root):
     assert splits_of(read_index(root, split_file=root / "split.csv")) == {"anna": "train", "bert": "test"}
 
 
-def test_without_a_split_column_the_split_is_drawn_as_for_folders(root):
+def test_without_a_split_column_the_split_is_sampled_as_for_folders(root):
     for name in "0123456789":
         for modality in ("visible", "infrared"):
             (root / "set" / modality / name).mkdir(parents=True)
             (root / "set" / modality / name / "0.jpg").touch()
-    drawn = read_index(root / "set", test_fraction=0.3, seed=4)
+    sampled = read_index(root / "set", test_fraction=0.3, seed=4)
     rows = [[entry.path, entry.name, entry.modality.key] for entry in read_folders(root / "set")]
     with open(root / "set" / "manifest.csv", "w", newline="") as file:
         csv.writer(file).writerows([["path", "identity", "modality"], *rows])
-    assert read_index(root / "set", test_fraction=0.3, seed=4).equals(drawn)
-    assert not read_index(root / "set", test_fraction=0.3, seed=5).equals(drawn)
+    assert read_index(root / "set", test_fraction=0.3, seed=4).equals(sampled)
+    assert not read_index(root / "set", test_fraction=0.3, seed=5).equals(sampled)
 
 
 def test_rows_with_a_blank_split_are_left_out(root):
@@ -215,6 +215,6 @@ def test_splits_are_read_as_they_were_written(tmp_path):
     assert os.listdir(tmp_path) == ["split.csv"]
 
 
-def test_a_manifest_of_real_pictures_says_what_their_folders_say(shared_folder):
+def test_a_manifest_of_real_images_says_what_their_folders_say(shared_folder):
     root = shared_folder / "real" / "kaist"
     assert sorted(read_manifest(root, with_splits=True)) == sorted(read_folders(root))

@@ -1,4 +1,4 @@
-"""Packs: the same data set, the same pictures, and every way in which they can be bad."""
+"""Packs: the same data set, the same images, and every way in which they can be bad."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import pytest
 
 from pipeline.datasets import dataset_of
 from pipeline.datasets.pack import Description, Packs, is_packed, pack_files, write_packs
-from pipeline.loading.pictures import FolderPictures, open_pictures
+from pipeline.loading.images import FolderImages, open_images
 from pipeline.settings import DataSettings
 from pipeline.synthetic.generation import generate
 from tests.datasets.reading import read_index
@@ -58,13 +58,13 @@ def root(roots, tmp_path) -> Path:
 
 
 @pytest.mark.parametrize("dataset", list(LAYOUTS))
-def test_index_and_pictures_are_those_of_the_folder(dataset, roots, tmp_path):
+def test_index_and_images_are_those_of_the_folder(dataset, roots, tmp_path):
     index = pack(dataset, roots[dataset], tmp_path, threads=2)
     packed = read_index(dataset, tmp_path)
     pd.testing.assert_frame_equal(packed.drop(columns="path"), index.drop(columns="path"))
     for one, other, split in zip(packed["path"], index["path"], index["split"], strict=True):
         assert one == str(tmp_path / f"{split}.arrow" / Path(other).relative_to(roots[dataset]))
-    from_folder, from_pack = FolderPictures(index), open_pictures(tmp_path, packed)
+    from_folder, from_pack = FolderImages(index), open_images(tmp_path, packed)
     assert (from_pack.form, from_folder.form) == ("encoded", "path")
     for row in range(len(index)):
         content = Path(index["path"][row]).read_bytes()
@@ -79,15 +79,15 @@ def test_other_tools_read_it_and_nothing_is_copied(roots, tmp_path):
     table = pd.read_feather(tmp_path / "train.arrow")
     assert table["identity"].tolist() == index["identity"][index["split"] == "train"].tolist()
     allocated = pa.total_allocated_bytes()
-    picture = Packs(tmp_path).picture(0)
-    assert pa.total_allocated_bytes() - allocated < 1000 and not picture.flags.owndata and not picture.flags.writeable
+    image = Packs(tmp_path).image(0)
+    assert pa.total_allocated_bytes() - allocated < 1000 and not image.flags.owndata and not image.flags.writeable
 
 
 def test_a_pack_in_the_home_folder_is_found_by_its_tilde(roots, tmp_path, monkeypatch):
     index = pack("folder", roots["folder"], tmp_path / "packs")
     monkeypatch.setenv("HOME", str(tmp_path))
     packed = read_index("folder", "~/packs")
-    assert open_pictures("~/packs", packed).form == "encoded" and len(packed) == len(index)
+    assert open_images("~/packs", packed).form == "encoded" and len(packed) == len(index)
 
 
 def test_a_pack_stands_alone_when_its_source_is_gone(root, tmp_path):
@@ -96,8 +96,8 @@ def test_a_pack_stands_alone_when_its_source_is_gone(root, tmp_path):
     shutil.rmtree(root)
     shutil.move(tmp_path / "packs", tmp_path / "moved")
     packed = read_index("folder", tmp_path / "moved")
-    pictures = open_pictures(tmp_path / "moved", packed)
-    assert [pictures.read(row).tobytes() for row in range(len(packed))] == contents
+    image_source = open_images(tmp_path / "moved", packed)
+    assert [image_source.read(row).tobytes() for row in range(len(packed))] == contents
 
 
 # ---------------------------------------------------------------- refused
@@ -109,18 +109,18 @@ def flip_byte(file: Path, place: int) -> None:
     file.write_bytes(content)
 
 
-def test_a_flipped_bit_in_any_picture_is_found_when_it_is_read(root, tmp_path):
+def test_a_flipped_bit_in_any_image_is_found_when_it_is_read(root, tmp_path):
     index = pack("folder", root, tmp_path / "packs")
     for row in (0, len(index) // 2, len(index) - 1):
         file = tmp_path / "packs" / f"{index['split'][row]}.arrow"
         whole = file.read_bytes()
         flip_byte(file, whole.index(Path(index["path"][row]).read_bytes()) + 100)
         packed = read_index("folder", tmp_path / "packs")
-        pictures = open_pictures(tmp_path / "packs", packed)
+        image_source = open_images(tmp_path / "packs", packed)
         with pytest.raises(ValueError, match="damaged there"):
-            pictures.read(row)
+            image_source.read(row)
         with pytest.raises(ValueError, match=rf"{Path(index['path'][row]).name}: the pack is damaged there"):
-            pictures.feed([row])
+            image_source.feed([row])
         file.write_bytes(whole)
         read_index("folder", tmp_path / "packs")
 
@@ -131,9 +131,9 @@ def test_a_changed_label_is_damage_too(root, tmp_path):
     file = tmp_path / "packs" / "train.arrow"
     identities = index["identity"][index["split"] == "train"].to_numpy(np.int64).tobytes()
     flip_byte(file, file.read_bytes().index(identities))
-    pictures = open_pictures(tmp_path / "packs", read_index("folder", tmp_path / "packs"))
+    image_source = open_images(tmp_path / "packs", read_index("folder", tmp_path / "packs"))
     with pytest.raises(ValueError, match="damaged there"):
-        pictures.read(0)
+        image_source.read(0)
 
 
 @pytest.mark.parametrize("keep", [0, 10, 0.3, 0.999])
@@ -199,11 +199,11 @@ def relabel(root: Path) -> None:
 @pytest.mark.parametrize(
     ("edit", "reason"),
     [
-        (add, "1 pictures were added, removed or listed otherwise"),
-        (remove, "1 pictures were added, removed or listed otherwise"),
+        (add, "1 images were added, removed or listed otherwise"),
+        (remove, "1 images were added, removed or listed otherwise"),
         (change, "was changed"),
         (touch, "was changed"),
-        (relabel, "pictures were added, removed or listed otherwise"),
+        (relabel, "images were added, removed or listed otherwise"),
     ],
 )
 def test_a_pack_older_than_its_folder_is_refused(edit, reason, root, tmp_path):
@@ -230,11 +230,11 @@ def test_the_data_sets_own_folder_is_no_place_for_packs(root):
     assert not is_packed(root)
 
 
-def test_a_picture_that_vanishes_meanwhile_leaves_the_earlier_packs_whole(root, tmp_path, monkeypatch):
+def test_an_image_that_vanishes_meanwhile_leaves_the_earlier_packs_whole(root, tmp_path, monkeypatch):
     index = pack("folder", root, tmp_path / "packs")
     before = contents(tmp_path / "packs")
     vanishing = Path(index["path"].iloc[-1])
-    monkeypatch.setattr("pipeline.datasets.pack.refuse_full_disc", lambda folder, needed: vanishing.unlink())
+    monkeypatch.setattr("pipeline.datasets.pack.check_disk_space", lambda folder, needed: vanishing.unlink())
     with pytest.raises(FileNotFoundError, match=vanishing.name):
         write_packs(tmp_path / "packs", index, describe("folder", root, index))
     assert contents(tmp_path / "packs") == before
@@ -242,14 +242,14 @@ def test_a_picture_that_vanishes_meanwhile_leaves_the_earlier_packs_whole(root, 
 
 def test_a_disc_without_room_is_refused_before_anything_is_written(root, tmp_path, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda folder: shutil._ntuple_diskusage(10**6, 10**6, 1000))
-    with pytest.raises(ValueError, match=r"packs: expected 0 MB of free disc for the packs; found 0 MB"):
+    with pytest.raises(ValueError, match=r"packs: expected 0 MB of free disk for the packs; found 0 MB"):
         pack("folder", root, tmp_path / "packs")
     assert list((tmp_path / "packs").iterdir()) == []
 
 
 @pytest.mark.multiprocess
 def test_a_disc_that_fills_leaves_the_earlier_packs_whole_and_nothing_else(root, tmp_path):
-    """A limit on the size of files stands for the disc: the system refuses the write in the same way."""
+    """A limit on the size of files stands for the disk: the system refuses the write in the same way."""
     pack("folder", root, tmp_path / "packs")
     before = contents(tmp_path / "packs")
     command = [sys.executable, "-m", "pipeline.prepare", "--dataset", "folder", "--root", str(root)]

@@ -9,9 +9,9 @@ from pipeline import train
 SHORT = ["train.epochs=2", "train.steps_per_epoch=6", "train.checkpoint_steps=2"]
 
 
-def run(words, name, *more):
-    train.main([*words, f"name={name}", *more])
-    return Path(words[-1].split("=")[1]) / name
+def run(arguments, name, *more):
+    train.main([*arguments, f"name={name}", *more])
+    return Path(arguments[-1].split("=")[1]) / name
 
 
 def weights(folder):

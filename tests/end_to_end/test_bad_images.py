@@ -14,7 +14,7 @@ SHORT = ["train.epochs=2", "train.steps_per_epoch=4", "train.checkpoint_steps=3"
 
 
 @pytest.fixture()
-def words(tiny, tmp_path):
+def arguments(tiny, tmp_path):
     return ["configs/folder.yaml", *tiny, *SHORT, f"output={tmp_path}"]
 
 
@@ -35,7 +35,7 @@ def weights(folder):
 
 
 @pytest.mark.parametrize("content", [b"<html>", b"\xff\xd8\xff\xe0cut"])
-def test_one_bad_picture_among_good_ones_ends_training_with_its_name(words, people, content, tmp_path):
+def test_one_bad_image_among_good_ones_ends_training_with_its_name(arguments, people, content, tmp_path):
     shutil.copytree(people, tmp_path / "set")
     bad = sorted((tmp_path / "set" / "visible").glob("*/*.jpg"))
     for path in bad[::4]:
@@ -46,7 +46,7 @@ def test_one_bad_picture_among_good_ones_ends_training_with_its_name(words, peop
             sys.executable,
             "-m",
             "pipeline.train",
-            *words,
+            *arguments,
             f"data.root={tmp_path / 'set'}",
             "batch.images_per_modality=8",
         ],
@@ -56,14 +56,14 @@ def test_one_bad_picture_among_good_ones_ends_training_with_its_name(words, peop
     )
     assert ended.returncode == 2, ended.stderr
     lines = [line for line in ended.stderr.splitlines() if line.startswith("error:")]
-    assert len(lines) == 1 and "cannot be read as a picture" in lines[0]
+    assert len(lines) == 1 and "cannot be read as an image" in lines[0]
     assert any(str(path) in lines[0] for path in bad[::4])
 
 
 def test_replaced_images_are_counted_to_the_end_whatever_happens_between(
-    words, damaged, tmp_path, monkeypatch, assert_equal
+    arguments, damaged, tmp_path, monkeypatch, assert_equal
 ):
-    tolerant = [*words, f"data.root={damaged}", "loader.on_bad_image=replace"]
+    tolerant = [*arguments, f"data.root={damaged}", "loader.on_bad_image=replace"]
     train.main([*tolerant, "name=whole"])
     metrics = pd.read_csv(tmp_path / "whole" / "metrics.csv")
     total = int(metrics["replaced_images"].sum())
@@ -71,7 +71,7 @@ def test_replaced_images_are_counted_to_the_end_whatever_happens_between(
     results = pd.read_csv(tmp_path / "whole" / "results.csv")
     assert set(results["replaced_images"]) == {total}
     log = (tmp_path / "whole" / "log.txt").read_text()
-    assert "cannot be read as a picture: the file is empty; others of its identity take its place" in log
+    assert "cannot be read as an image: the file is empty; others of its identity take its place" in log
     first_epoch = int(metrics["replaced_images"][:4].sum())
     assert f"{first_epoch} images replaced" in log and f"{total} images were replaced in all" in log
 
@@ -87,21 +87,21 @@ def test_replaced_images_are_counted_to_the_end_whatever_happens_between(
     assert set(pd.read_csv(tmp_path / "stopped" / "results.csv")["replaced_images"]) == {total}
 
 
-def test_a_run_that_met_a_bad_image_goes_on_when_told_to_replace_it(words, damaged, tmp_path, capsys, assert_equal):
+def test_a_run_that_met_a_bad_image_goes_on_when_told_to_replace_it(arguments, damaged, tmp_path, capsys, assert_equal):
     with pytest.raises(SystemExit):
-        train.main([*words, f"data.root={damaged}", "name=run"])
+        train.main([*arguments, f"data.root={damaged}", "name=run"])
     assert "loader.on_bad_image=replace goes on without it" in capsys.readouterr().err
-    train.main([*words, f"data.root={damaged}", "name=run", "loader.on_bad_image=replace"])
-    train.main([*words, f"data.root={damaged}", "name=other", "loader.on_bad_image=replace"])
+    train.main([*arguments, f"data.root={damaged}", "name=run", "loader.on_bad_image=replace"])
+    train.main([*arguments, f"data.root={damaged}", "name=other", "loader.on_bad_image=replace"])
     assert_equal(weights(tmp_path / "run"), weights(tmp_path / "other"))
 
 
 def test_an_image_that_vanishes_between_the_check_and_the_training_is_named(
-    words, people, tmp_path, monkeypatch, capsys
+    arguments, people, tmp_path, monkeypatch, capsys
 ):
     root = shutil.copytree(people, tmp_path / "set")
     with pytest.raises(SystemExit) as ended:
-        prepare.main([*words, f"data.root={root}"])
+        prepare.main([*arguments, f"data.root={root}"])
     assert ended.value.code == 0
     open_run = train.open_run
 
@@ -111,25 +111,25 @@ def test_an_image_that_vanishes_between_the_check_and_the_training_is_named(
 
     monkeypatch.setattr(train, "open_run", vanish)
     with pytest.raises(SystemExit) as ended:
-        train.main([*words, f"data.root={root}", "name=run"])
+        train.main([*arguments, f"data.root={root}", "name=run"])
     assert ended.value.code == 2
     error = capsys.readouterr().err
-    assert f"{root}/visible/" in error and "cannot be read as a picture: the file does not exist" in error
+    assert f"{root}/visible/" in error and "cannot be read as an image: the file does not exist" in error
 
 
-def test_a_run_may_change_between_the_folder_and_its_pack(words, people, tmp_path, monkeypatch, assert_equal):
+def test_a_run_may_change_between_the_folder_and_its_pack(arguments, people, tmp_path, monkeypatch, assert_equal):
     """Trained from the folder, from the pack, and from one after the other: the same weights and results."""
     with pytest.raises(SystemExit):
-        prepare.main([*words, f"data.root={people}", "--pack", str(tmp_path / "packs")])
+        prepare.main([*arguments, f"data.root={people}", "--pack", str(tmp_path / "packs")])
     folder, pack = f"data.root={people}", f"data.root={tmp_path / 'packs'}"
-    train.main([*words, folder, "name=folder"])
-    train.main([*words, pack, "name=pack"])
+    train.main([*arguments, folder, "name=folder"])
+    train.main([*arguments, pack, "name=pack"])
     stop_file = tmp_path / "stop"
     stop_file.touch()
     with monkeypatch.context() as patch:
         patch.setenv("STOP_FILE", str(stop_file))
-        train.main([*words, folder, "name=both"])
-    train.main([*words, pack, "name=both"])
+        train.main([*arguments, folder, "name=both"])
+    train.main([*arguments, pack, "name=both"])
     results = {
         name: pd.read_csv(tmp_path / name / "results.csv").drop(columns=["run", "evaluation"])
         for name in ("folder", "pack", "both")

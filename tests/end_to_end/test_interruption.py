@@ -14,16 +14,16 @@ SECONDS = 30  # an end takes a second or two; a hang takes for ever
 
 
 @pytest.fixture()
-def words(people, tiny, tmp_path):
+def arguments(people, tiny, tmp_path):
     steps = ["train.epochs=1", "train.steps_per_epoch=2000", "train.checkpoint_steps=2"]
     return ["configs/folder.yaml", *tiny, *steps, f"data.root={people}", f"output={tmp_path}", "name=run"]
 
 
-def start(words, folder):
+def start(arguments, folder):
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     with open(folder / "output.txt", "w") as output:
         return subprocess.Popen(
-            [sys.executable, "-m", "pipeline.train", *words],
+            [sys.executable, "-m", "pipeline.train", *arguments],
             stdout=output,
             stderr=output,
             env=environment,
@@ -49,8 +49,8 @@ def processes_of_session(leader):
 
 
 @pytest.mark.parametrize("interruption", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_training_ends_at_once_and_leaves_a_checkpoint_and_no_process(words, tmp_path, interruption):
-    process = start(words, tmp_path)
+def test_an_interrupted_training_ends_at_once_and_leaves_a_checkpoint_and_no_process(arguments, tmp_path, interruption):
+    process = start(arguments, tmp_path)
     deadline = time.monotonic() + 120
     while not checkpoints(tmp_path / "run" / "checkpoints"):
         assert process.poll() is None and time.monotonic() < deadline, (tmp_path / "output.txt").read_text()
@@ -69,8 +69,8 @@ def test_an_interrupted_training_ends_at_once_and_leaves_a_checkpoint_and_no_pro
     assert saved_at in said and damage(newest) is None
 
 
-def test_a_failure_in_the_loop_ends_the_loader_too(words, tmp_path):
-    process = start([*words, "optimizer.lr=1e30"], tmp_path)
+def test_a_failure_in_the_loop_ends_the_loader_too(arguments, tmp_path):
+    process = start([*arguments, "optimizer.lr=1e30"], tmp_path)
     process.wait(120)
     assert process.returncode == 2
     assert "is not finite" in (tmp_path / "output.txt").read_text()

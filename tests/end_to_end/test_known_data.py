@@ -1,4 +1,4 @@
-"""Published data sets under a run's feet: people exchanged, gone or of other pictures, by the real entry points."""
+"""Published data sets under a run's feet: people exchanged, gone or of other images, by the real entry points."""
 
 import json
 import shutil
@@ -21,7 +21,7 @@ OF_A_STOPPED_RUN = ("config.yaml", "env.json", "training.json", "training_data.j
 
 
 def words_of(tiny, root, output):
-    tiny = [word for word in tiny if not word.startswith(("data.", "batch.ids"))]
+    tiny = [argument for argument in tiny if not argument.startswith(("data.", "batch.ids"))]
     return ["configs/sysu.yaml", *tiny, *SHORT, f"data.root={root}", f"output={output}", "name=run"]
 
 
@@ -48,7 +48,7 @@ def root(run, tmp_path):
 
 
 @pytest.fixture
-def words(tiny, root, tmp_path):
+def arguments(tiny, root, tmp_path):
     return words_of(tiny, root, tmp_path)
 
 
@@ -61,10 +61,10 @@ def stopped(run):
     return run
 
 
-def refusal(main, words, capsys):
+def refusal(main, arguments, capsys):
     capsys.readouterr()
     with pytest.raises(SystemExit) as ended:
-        main([str(word) for word in words])
+        main([str(argument) for argument in arguments])
     error = capsys.readouterr().err
     assert ended.value.code == 2 and error.startswith("error: ") and error.count("\n") == 1
     return error
@@ -86,40 +86,40 @@ def exchange(root):
     return trained[0], tested[0]
 
 
-def test_a_training_is_not_gone_on_with_after_an_exchange_of_people(words, root, stopped, capsys):
+def test_a_training_is_not_gone_on_with_after_an_exchange_of_people(arguments, root, stopped, capsys):
     exchange(root)
-    assert "is trained on other data than is in" in (error := refusal(train.main, words, capsys))
+    assert "is trained on other data than is in" in (error := refusal(train.main, arguments, capsys))
     assert "(2 differ)" in error
 
 
-def test_a_training_is_not_gone_on_with_without_a_person(words, root, stopped, capsys):
+def test_a_training_is_not_gone_on_with_without_a_person(arguments, root, stopped, capsys):
     trained = identities(root, "train")
     write_identities(root, train=trained[:-1])
-    error = refusal(train.main, words, capsys)
+    error = refusal(train.main, arguments, capsys)
     assert f"identity {trained[-1]} is not there any more (1 differ)" in error
 
 
-def test_an_older_run_without_the_record_is_refused_in_one_line_too(words, root, stopped, capsys):
+def test_an_older_run_without_the_record_is_refused_in_one_line_too(arguments, root, stopped, capsys):
     write_identities(root, train=identities(root, "train")[:-1])
     for name in ("training.json", "training_data.json"):
         (stopped / name).unlink()
-    assert "is not of this network, or not of as many identities" in refusal(train.main, words, capsys)
+    assert "is not of this network, or not of as many identities" in refusal(train.main, arguments, capsys)
 
 
-def test_a_training_is_not_gone_on_with_over_other_pictures_but_is_elsewhere(words, root, stopped, tmp_path, capsys):
+def test_a_training_is_not_gone_on_with_over_other_images_but_is_elsewhere(arguments, root, stopped, tmp_path, capsys):
     person = root / "cam1" / f"{identities(root, 'train')[0]:04d}"
-    picture = sorted(person.iterdir())[0]
-    picture.rename(picture.with_name("9999.jpg"))
-    assert f"identity {int(person.name)} has other images (1 of" in refusal(train.main, words, capsys)
-    (person / "9999.jpg").rename(picture)
+    image = sorted(person.iterdir())[0]
+    image.rename(image.with_name("9999.jpg"))
+    assert f"identity {int(person.name)} has other images (1 of" in refusal(train.main, arguments, capsys)
+    (person / "9999.jpg").rename(image)
     shutil.move(root, tmp_path / "moved")
-    train.main([*words, f"data.root={tmp_path / 'moved'}"])
+    train.main([*arguments, f"data.root={tmp_path / 'moved'}"])
     assert (stopped / "model.safetensors").exists()
 
 
-def test_another_precision_is_refused_by_key_and_variable(words, stopped, capsys, monkeypatch):
+def test_another_precision_is_refused_by_key_and_variable(arguments, stopped, capsys, monkeypatch):
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
-    error = refusal(train.main, words, capsys)
+    error = refusal(train.main, arguments, capsys)
     assert "train.precision: the run was begun with fp32; found bf16" in error
     assert "ACCELERATE_MIXED_PRECISION is bf16" in error
 
@@ -157,9 +157,9 @@ def write_older_weights(run):
     (run / "training.json").unlink()
 
 
-def test_a_network_that_was_not_trained_and_pixels_say_so(words, tmp_path):
-    evaluate.main([*words, "name=untrained"])
-    evaluate.main([*words, "name=untrained", "evaluation.extractor=pixels"])
+def test_a_network_that_was_not_trained_and_pixels_say_so(arguments, tmp_path):
+    evaluate.main([*arguments, "name=untrained"])
+    evaluate.main([*arguments, "name=untrained", "evaluation.extractor=pixels"])
     rows = read_rows(tmp_path / "untrained" / "results.csv")
     network, pixels = (rows[rows["extractor"] == name] for name in ("network", "pixels"))
     assert (network["weights"] == "random").all() and (pixels["weights"] == "none").all()

@@ -46,7 +46,7 @@ def run(finished, root, tmp_path):
 
 
 @pytest.fixture()
-def words(root, tiny, tmp_path):
+def arguments(root, tiny, tmp_path):
     """Of a training on `root`."""
     return ["configs/folder.yaml", *tiny, *SHORT, f"data.root={root}", f"output={tmp_path}"]
 
@@ -58,9 +58,9 @@ def add_people(root):
             shutil.copytree(root / modality / name, root / modality / f"added {number}")
 
 
-def refusal(main, words, capsys):
+def refusal(main, arguments, capsys):
     with pytest.raises(SystemExit) as ended:
-        main([str(word) for word in words])
+        main([str(argument) for argument in arguments])
     assert ended.value.code == 2
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
     assert len(lines) == 1
@@ -75,11 +75,11 @@ def test_names_and_roots_of_any_letters_are_trained_on_and_tested(finished):
     assert len(pd.read_csv(finished / "run" / "metrics.csv")) == 2
 
 
-def test_a_run_and_its_evaluation_keep_to_their_people(root, run, words, capsys):
+def test_a_run_and_its_evaluation_keep_to_their_people(root, run, arguments, capsys):
     splits = read_splits(run / "split.csv")
     add_people(root)
     remedy = f"data.split_file={run / 'split.csv'}"
-    message = refusal(train.main, words, capsys)
+    message = refusal(train.main, arguments, capsys)
     assert "trains on the identities of its split.csv" in message and remedy in message
     message = refusal(evaluate.main, [run], capsys)
     assert "would test identities it was trained on" in message and remedy in message
@@ -92,7 +92,7 @@ def test_a_run_and_its_evaluation_keep_to_their_people(root, run, words, capsys)
     pd.testing.assert_frame_equal(rows, before)  # judged again, the rows take the place of the earlier ones
     capsys.readouterr()
     with pytest.warns(UserWarning, match="6 identities are not in .*split.csv"):
-        train.main([*words, remedy])
+        train.main([*arguments, remedy])
     assert "is finished" in capsys.readouterr().out
 
 
@@ -107,17 +107,17 @@ def test_new_people_may_be_tested_when_some_of_the_old_are_gone(root, run, tmp_p
     assert pd.read_csv(run / "results.csv")["queries"].tolist() == [48, 48, 16, 16]
 
 
-def test_an_old_run_without_names_is_judged_by_its_settings(root, run, capsys):
+def test_an_old_run_without_names_is_evaluated_by_its_settings(root, run, capsys):
     shutil.move(run / "split.csv", root / "other.csv")
     for setting in ("test_fraction=0.4", "split_seed=1", f"split_file={root / 'other.csv'}"):
         message = refusal(evaluate.main, [run, f"data.{setting}"], capsys)
         assert f"data.{setting.split('=')[0]}: the run was trained with" in message
 
 
-def test_the_split_of_a_run_gives_the_same_training(root, run, words, tmp_path, assert_equal):
+def test_the_split_of_a_run_gives_the_same_training(root, run, arguments, tmp_path, assert_equal):
     add_people(root)
     with pytest.warns(UserWarning, match="are not in"):
-        train.main([*words, "name=again", f"data.split_file={run / 'split.csv'}"])
+        train.main([*arguments, "name=again", f"data.split_file={run / 'split.csv'}"])
     assert (tmp_path / "again" / "split.csv").read_bytes() == (run / "split.csv").read_bytes()
     before, after = (load_file(folder / "model.safetensors") for folder in (run, tmp_path / "again"))
     assert_equal(before, after)

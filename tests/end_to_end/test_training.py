@@ -1,4 +1,4 @@
-"""The real entry points, from pictures on disk to results."""
+"""The real entry points, from images on disk to results."""
 
 import os
 import signal
@@ -18,12 +18,12 @@ from tests.end_to_end.runs import SHORT, run, weights
 
 
 @pytest.fixture()
-def words(people, tiny, tmp_path):
+def arguments(people, tiny, tmp_path):
     return ["configs/folder.yaml", *tiny, *SHORT, f"data.root={people}", f"output={tmp_path}"]
 
 
-def test_a_run_trains_evaluates_and_writes_everything_down(words, capsys):
-    folder = run(words, "whole")
+def test_a_run_trains_evaluates_and_writes_everything_down(arguments, capsys):
+    folder = run(arguments, "whole")
     assert {path.name for path in folder.iterdir()} >= {
         "config.yaml",
         "env.json",
@@ -44,7 +44,7 @@ def test_a_run_trains_evaluates_and_writes_everything_down(words, capsys):
     assert results["mAP"].between(0, 100).all() and (results["queries"] == 48).all()
     assert "epoch 2/2 step 12" in (folder / "log.txt").read_text()
     capsys.readouterr()
-    run(words, "whole")
+    run(arguments, "whole")
     assert "is finished" in capsys.readouterr().out
     assert len(pd.read_csv(folder / "results.csv")) == 2
     again = pd.read_csv(folder / "results.csv")
@@ -56,27 +56,27 @@ def test_a_run_trains_evaluates_and_writes_everything_down(words, capsys):
 
 
 @pytest.mark.parametrize("killed_after", [1, 3, 7])
-def test_a_killed_and_resumed_run_ends_with_the_same_weights(words, killed_after, tmp_path, assert_equal):
-    uninterrupted = weights(run(words, "whole"))
+def test_a_killed_and_resumed_run_ends_with_the_same_weights(arguments, killed_after, tmp_path, assert_equal):
+    uninterrupted = weights(run(arguments, "whole"))
     folder = tmp_path / "killed"
-    process = start_training([*words, "name=killed"], tmp_path)
+    process = start_training([*arguments, "name=killed"], tmp_path)
     wait_for_step(process, folder / "metrics.csv", killed_after)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     assert not (folder / "model.safetensors").exists(), "it ended before it was killed"
-    assert_equal(uninterrupted, weights(run(words, "killed")))
+    assert_equal(uninterrupted, weights(run(arguments, "killed")))
     metrics = pd.read_csv(folder / "metrics.csv")
     assert metrics["step"].tolist() == list(range(1, 13))
     whole = pd.read_csv(tmp_path / "whole" / "metrics.csv")
     pd.testing.assert_series_equal(metrics["loss"], whole["loss"])
 
 
-def start_training(words, folder):
+def start_training(arguments, folder):
     # torch's threads as in this process: sums in another order differ in their last bit
     environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
     with open(folder / "output.txt", "w") as output:
         return subprocess.Popen(
-            [sys.executable, "-m", "pipeline.train", *words], stdout=output, stderr=output, env=environment
+            [sys.executable, "-m", "pipeline.train", *arguments], stdout=output, stderr=output, env=environment
         )
 
 
@@ -88,9 +88,9 @@ def wait_for_step(process, metrics, step):
 
 
 def test_a_kill_while_a_checkpoint_is_written_loses_only_the_steps_since_the_last(
-    words, monkeypatch, tmp_path, assert_equal
+    arguments, monkeypatch, tmp_path, assert_equal
 ):
-    uninterrupted = weights(run(words, "whole"))
+    uninterrupted = weights(run(arguments, "whole"))
 
     def killed(*paths):
         raise KeyboardInterrupt
@@ -100,25 +100,25 @@ def test_a_kill_while_a_checkpoint_is_written_loses_only_the_steps_since_the_las
             "pipeline.run.checkpoint.os.replace",
             lambda *paths: killed() if "00000006" in str(paths[0]) else os.rename(*paths),
         )
-        run(words, "cut")
+        run(arguments, "cut")
     found = [path.name for path in (tmp_path / "cut" / "checkpoints").iterdir()]
     assert sorted(found) == ["step-00000002", "step-00000004", "unfinished-00000006"]
-    folder = run(words, "cut")
+    folder = run(arguments, "cut")
     assert "resumed at step 4" in (folder / "log.txt").read_text()
     assert_equal(uninterrupted, weights(folder))
     assert not list((folder / "checkpoints").glob("unfinished-*"))
 
 
-def test_being_asked_to_stop_writes_a_checkpoint_and_goes_on_later(words, monkeypatch, tmp_path, assert_equal):
-    uninterrupted = weights(run(words, "whole"))
+def test_being_asked_to_stop_writes_a_checkpoint_and_goes_on_later(arguments, monkeypatch, tmp_path, assert_equal):
+    uninterrupted = weights(run(arguments, "whole"))
     stop_file = tmp_path / "stop"
     stop_file.touch()
     monkeypatch.setenv("STOP_FILE", str(stop_file))
-    folder = run(words, "stopped")
+    folder = run(arguments, "stopped")
     assert not (folder / "model.safetensors").exists()
     assert [path.name for path in checkpoints(folder / "checkpoints")] == ["step-00000001"]
     stop_file.unlink()
-    assert_equal(uninterrupted, weights(run(words, "stopped")))
+    assert_equal(uninterrupted, weights(run(arguments, "stopped")))
 
 
 @pytest.mark.parametrize(
@@ -134,14 +134,14 @@ def test_being_asked_to_stop_writes_a_checkpoint_and_goes_on_later(words, monkey
     ],
     ids=lambda more: more[0],
 )
-def test_every_way_of_training_resumes_exactly(words, more, monkeypatch, tmp_path, assert_equal):
-    words = [*words, "train.epochs=1", "train.steps_per_epoch=3", f"output={tmp_path}"]
-    whole = run(words, "whole", *more)
+def test_every_way_of_training_resumes_exactly(arguments, more, monkeypatch, tmp_path, assert_equal):
+    arguments = [*arguments, "train.epochs=1", "train.steps_per_epoch=3", f"output={tmp_path}"]
+    whole = run(arguments, "whole", *more)
     monkeypatch.setenv("STOP_FILE", str(tmp_path))  # stops after every step
     for _ in range(3):
-        stopped = run(words, "stopped", *more)
+        stopped = run(arguments, "stopped", *more)
     monkeypatch.delenv("STOP_FILE")
-    run(words, "stopped", *more)
+    run(arguments, "stopped", *more)
     assert_equal(weights(whole), weights(stopped))
 
 
@@ -156,7 +156,14 @@ def test_every_way_of_training_resumes_exactly(words, more, monkeypatch, tmp_pat
 def test_every_layout_is_trained_on_and_tested_by_its_protocol(tiny, layout, identities, results, tmp_path):
     generate(layout, tmp_path / "set", identities=identities, images_per_camera=2, seed=0, workers=1)
     short = ["train.epochs=1", "train.steps_per_epoch=2", f"output={tmp_path}", f"data.root={tmp_path / 'set'}"]
-    train.main([f"configs/{layout}.yaml", *(word for word in tiny if not word.startswith("data.")), *short, "name=run"])
+    train.main(
+        [
+            f"configs/{layout}.yaml",
+            *(argument for argument in tiny if not argument.startswith("data.")),
+            *short,
+            "name=run",
+        ]
+    )
     rows = pd.read_csv(tmp_path / "run" / "results.csv")
     found = rows.groupby(["direction", "mode"], sort=False).size()
     assert sorted((*key, count) for key, count in found.items()) == sorted(results)
@@ -166,9 +173,9 @@ def test_every_layout_is_trained_on_and_tested_by_its_protocol(tiny, layout, ide
 
 
 @pytest.mark.parametrize("row", ["b1", "b2", "mdl1", "mdl2", "mdl3", "mdl4"])
-def test_every_row_of_the_ablation_runs_by_its_config_alone(words, row, tmp_path):
+def test_every_row_of_the_ablation_runs_by_its_config_alone(arguments, row, tmp_path):
     short = ["train.epochs=1", "train.steps_per_epoch=1", f"output={tmp_path}"]
-    train.main([words[0], f"configs/ablation/{row}.yaml", *words[1:], *short])
+    train.main([arguments[0], f"configs/ablation/{row}.yaml", *arguments[1:], *short])
     metrics = pd.read_csv(tmp_path / f"folder-{row}" / "metrics.csv")
     parts = {name for name in metrics if name.startswith(("intra_", "cross_"))}
     assert parts == EXPECTED_PARTS[row]
@@ -187,10 +194,10 @@ EXPECTED_PARTS = {
 }
 
 
-def test_tensorboard_gets_the_metrics(words, tmp_path):
+def test_tensorboard_gets_the_metrics(arguments, tmp_path):
     events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     folder = run(
-        [*words, "train.epochs=1", "train.steps_per_epoch=3", f"output={tmp_path}"],
+        [*arguments, "train.epochs=1", "train.steps_per_epoch=3", f"output={tmp_path}"],
         "logged",
         "train.trackers=[tensorboard]",
     )
@@ -201,31 +208,31 @@ def test_tensorboard_gets_the_metrics(words, tmp_path):
     assert [event.value for event in found.Scalars("loss")] == pytest.approx(metrics["loss"].tolist(), rel=1e-6)
 
 
-def test_an_untrained_network_and_the_pixels_can_be_evaluated(words, tmp_path):
-    evaluate.main([*words, "name=untrained"])
-    evaluate.main([*words, "name=pixels", "evaluation.extractor=pixels"])
+def test_an_untrained_network_and_the_pixels_can_be_evaluated(arguments, tmp_path):
+    evaluate.main([*arguments, "name=untrained"])
+    evaluate.main([*arguments, "name=pixels", "evaluation.extractor=pixels"])
     for name, feature in (("untrained", "embedding"), ("pixels", "pixels")):
         rows = pd.read_csv(tmp_path / name / "results.csv")
         assert (rows["feature"] == feature).all() and (rows["epoch"] == 0).all() and len(rows) == 2
 
 
-def test_training_on_what_is_tested_is_refused(words, capsys, tmp_path):
+def test_training_on_what_is_tested_is_refused(arguments, capsys, tmp_path):
     with pytest.raises(SystemExit):
-        run([*words, f"output={tmp_path}"], "leak", "data.test_split=val")
+        run([*arguments, f"output={tmp_path}"], "leak", "data.test_split=val")
     assert "data.test_split: val was trained on" in capsys.readouterr().err
     assert not (tmp_path / "leak").exists()
 
 
-def test_wrong_evaluations_are_refused(words, capsys, tmp_path):
-    folder = run(words, "whole", "train.epochs=1", "train.steps_per_epoch=1")
-    for word, message in (
+def test_wrong_evaluations_are_refused(arguments, capsys, tmp_path):
+    folder = run(arguments, "whole", "train.epochs=1", "train.steps_per_epoch=1")
+    for argument, message in (
         ("data.split_seed=3", "would test identities it was trained on"),
         ("data.test_split=val", "data.test_split: val was trained on"),
         ("model.backbone=resnet18", "a trained run is evaluated with"),
         ("evaluation.metrik=cosine", "unknown key evaluation.metrik; the nearest is evaluation.metric"),
     ):
         with pytest.raises(SystemExit):
-            evaluate.main([str(folder), word])
+            evaluate.main([str(folder), argument])
         assert message in capsys.readouterr().err
     (folder / "model.safetensors").unlink()
     with pytest.raises(SystemExit):
@@ -240,7 +247,7 @@ def test_weights_of_another_network_are_refused(tmp_path):
         load_weights(torch.nn.Linear(2, 4), tmp_path / "model.safetensors")
 
 
-def test_real_photographs(words, shared_folder, tmp_path):
+def test_real_photographs(arguments, shared_folder, tmp_path):
     real = [f"data.root={shared_folder / 'real' / 'kaist'}", "train.epochs=1", "train.steps_per_epoch=2"]
-    folder = run([*words, *real, f"output={tmp_path}"], "real")
+    folder = run([*arguments, *real, f"output={tmp_path}"], "real")
     assert (pd.read_csv(folder / "results.csv")["queries"] == 58).all()

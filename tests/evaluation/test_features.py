@@ -10,7 +10,7 @@ from pipeline.build import build_index
 from pipeline.config import load_config
 from pipeline.evaluation.features import Extractor, extract_features, network_extractor, pixel_features
 from pipeline.loading.batches import evaluation_batches
-from pipeline.loading.pictures import FolderPictures
+from pipeline.loading.images import FolderImages
 from pipeline.methods.one_objective import build_network
 
 
@@ -39,7 +39,7 @@ def test_a_row_of_the_table_is_the_feature_of_that_image_alone(index, settings, 
     table = extract_features(network_extractor(network, settings, accelerator), index, rows, settings, accelerator)
     assert table.shape[0] == len(rows)
     network.eval()
-    image_source = FolderPictures(index)
+    image_source = FolderImages(index)
     for place, row in enumerate(rows[:5]):
         modality = Modality(index["modality"][row])
         image = next(evaluation_batches(image_source, np.array([row]), modality, settings, torch.device("cpu")))

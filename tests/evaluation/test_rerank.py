@@ -58,9 +58,9 @@ def draw(queries, images, seed=0):
     """Features of a few people, in float64 so that no two distances are equal."""
     generator = torch.Generator().manual_seed(seed)
     count = queries + images
-    centres = torch.randn(max(2, count // 6), 8, generator=generator, dtype=torch.float64)
-    people = torch.randint(len(centres), (count,), generator=generator)
-    features = centres[people] + 0.5 * torch.randn(count, 8, generator=generator, dtype=torch.float64)
+    centers = torch.randn(max(2, count // 6), 8, generator=generator, dtype=torch.float64)
+    people = torch.randint(len(centers), (count,), generator=generator)
+    features = centers[people] + 0.5 * torch.randn(count, 8, generator=generator, dtype=torch.float64)
     return features[:queries], features[queries:]
 
 

@@ -12,7 +12,7 @@ from pipeline.evaluation.results import (
     append_rows,
     format_summary,
     read_rows,
-    summarise,
+    summarize,
 )
 from tests.evaluation.result_rows import row, sysu
 
@@ -83,7 +83,7 @@ def test_what_is_recorded_only_neither_duplicates_a_row_nor_divides_a_mean(tmp_p
     append_rows(file, pd.DataFrame([sysu("a-seed1", 1, 1, 40.0, **{column: "8"})]))
     rows = read_rows(file)
     assert rows["mAP"].tolist() == [20, 40] and rows[column].tolist() == ["4", "8"]
-    means = summarise(rows)
+    means = summarize(rows)
     assert means["mAP"].tolist() == [30] and means[column].tolist() == ["4, 8"]
     assert column not in format_summary(means)
 

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 
 from pipeline.evaluation.per_query import COLUMNS, write_queries
-from pipeline.evaluation.results import AGREED, METRICS, append_rows, format_summary, groups_of, read_rows, summarise
+from pipeline.evaluation.results import AGREED, METRICS, append_rows, format_summary, groups_of, read_rows, summarize
 from pipeline.evaluation.results.schema import foreign_metrics
 from pipeline.tables.build import table_of_runs
-from pipeline.tables.compare import figures_by_query
+from pipeline.tables.compare import metrics_by_query
 from pipeline.tables.read import read_results
 from tests.evaluation.result_rows import row, sysu
 
@@ -59,7 +59,7 @@ def test_rows_older_than_a_metric_lose_nothing(file):
         assert names(file.parent) == ["results.csv", "results.lock"]
         kept = pd.read_csv(file, dtype=str, keep_default_na=False)
         assert kept[old[0]].iloc[:3].to_numpy().tolist() == old[1:], "as they were written"
-        means = summarise(read_rows(file))
+        means = summarize(read_rows(file))
         assert means["run"].tolist() == ["a", "b"] and means["mAP"].tolist() == [20, 7.5]
         assert np.isnan(means[NEW][0]) and means[NEW][1] == 7.5
         printed = format_summary(means)
@@ -74,12 +74,12 @@ def test_a_file_with_none_of_the_metrics_of_now_is_read_for_those_it_has(file):
         text = text.replace(name, f"{name}_by_camera")
     file.write_text(text)
     append_rows(file, pd.DataFrame([row(run="b")]))
-    means = summarise(read_rows(file))
+    means = summarize(read_rows(file))
     assert names(file.parent) == ["results.csv", "results.lock"] and means["mAP_by_camera"].tolist()[0] == 20
     assert means["mAP"].isna().tolist() == [True, False] and np.isnan(means["mAP_by_camera"][1])
 
 
-def test_figures_by_query_have_a_rank_that_is_younger_than_they_are(tmp_path):
+def test_metrics_by_query_have_a_rank_that_is_younger_than_they_are(tmp_path):
     rows = pd.DataFrame([sysu("a", 1, evaluation="e1")])
     (tmp_path / "a").mkdir()
     append_rows(tmp_path / "a" / "results.csv", rows)
@@ -88,8 +88,8 @@ def test_figures_by_query_have_a_rank_that_is_younger_than_they_are(tmp_path):
     write_queries(tmp_path / "a", {"e1": pd.DataFrame(queries, columns=COLUMNS)})
     with version(NEW):
         found, places = read_results([tmp_path / "a"])
-        assert figures_by_query(found, places)[NEW].tolist() == [100, 100, 0]
-        assert figures_by_query(found, places)["rank_20"].tolist() == [100, 0, 0]
+        assert metrics_by_query(found, places)[NEW].tolist() == [100, 100, 0]
+        assert metrics_by_query(found, places)["rank_20"].tolist() == [100, 0, 0]
 
 
 # ---------------------------------------------------------------- a metric less than the file has
@@ -98,9 +98,9 @@ def test_figures_by_query_have_a_rank_that_is_younger_than_they_are(tmp_path):
 def test_a_metric_that_this_version_lacks_is_averaged_and_divides_nothing(newer):
     rows = read_rows(newer)
     assert foreign_metrics(rows) == [NEW] and rows[NEW].dtype == np.float64
-    means = summarise(rows)
+    means = summarize(rows)
     with version(NEW):
-        expected = summarise(read_rows(newer))
+        expected = summarize(read_rows(newer))
         text = format_summary(expected)
     assert means["run"].tolist() == ["a"] and NEW not in format_summary(means) and NEW in text
     pd.testing.assert_frame_equal(means[list(expected)], expected)
@@ -114,7 +114,7 @@ def test_an_older_version_adds_rows_to_a_newer_file_and_keeps_what_it_doesnt_kno
     assert kept[NEW].tolist() == [*written[1:], "", ""], "a row evaluated again replaces its twin"
     assert names(newer.parent) == ["results.csv", "results.lock"]
     with version(NEW):
-        means = summarise(read_rows(newer))
+        means = summarize(read_rows(newer))
     assert means["run"].tolist() == ["a", "b-seed0"] and means[NEW].isna().all(), "no mean is over some of its rows"
 
 
@@ -124,7 +124,7 @@ def test_runs_of_two_versions_share_a_mean(tmp_path):
         rows = pd.DataFrame([sysu(f"a-seed{seed}", t, seed, 10.0 * seed) | metrics for t in (1, 2)])
         append_rows(tmp_path / f"a-seed{seed}" / "results.csv", rows)
     rows, _ = read_results([tmp_path / "a-seed0", tmp_path / "a-seed1"])
-    means = summarise(rows)
+    means = summarize(rows)
     assert means["run"].tolist() == ["a"] and means["mAP"].tolist() == [5] and means[NEW].isna().all()
     assert len(groups_of(rows)) == 1
 
@@ -149,14 +149,14 @@ def test_an_unknown_column_is_a_metric_where_it_holds_numbers_and_else_an_option
     found = read_rows(file)
     assert foreign_metrics(found) == (["of_next_year"] if is_metric else [])
     divided = not is_metric and values[0] != values[1]
-    assert summarise(found)["run"].tolist() == ["a", "b", "b"][: 3 if divided else 2]
+    assert summarize(found)["run"].tolist() == ["a", "b", "b"][: 3 if divided else 2]
 
 
 def test_no_mean_is_over_some_of_its_rows(tmp_path):
     rows = [row(trial=n, value=10.0 * n) for n in (1, 2, 3)]
     rows[1] |= {"mINP": np.nan}
     append_rows(tmp_path / "results.csv", pd.DataFrame(rows))
-    means = summarise(read_rows(tmp_path / "results.csv"))
+    means = summarize(read_rows(tmp_path / "results.csv"))
     assert means["mAP"].tolist() == [20] and means[["mINP", "mINP_std"]].isna().all(axis=None)
 
 
@@ -168,7 +168,7 @@ def test_rows_without_counts_stay_readable_beside_rows_with_them(file):
     append_rows(file, pd.DataFrame([row(run="c", queries=30, gallery=9)]))
     rows = read_rows(file)
     assert rows["gallery"].isna().tolist() == [True] * 3 + [False] * 2
-    assert summarise(rows)["gallery"].tolist() == ["0", "9", "9"]
+    assert summarize(rows)["gallery"].tolist() == ["0", "9", "9"]
     assert not list(file.parent.glob("*unreadable*"))
 
 
@@ -176,11 +176,11 @@ def test_a_mean_of_older_rows_stays_what_it_was_beside_newer_ones():
     facts = dict.fromkeys(AGREED, "x")
     old = [sysu(f"a-seed{seed}", 1, seed, 10.0 * seed) for seed in (1, 2)]
     new = [sysu(f"b-seed{seed}", 1, seed, 30.0 * seed, **facts) for seed in (1, 2)]
-    means = summarise(pd.DataFrame([*old, *new]))
+    means = summarize(pd.DataFrame([*old, *new]))
     assert means["run"].tolist() == ["a", "b"] and means["mAP"].tolist() == [15, 45]
 
 
 def test_a_data_set_that_this_version_doesnt_know_is_averaged_and_nothing_is_missed():
     rows = [sysu("a", trial, dataset="of_next_year") for trial in (1, 2)]
-    means = summarise(pd.DataFrame(rows))
+    means = summarize(pd.DataFrame(rows))
     assert means[["trials", "expected", "missing"]].iloc[0].tolist() == [2, 0, ""]

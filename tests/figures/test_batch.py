@@ -8,7 +8,7 @@ from pipeline.figures.__main__ import main
 from pipeline.figures.batch import LABEL_WIDTH, TITLE_HEIGHT, to_image
 
 
-def test_an_image_is_the_one_that_was_normalised():
+def test_an_image_is_the_one_that_was_normalized():
     image = np.random.default_rng(0).integers(0, 256, (9, 5, 3), np.uint8)
     np.testing.assert_array_equal(np.asarray(to_image(torch.from_numpy(normalize(image)))), image)
 

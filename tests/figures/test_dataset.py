@@ -64,7 +64,7 @@ def test_a_pack_of_pixels_is_shown_as_well(people, tmp_path):
         left = dataset.LABEL_WIDTH + column * WIDE
         cell = sheet[dataset.TITLE :][: dataset.HEIGHT, left : left + dataset.WIDTH].astype(int)
         assert len(np.unique(cell)) > 50
-        assert np.ptp(cell, axis=2).any() == (column < 2), "infrared images are grey, visible ones aren't"
+        assert np.ptp(cell, axis=2).any() == (column < 2), "infrared images are gray, visible ones aren't"
 
 
 def test_a_broken_image_is_crossed_out_and_named(people, tmp_path, capsys):

@@ -9,7 +9,7 @@ from pipeline.evaluation.scoring import score_trials
 from pipeline.figures import ranked_lists, style
 from pipeline.figures.evaluated_run import EvaluatedRun, evaluate_run
 from pipeline.figures.ranked_lists import RankedList, draw_ranked_lists, hardest_queries, random_queries, rank_queries
-from pipeline.loading.pictures import open_pictures
+from pipeline.loading.images import open_images
 from pipeline.protocols import Trial
 from pipeline.settings import Settings
 
@@ -111,7 +111,7 @@ def test_right_ones_are_framed_green_and_wrong_ones_red_and_dashed(evaluated, tm
         RankedList(int(infrared[0]), visible[:8], right, 0.5),
         RankedList(int(infrared[1]), visible[:8], ~right, 1),
     ]
-    images = open_pictures(evaluated.settings.data.root, evaluated.index)
+    images = open_images(evaluated.settings.data.root, evaluated.index)
     paths = style.save(draw_ranked_lists(lists, evaluated, images), tmp_path, "lists")
     pixels = np.asarray(Image.open(paths[0]).convert("RGB"))
     for number, ranked in enumerate(lists):

@@ -16,7 +16,7 @@ from pipeline.config import load_config
 from pipeline.loading.batches import evaluation_batches, training_batches
 from pipeline.loading.derivations import views_in_use
 from pipeline.loading.hardware import dali_pipelines
-from pipeline.loading.pictures import FolderPictures, open_pictures
+from pipeline.loading.images import FolderImages, open_images
 from pipeline.loading.sampling import plan_batch, training_table
 
 CPU = torch.device("cpu")
@@ -67,8 +67,8 @@ def test_a_batch_is_what_its_plan_says(index, settings):
     plan = plan_batch(table, views_in_use(plain), plain.batch, plain.augment, plain.seed, 4)
     np.testing.assert_array_equal(batch.index[:8], plan.rows[Modality.VISIBLE])
     np.testing.assert_array_equal(batch.index[8:16], plan.rows[Modality.INFRARED])
-    with Image.open(index["path"][int(batch.index[0])]) as picture:
-        expected = np.asarray(picture.convert("RGB").resize((16, 32), Image.BILINEAR), np.float32) / 255
+    with Image.open(index["path"][int(batch.index[0])]) as image:
+        expected = np.asarray(image.convert("RGB").resize((16, 32), Image.BILINEAR), np.float32) / 255
     mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
     found = batch.images[0].permute(1, 2, 0).numpy() * std + mean
     difference = np.abs(found - expected)
@@ -113,7 +113,7 @@ def test_shorter_types_are_the_rounded_images(index, settings, image_type):
     assert found.images.dtype == dtype
     torch.testing.assert_close(found.images.float(), expected.images, rtol=torch.finfo(dtype).eps, atol=2e-3)
     assert (
-        next(evaluation_batches(FolderPictures(index), visible_rows(index)[:2], Modality.VISIBLE, short, CPU)).dtype
+        next(evaluation_batches(FolderImages(index), visible_rows(index)[:2], Modality.VISIBLE, short, CPU)).dtype
         == dtype
     )
 
@@ -125,16 +125,16 @@ def test_a_batch_that_was_kept_stays_as_it_was(index, settings):
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>", None])
-def test_a_bad_picture_is_named(tmp_path, index, settings, content):
+def test_a_bad_image_is_named(tmp_path, index, settings, content):
     bad = tmp_path / "bad.jpg"
     if content is not None:
         bad.write_bytes(content)
     damaged = index.copy()
     damaged["path"] = str(bad)
-    with pytest.raises(ValueError, match="bad.jpg: cannot be read as a picture"):
+    with pytest.raises(ValueError, match="bad.jpg: cannot be read as an image"):
         take(1, damaged, settings)
-    with pytest.raises(ValueError, match="bad.jpg: cannot be read as a picture"):
-        list(evaluation_batches(FolderPictures(damaged), visible_rows(index), Modality.VISIBLE, settings, CPU))
+    with pytest.raises(ValueError, match="bad.jpg: cannot be read as an image"):
+        list(evaluation_batches(FolderImages(damaged), visible_rows(index), Modality.VISIBLE, settings, CPU))
 
 
 OTHER_ERRORS = [
@@ -145,7 +145,7 @@ OTHER_ERRORS = [
 
 
 def fail(error, monkeypatch, looked):
-    """Every batch fails with `error`; of which families pictures are then looked at is written down in `looked`."""
+    """Every batch fails with `error`; of which families images are then looked at is written down in `looked`."""
 
     next_batch = TorchOutput.next
 
@@ -153,7 +153,7 @@ def fail(error, monkeypatch, looked):
         next_batch(output)
         raise error
 
-    def look(pictures, asked, family):
+    def look(image_source, asked, family):
         looked.append(family)
         return iter(())
 
@@ -163,7 +163,7 @@ def fail(error, monkeypatch, looked):
 
 @pytest.mark.parametrize("on_bad_image", ["error", "replace"])
 @pytest.mark.parametrize("error", OTHER_ERRORS, ids=str)
-def test_what_fails_on_a_gpu_is_not_taken_for_a_bad_picture(error, on_bad_image, index, settings, monkeypatch):
+def test_what_fails_on_a_gpu_is_not_taken_for_a_bad_image(error, on_bad_image, index, settings, monkeypatch):
     looked = []
     fail(error, monkeypatch, looked)
     settings = at(settings.data.root, settings, on_bad_image=on_bad_image)
@@ -171,12 +171,12 @@ def test_what_fails_on_a_gpu_is_not_taken_for_a_bad_picture(error, on_bad_image,
         take(1, index, settings)
     assert raised.value is error
     with pytest.raises(type(error)) as raised:
-        list(evaluation_batches(FolderPictures(index), visible_rows(index), Modality.VISIBLE, settings, CPU))
+        list(evaluation_batches(FolderImages(index), visible_rows(index), Modality.VISIBLE, settings, CPU))
     assert raised.value is error and not looked
 
 
 @pytest.mark.parametrize("decode", ["auto", "cpu", "mixed"])
-def test_a_picture_that_only_the_gpu_refuses_ends_in_a_line_that_says_so(decode, index, settings, monkeypatch):
+def test_an_image_that_only_the_gpu_refuses_ends_in_a_line_that_says_so(decode, index, settings, monkeypatch):
     refusal = "Error in mixed operator `nvidia.dali.fn.decoders.image`,\nencountered:\n\nFailed to decode sample #3 : "
     error, looked = RuntimeError(refusal), []
     fail(error, monkeypatch, looked)
@@ -185,12 +185,12 @@ def test_a_picture_that_only_the_gpu_refuses_ends_in_a_line_that_says_so(decode,
     settings = at(settings.data.root, settings, decode=decode)
     for end in (
         lambda: take(1, index, settings),
-        lambda: list(evaluation_batches(FolderPictures(index), visible_rows(index), Modality.VISIBLE, settings, CPU)),
+        lambda: list(evaluation_batches(FolderImages(index), visible_rows(index), Modality.VISIBLE, settings, CPU)),
     ):
         with pytest.raises(ValueError if decode == "mixed" else RuntimeError) as raised:
             end()
         if decode == "mixed":
-            assert "loader.decode: the GPU can't decode a picture that the CPU can" in str(raised.value)
+            assert "loader.decode: the GPU can't decode an image that the CPU can" in str(raised.value)
         else:
             assert raised.value is error
     assert looked == ["visible", "infrared", "visible"]
@@ -198,10 +198,10 @@ def test_a_picture_that_only_the_gpu_refuses_ends_in_a_line_that_says_so(decode,
 
 @pytest.fixture(params=["encoded", "resized"])
 def packed(request, people, index, settings, tmp_path):
-    words = [f"data.root={people}", "data.dataset=folder", "augment.height=32", "augment.width=16"]
+    arguments = [f"data.root={people}", "data.dataset=folder", "augment.height=32", "augment.width=16"]
     more = ["--resized"] if request.param == "resized" else []
     with pytest.raises(SystemExit) as ended:
-        prepare.main([*words, "--pack", str(tmp_path / "packs"), *more])
+        prepare.main([*arguments, "--pack", str(tmp_path / "packs"), *more])
     assert ended.value.code == 0
     return tmp_path / "packs"
 
@@ -215,34 +215,34 @@ def test_batches_from_a_pack_are_those_from_the_folder(packed, index, settings):
     packed_index = build_index(from_pack.data)
     for one, other in zip(take(3, index, settings, start=1), take(3, packed_index, from_pack, start=1), strict=True):
         assert_same(one, other)
-    rows, pictures = visible_rows(index)[:5], open_pictures(packed, packed_index)
-    (one,) = evaluation_batches(FolderPictures(index), rows, Modality.VISIBLE, settings, CPU)
-    (other,) = evaluation_batches(pictures, rows, Modality.VISIBLE, from_pack, CPU)
+    rows, image_source = visible_rows(index)[:5], open_images(packed, packed_index)
+    (one,) = evaluation_batches(FolderImages(index), rows, Modality.VISIBLE, settings, CPU)
+    (other,) = evaluation_batches(image_source, rows, Modality.VISIBLE, from_pack, CPU)
     torch.testing.assert_close(one, other, rtol=0, atol=0)
 
 
-def test_a_damaged_pack_stops_the_training_with_the_picture(packed, index, settings):
+def test_a_damaged_pack_stops_the_training_with_the_image(packed, index, settings):
     content = bytearray((packed / "train.arrow").read_bytes())
-    pictures = open_pictures(packed, index)
+    image_source = open_images(packed, index)
     for row in np.flatnonzero(index["split"] == "train"):
-        content[content.index(pictures.read(row).tobytes()) + 50] ^= 255
+        content[content.index(image_source.read(row).tobytes()) + 50] ^= 255
     (packed / "train.arrow").write_bytes(content)
-    damaged = at(packed, settings, on_bad_image="replace")  # which is for pictures, not for packs
+    damaged = at(packed, settings, on_bad_image="replace")  # which is for images, not for packs
     with pytest.raises(ValueError, match=r"train.arrow/(visible|infrared)/.*: the pack is damaged there"):
         take(1, build_index(damaged.data), damaged)
 
 
 def test_a_pack_of_another_size_is_refused(packed, index, settings):
     larger = replace(at(packed, settings), augment=replace(settings.augment, height=48))
-    pictures = open_pictures(packed, index)
-    if pictures.size is None:
+    image_source = open_images(packed, index)
+    if image_source.size is None:
         assert take(1, index, larger)[0].images.shape[2] == 48
     else:
-        message = "the pack holds pictures of 32 x 16; found 48 x 16; pack the data set again"
+        message = "the pack holds images of 32 x 16; found 48 x 16; pack the data set again"
         with pytest.raises(ValueError, match=message):
             take(1, index, larger)
-        with pytest.raises(ValueError, match="the pack holds pictures of 32 x 16"):
-            next(evaluation_batches(pictures, visible_rows(index), Modality.VISIBLE, larger, CPU))
+        with pytest.raises(ValueError, match="the pack holds images of 32 x 16"):
+            next(evaluation_batches(image_source, visible_rows(index), Modality.VISIBLE, larger, CPU))
 
 
 @pytest.fixture()
@@ -283,9 +283,9 @@ def test_resumed_batches_are_the_same_whenever_bad_images_are_met(damaged, index
 
 
 def test_evaluation_keeps_the_order_and_the_rest(index, settings):
-    pictures, rows = FolderPictures(index), visible_rows(index)[:7]
+    image_source, rows = FolderImages(index), visible_rows(index)[:7]
     few = replace(settings, evaluation=replace(settings.evaluation, batch=3))
-    batches = list(evaluation_batches(pictures, rows, Modality.VISIBLE, few, CPU))
+    batches = list(evaluation_batches(image_source, rows, Modality.VISIBLE, few, CPU))
     assert [len(batch) for batch in batches] == [3, 3, 1]
-    single = [next(evaluation_batches(pictures, rows[k : k + 1], Modality.VISIBLE, few, CPU)) for k in range(7)]
+    single = [next(evaluation_batches(image_source, rows[k : k + 1], Modality.VISIBLE, few, CPU)) for k in range(7)]
     torch.testing.assert_close(torch.cat(batches), torch.cat(single), rtol=0, atol=0)

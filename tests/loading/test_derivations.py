@@ -11,9 +11,9 @@ def names(stages):
     return [(stage.derivation.name, stage.probability) for stage in stages]
 
 
-def test_words_become_stages():
-    assert names(parse_stages(["weighted_grey", "gamma:0.5"], 3)) == [("weighted_grey", 1), ("gamma", 0.5)]
-    assert names(parse_stages(["grey", "spectrum"], 3)) == [("grey", 1), ("spectrum", 1)]
+def test_arguments_become_stages():
+    assert names(parse_stages(["weighted_gray", "gamma:0.5"], 3)) == [("weighted_gray", 1), ("gamma", 0.5)]
+    assert names(parse_stages(["gray", "spectrum"], 3)) == [("gray", 1), ("spectrum", 1)]
 
 
 @pytest.mark.parametrize(
@@ -23,35 +23,35 @@ def test_words_become_stages():
         (
             ["gray"],
             3,
-            r"expected one of identity, grey, .* \(of an image of 3 channels\); found 'gray'; the nearest is grey",
+            r"expected one of identity, gray, .* \(of an image of 3 channels\); found 'gray'; the nearest is gray",
         ),
         (["spectrum"], 3, "found 'spectrum'"),
-        (["grey"], 1, r"\(of an image of 1 channel\); found 'grey'"),
+        (["gray"], 1, r"\(of an image of 1 channel\); found 'gray'"),
         (["spectrum", "clahe"], 1, r"3 channels\); found 'clahe'"),
-        (["grey:0.5", "clahe"], 3, r"3 channels\); found 'clahe'"),
-        (["grey", "learned"], 3, "found 'learned'; learned stands alone"),
-        (["grey:0"], 3, "expected NAME or NAME:PROBABILITY with a probability above 0 and at most 1; found 'grey:0'"),
-        (["grey:1.5"], 3, "found 'grey:1.5'"),
-        (["grey:often"], 3, "found 'grey:often'"),
-        (["grey:"], 3, "found 'grey:'"),
-        (["grey:nan"], 3, "found 'grey:nan'"),
+        (["gray:0.5", "clahe"], 3, r"3 channels\); found 'clahe'"),
+        (["gray", "learned"], 3, "found 'learned'; learned stands alone"),
+        (["gray:0"], 3, "expected NAME or NAME:PROBABILITY with a probability above 0 and at most 1; found 'gray:0'"),
+        (["gray:1.5"], 3, "found 'gray:1.5'"),
+        (["gray:often"], 3, "found 'gray:often'"),
+        (["gray:"], 3, "found 'gray:'"),
+        (["gray:nan"], 3, "found 'gray:nan'"),
     ],
 )
-def test_impossible_words_are_refused(texts, channels, message):
+def test_impossible_arguments_are_refused(texts, channels, message):
     with pytest.raises(ValueError, match=message):
         parse_stages(texts, channels)
 
 
 def test_the_key_is_named(tiny):
-    with pytest.raises(ValueError, match="derive.infrared: expected one of .*; found 'grey'"):
-        derivations(load_config([*tiny, "derive.infrared=grey"]))
+    with pytest.raises(ValueError, match="derive.infrared: expected one of .*; found 'gray'"):
+        derivations(load_config([*tiny, "derive.infrared=gray"]))
 
 
 def test_a_size_that_a_derivation_cannot_take_is_refused_with_the_key(tiny):
-    words = [*tiny, "derive.infrared=[gamma,clahe]", "augment.height=36"]
+    arguments = [*tiny, "derive.infrared=[gamma,clahe]", "augment.height=36"]
     with pytest.raises(ValueError, match=r"derive.infrared: clahe: expected .* found height 36, width 16"):
-        derivations(load_config(words))
-    derivations(load_config([*words, "augment.height=40"]))
+        derivations(load_config(arguments))
+    derivations(load_config([*arguments, "augment.height=40"]))
 
 
 def test_settings_become_views(tiny):
@@ -70,7 +70,7 @@ def test_only_derived_images_are_mixed(tiny):
     assert views[DV].mixing_probability == 0.3
 
 
-def test_a_modality_that_is_not_in_use_has_no_view_but_its_words_are_read(tiny):
+def test_a_modality_that_is_not_in_use_has_no_view_but_its_arguments_are_read(tiny):
     settings = load_config([*tiny, "batch.modalities=[visible,infrared]", "losses.cross.pairs=[[visible,infrared]]"])
     assert list(views_in_use(settings)) == [V, IR]
     with pytest.raises(ValueError, match="derive.visible"):

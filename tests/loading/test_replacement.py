@@ -20,8 +20,8 @@ def plan(visible, infrared, labels):
 
 
 def test_without_bad_images_the_plan_stays(table):
-    drawn = plan([0, 3], [5, 6], [0, 1])
-    assert Replacements(table).apply(drawn) is drawn
+    sampled = plan([0, 3], [5, 6], [0, 1])
+    assert Replacements(table).apply(sampled) is sampled
 
 
 def test_a_bad_image_is_replaced_by_the_next_of_its_identity_and_modality(table):

@@ -6,7 +6,7 @@ from dali_ops.parameters import ERASING, GEOMETRY, MIXING, applied, derivation
 from dali_ops.views import View
 from pipeline.batch import Modality
 from pipeline.loading.derivations import parse_stages
-from pipeline.loading.sampling import draw_erasing, plan_batch, steps_in_epoch, training_table
+from pipeline.loading.sampling import plan_batch, sample_erasing, steps_in_epoch, training_table
 from pipeline.settings import AugmentSettings, BatchSettings
 
 V, IR, DV, DI = Modality
@@ -15,7 +15,7 @@ AUGMENT = AugmentSettings(height=32, width=16, pad=2, erasing=0.5)
 VIEWS = {
     V: View("visible"),
     IR: View("infrared"),
-    DV: View("visible", parse_stages(["weighted_grey"], 3)),
+    DV: View("visible", parse_stages(["weighted_gray"], 3)),
     DI: View("infrared", parse_stages(["spectrum"], 1)),
 }
 
@@ -48,17 +48,17 @@ def assert_equal(first, second):
     np.testing.assert_array_equal(first.parameters, second.parameters)
 
 
-def test_a_batch_has_its_identities_with_as_many_images_of_each_recorded_modality():
+def test_a_batch_has_its_identities_with_as_many_images_of_each_captured_modality():
     for number in range(20):
-        drawn = plan(number)
-        labels = drawn.labels.reshape(4, 3)
+        sampled = plan(number)
+        labels = sampled.labels.reshape(4, 3)
         assert (labels == labels[:, :1]).all()
         assert len(set(labels[:, 0])) == 4
         for base in (V, IR):
-            found = INDEX.loc[drawn.rows[base]]
+            found = INDEX.loc[sampled.rows[base]]
             assert (found["modality"] == int(base)).all()
-            np.testing.assert_array_equal(TABLE.identities[drawn.labels], found["identity"])
-            assert len(set(drawn.rows[base])) == 12  # enough images: none is drawn twice
+            np.testing.assert_array_equal(TABLE.identities[sampled.labels], found["identity"])
+            assert len(set(sampled.rows[base])) == 12  # enough images: none is drawn twice
 
 
 def test_a_plan_is_a_function_of_seed_and_number():
@@ -111,26 +111,26 @@ def test_derivatives_share_or_draw_their_geometry():
 def test_stages_have_parameters_and_chances_of_their_own():
     views = VIEWS | {DI: View("infrared", parse_stages(["gamma:0.3", "spectrum", "sharpness:0.8"], 1))}
     plans = [plan(number, views=views).parameters for number in range(150)]
-    drawn = np.concatenate(plans)[:, 3]
-    assert drawn.shape[1] == 23
+    sampled = np.concatenate(plans)[:, 3]
+    assert sampled.shape[1] == 23
     for number, probability in enumerate((0.3, 1, 0.8)):
-        assert set(drawn[:, applied(number)]) <= {0.0, 1.0}
-        assert abs(drawn[:, applied(number)].mean() - probability) < 0.04
-        assert len(np.unique(drawn[:, derivation(number)], axis=0)) > 30
-    both = drawn[:, applied(0)] * drawn[:, applied(2)]
+        assert set(sampled[:, applied(number)]) <= {0.0, 1.0}
+        assert abs(sampled[:, applied(number)].mean() - probability) < 0.04
+        assert len(np.unique(sampled[:, derivation(number)], axis=0)) > 30
+    both = sampled[:, applied(0)] * sampled[:, applied(2)]
     assert abs(both.mean() - 0.24) < 0.04  # independent of each other
     np.testing.assert_array_equal(plans[0][:, :3, :15], plan(0).parameters[:, :3])  # the other views are as they were
 
 
 @pytest.mark.parametrize("mixing", ["cutmix", "patches"])
-def test_mixing_takes_place_with_its_probability_and_inside_the_picture(mixing):
+def test_mixing_takes_place_with_its_probability_and_inside_the_image(mixing):
     views = VIEWS | {DV: View("visible", VIEWS[DV].stages, mixing, 0.25)}
     plans = [plan(number, views=views).parameters for number in range(150)]
-    drawn = np.concatenate(plans)
-    assert (drawn[:, [0, 1, 3], MIXING] == 0).all()
-    mixed = drawn[:, 2, MIXING]
+    sampled = np.concatenate(plans)
+    assert (sampled[:, [0, 1, 3], MIXING] == 0).all()
+    mixed = sampled[:, 2, MIXING]
     mixed = mixed[(mixed != 0).any(axis=1)]
-    assert abs(len(mixed) / len(drawn) - 0.25) < 0.04
+    assert abs(len(mixed) / len(sampled) - 0.25) < 0.04
     if mixing == "cutmix":
         assert (mixed >= 0).all()
         assert (mixed[:, 0] + mixed[:, 2] <= 32).all() and (mixed[:, 1] + mixed[:, 3] <= 16).all()
@@ -140,7 +140,7 @@ def test_mixing_takes_place_with_its_probability_and_inside_the_picture(mixing):
     np.testing.assert_array_equal(unmixed, np.delete(plan(0).parameters, np.r_[MIXING], axis=2))
 
 
-def test_geometry_and_erasing_stay_in_the_picture_and_use_all_of_it():
+def test_geometry_and_erasing_stay_in_the_image_and_use_all_of_it():
     parameters = np.concatenate([plan(number).parameters.reshape(-1, 15) for number in range(200)])
     corners, flips, boxes = parameters[:, :2], parameters[:, 2], parameters[:, ERASING]
     assert set(np.unique(corners)) == set(range(5))
@@ -153,7 +153,7 @@ def test_geometry_and_erasing_stay_in_the_picture_and_use_all_of_it():
 
 def test_erased_areas_and_aspects_keep_to_their_limits():
     augment = AugmentSettings(height=288, width=144, erasing=1.0)
-    boxes = draw_erasing(np.random.default_rng(0), 5000, augment)
+    boxes = sample_erasing(np.random.default_rng(0), 5000, augment)
     area, aspect = boxes[:, 2] * boxes[:, 3] / (288 * 144), boxes[:, 2] / boxes[:, 3]
     assert area.min() > 0.018 and area.max() < 0.41 and area.max() > 0.39
     assert aspect.min() > 0.28 and aspect.max() < 3.5

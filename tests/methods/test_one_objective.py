@@ -19,11 +19,11 @@ IDENTITIES = 5
 
 
 class Centers(LossTerm):
-    """A centre of each identity, learned at a rate of its own."""
+    """A center of each identity, learned at a rate of its own."""
 
     @dataclass(frozen=True)
     class Options(LossTerm.Options):
-        lr: float = key(0.5, "of the centres", min=0)
+        lr: float = key(0.5, "of the centers", min=0)
 
     def __init__(self, options, context):
         super().__init__(options, context)

@@ -59,7 +59,7 @@ def test_another_method_has_none(overrides, said):
 
 
 def test_how_an_unused_derivative_is_made_does_not_count():
-    words = ["configs/ablation/mdl1.yaml", "derive.visible=weighted_grey"]
-    assert ticks(load_config(words)) == ticks(load_config(words[:1]))
+    arguments = ["configs/ablation/mdl1.yaml", "derive.visible=weighted_gray"]
+    assert ticks(load_config(arguments)) == ticks(load_config(arguments[:1]))
     with pytest.raises(ValueError, match="derive"):
-        ticks(load_config(["configs/ablation/mdl2.yaml", *words[1:]]))
+        ticks(load_config(["configs/ablation/mdl2.yaml", *arguments[1:]]))

@@ -11,8 +11,8 @@ def _per_pixel(images: np.ndarray, w1: np.ndarray, b1: float, w2: np.ndarray, b2
     for image in range(images.shape[0]):
         for row in range(images.shape[2]):
             for column in range(images.shape[3]):
-                grey = max(0.0, float(np.dot(w1, images[image, :, row, column])) + b1)
-                result[image, :, row, column] = [w2[channel] * grey + b2[channel] for channel in range(3)]
+                gray = max(0.0, float(np.dot(w1, images[image, :, row, column])) + b1)
+                result[image, :, row, column] = [w2[channel] * gray + b2[channel] for channel in range(3)]
     return result
 
 

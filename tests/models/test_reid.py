@@ -75,7 +75,7 @@ def test_batch_norm_of_a_stem_sees_its_rows_together() -> None:
 
 def test_learned_derivation_equals_the_generator_before_the_network() -> None:
     network = make_network(learned_derivations=(DI,)).eval()
-    torch.nn.init.normal_(network.generators["infrared"].to_colour.bias)
+    torch.nn.init.normal_(network.generators["infrared"].to_color.bias)
     images = _images()
     with torch.no_grad():
         derived = images.clone()
@@ -93,7 +93,7 @@ def test_one_generator_per_base_that_asks() -> None:
     assert not list(make_network().generators.parameters())
 
 
-def test_evaluation_needs_the_recorded_modalities_only_and_gives_no_logits() -> None:
+def test_evaluation_needs_the_captured_modalities_only_and_gives_no_logits() -> None:
     network = make_network(learned_derivations=(DV, DI)).eval()
     with torch.no_grad():
         both = network(_images(4), ROWS[:4])

@@ -24,11 +24,11 @@ def counting(name, folder, counts):
 
 
 def main():
-    out, folder, *words = sys.argv[1:]
+    out, folder, *arguments = sys.argv[1:]
     counts = Counter()
     for name in ASKED:
         setattr(os, name, counting(name, folder, counts))
-    train.main(words)
+    train.main(arguments)
     (Path(out) / f"{os.environ['RANK']}.json").write_text(json.dumps(counts))
 
 

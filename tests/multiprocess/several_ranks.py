@@ -45,10 +45,10 @@ def in_double(way):
         yield
 
 
-def run(words):
+def run(arguments):
     """Gradients of the first batch; losses of ten steps; weights, buffers of every rank and results after them."""
     AcceleratorState._reset_state()  # the precision may change; the process group stays
-    settings = load_config(words)
+    settings = load_config(arguments)
     accelerator = create_training_accelerator(settings, str(run_path(settings)))
     index = build_index(settings.data)
     training = prepare_training(settings, accelerator, index, build_table(settings, index))
@@ -81,14 +81,14 @@ def joined(tensors):
 
 
 def main():
-    out, *words = sys.argv[1:]
-    ranks = create_training_accelerator(load_config(words), out).num_processes
+    out, *arguments = sys.argv[1:]
+    ranks = create_training_accelerator(load_config(arguments), out).num_processes
     found = {}
     for way, more in WAYS.items():
         if ranks < 4 or way in ("float64", "float32"):  # four share two cores
             with in_double(way):
-                found[way] = run([*words, *more, f"name={way}"])
-    if create_training_accelerator(load_config(words), out).is_main_process:
+                found[way] = run([*arguments, *more, f"name={way}"])
+    if create_training_accelerator(load_config(arguments), out).is_main_process:
         torch.save(found, Path(out) / f"{ranks}.pt")
 
 

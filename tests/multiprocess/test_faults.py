@@ -1,4 +1,4 @@
-"""Full, read-only and damaged discs, and a launcher that is killed: real processes, real file systems."""
+"""Full, read-only and damaged disks, and a launcher that is killed: real processes, real file systems."""
 
 import os
 import shutil
@@ -24,7 +24,7 @@ def run(command):
 
 
 @pytest.fixture()
-def words(people, tiny, tmp_path):
+def arguments(people, tiny, tmp_path):
     course = ["train.epochs=1", "train.steps_per_epoch=8", "train.checkpoint_steps=2", "train.norm=frozen"]
     return ["configs/folder.yaml", *tiny, *course, f"data.root={people}", f"output={tmp_path / 'runs'}"]
 
@@ -40,19 +40,19 @@ def in_own_mounts(tmp_path):
 
 
 def shell(command):
-    return " ".join(f"'{word}'" for word in command)
+    return " ".join(f"'{argument}'" for argument in command)
 
 
-def test_a_full_disc_ends_all_ranks_in_a_line_and_leaves_the_checkpoint_before(words, in_own_mounts, tmp_path):
+def test_a_full_disc_ends_all_ranks_in_a_line_and_leaves_the_checkpoint_before(arguments, in_own_mounts, tmp_path):
     runs, kept = tmp_path / "runs", tmp_path / "kept"
     runs.mkdir()
     # two checkpoints of 40 MB fit, the third doesn't
     ended = in_own_mounts(f"""
         {MOUNT.format(options="size=110m", folder=runs)}
-        {shell([*TWO_RANKS, "-m", "pipeline.train", *words, "name=full"])}
+        {shell([*TWO_RANKS, "-m", "pipeline.train", *arguments, "name=full"])}
         ls {runs}/full/checkpoints > {tmp_path}/left
         mount -o remount,size=1g {runs}
-        {shell([sys.executable, "-m", "pipeline.train", *words, "name=full"])} && cp -r {runs}/full {kept}""")
+        {shell([sys.executable, "-m", "pipeline.train", *arguments, "name=full"])} && cp -r {runs}/full {kept}""")
     lines = [line for line in ended.stderr.splitlines() if "could not be written" in line]
     assert len(lines) == 1, ended.stderr
     assert "full/checkpoints: the checkpoint of step 6 could not be written: rank " in lines[0]
@@ -61,26 +61,26 @@ def test_a_full_disc_ends_all_ranks_in_a_line_and_leaves_the_checkpoint_before(w
     assert "resumed at step 4" in (kept / "log.txt").read_text() and (kept / "model.safetensors").exists()
 
 
-def test_a_read_only_disc_is_refused_in_a_line(words, in_own_mounts, tmp_path):
+def test_a_read_only_disc_is_refused_in_a_line(arguments, in_own_mounts, tmp_path):
     runs = tmp_path / "runs"
     runs.mkdir()
-    command = shell([sys.executable, "-m", "pipeline.train", *words, "name=never"])
+    command = shell([sys.executable, "-m", "pipeline.train", *arguments, "name=never"])
     ended = in_own_mounts(f"{MOUNT.format(options='ro', folder=runs)}; {command}")
     assert ended.returncode == 2
     said = f"{runs / 'never'}: the run folder can't be written: Read-only file system; choose another output="
     assert [said in line for line in ended.stderr.splitlines() if line.startswith("error: ")] == [True]
 
 
-def test_all_ranks_go_on_from_the_checkpoint_before_a_damaged_one(words, monkeypatch, tmp_path):
+def test_all_ranks_go_on_from_the_checkpoint_before_a_damaged_one(arguments, monkeypatch, tmp_path):
     folder = tmp_path / "runs" / "flipped"
     monkeypatch.setenv("STOP_FILE", str(tmp_path))  # stops after every step
     for _ in range(2):
-        train.main([*words, "name=flipped"])
+        train.main([*arguments, "name=flipped"])
     older, newest = checkpoints(folder / "checkpoints")
     content = bytearray((newest / "optimizer.bin").read_bytes())
     content[len(content) // 2] ^= 1
     (newest / "optimizer.bin").write_bytes(content)
-    ended = run([*TWO_RANKS, "-m", "pipeline.train", *words, "name=flipped"])
+    ended = run([*TWO_RANKS, "-m", "pipeline.train", *arguments, "name=flipped"])
     assert ended.returncode == 0, ended.stderr
     said = (
         f"{newest}: not used: optimizer.bin: its SHA-256 is not the one it was written with; going on from {older.name}"
@@ -90,19 +90,19 @@ def test_all_ranks_go_on_from_the_checkpoint_before_a_damaged_one(words, monkeyp
     assert all(damage(checkpoint) is None for checkpoint in checkpoints(folder / "checkpoints"))
 
 
-def test_a_killed_launcher_leaves_no_second_training_beside_its_ranks(words, tmp_path):
+def test_a_killed_launcher_leaves_no_second_training_beside_its_ranks(arguments, tmp_path):
     """torchrun's workers outlive it: the run folder stays locked until they end, and a signal to one stops all."""
-    folder, words = tmp_path / "runs" / "orphaned", [*words, "train.steps_per_epoch=2000"]
+    folder, arguments = tmp_path / "runs" / "orphaned", [*arguments, "train.steps_per_epoch=2000"]
     with open(tmp_path / "output.txt", "w") as output:
         launcher = subprocess.Popen(
-            [*TWO_RANKS, "-m", "pipeline.train", *words, "name=orphaned"], stdout=output, env=ENVIRONMENT
+            [*TWO_RANKS, "-m", "pipeline.train", *arguments, "name=orphaned"], stdout=output, env=ENVIRONMENT
         )
     wait_for(lambda: (folder / "metrics.csv").exists(), launcher)
     ranks = [int(number) for number in Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children").read_text().split()]
     assert len(ranks) == 2
     launcher.send_signal(signal.SIGKILL)
     launcher.wait()
-    second = run([sys.executable, "-m", "pipeline.train", *words, "name=orphaned"])
+    second = run([sys.executable, "-m", "pipeline.train", *arguments, "name=orphaned"])
     assert second.returncode == 2 and "is being trained by process" in second.stderr
     os.kill(ranks[1], signal.SIGTERM)
     wait_for(lambda: not any(alive(rank) for rank in ranks))

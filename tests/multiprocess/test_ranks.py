@@ -20,24 +20,24 @@ ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", 
 RANKS = (1, 2, 3, 4)
 
 
-def launch(options, words, output):
-    command = [*LAUNCH, *options, "-m", "pipeline.train", "configs/folder.yaml", *words, f"output={output}"]
+def launch(options, arguments, output):
+    command = [*LAUNCH, *options, "-m", "pipeline.train", "configs/folder.yaml", *arguments, f"output={output}"]
     return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
 
 
 @pytest.fixture(scope="module")
-def words(people, tiny):
+def arguments(people, tiny):
     """The shipped defaults, small: four identities a batch, which three ranks don't share evenly, 80 test images."""
     return [*tiny, f"data.root={people}", "data.test_fraction=0.4", "optimizer.lr=0.001"]
 
 
 @pytest.fixture(scope="module")
-def found(words, tmp_path_factory):
+def found(arguments, tmp_path_factory):
     """Number of ranks -> way of training -> what came of it."""
     out = tmp_path_factory.mktemp("ranks")
     for ranks in RANKS:
         options = ["--multi_gpu"] if ranks > 1 else []
-        script = [str(SCRIPT), str(out), "configs/folder.yaml", *words, f"output={out}"]
+        script = [str(SCRIPT), str(out), "configs/folder.yaml", *arguments, f"output={out}"]
         command = [*LAUNCH, *options, "--num_processes", str(ranks), *script]
         ended = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
         assert ended.returncode == 0, ended.stderr
@@ -98,13 +98,13 @@ def test_local_mining_is_another_objective_on_several_ranks_only(found, ranks):
 
 
 @pytest.fixture(scope="module")
-def trained(words, tmp_path_factory):
+def trained(arguments, tmp_path_factory):
     """Folders of runs by the shipped defaults, by the launcher: number of processes -> its run folder."""
     output = tmp_path_factory.mktemp("runs")
     for ranks in (1, 2):
         options = ["--num_processes", str(ranks), *(["--multi_gpu"] if ranks > 1 else [])]
         short = ["train.epochs=1", "train.steps_per_epoch=5", f"name=of{ranks}"]
-        ended = launch(options, [*words, *short], output)
+        ended = launch(options, [*arguments, *short], output)
         assert ended.returncode == 0, ended.stderr
     return {ranks: output / f"of{ranks}" for ranks in (1, 2)}
 
@@ -130,18 +130,18 @@ def test_an_evaluation_repeats_the_rows_of_the_training_to_the_bit(trained, rank
     assert (folder / "results.csv").read_text() == rows
 
 
-def test_fewer_identities_than_processes_are_refused(words, tmp_path):
+def test_fewer_identities_than_processes_are_refused(arguments, tmp_path):
     ended = launch(
         ["--multi_gpu", "--num_processes", "2"],
-        [*words, "name=few", "method.mining=local", "batch.ids_per_batch=3"],
+        [*arguments, "name=few", "method.mining=local", "batch.ids_per_batch=3"],
         tmp_path,
     )
     assert ended.returncode != 0
     assert "expected at least 4, 2 for each of the 2 processes (method.mining=local); found 3" in ended.stderr
 
 
-def test_a_launcher_that_would_start_separate_trainings_is_refused(words, tmp_path):
-    ended = launch(["--cpu", "--num_processes", "2"], [*words, "name=lone"], tmp_path)
+def test_a_launcher_that_would_start_separate_trainings_is_refused(arguments, tmp_path):
+    ended = launch(["--cpu", "--num_processes", "2"], [*arguments, "name=lone"], tmp_path)
     assert ended.returncode != 0
     assert "starts one process only" in ended.stderr
     assert not (tmp_path / "lone").exists()

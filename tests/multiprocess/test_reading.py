@@ -27,8 +27,16 @@ def packs(people, tmp_path):
 
 
 def test_only_the_first_rank_compares_a_pack_with_its_folder(people, packs, tiny, tmp_path):
-    words = ["configs/folder.yaml", *tiny, f"data.root={packs}", f"output={tmp_path}", "name=run"]
-    command = [*TWO_RANKS, str(SCRIPT), str(tmp_path), str(people), *words, "train.epochs=1", "train.steps_per_epoch=1"]
+    arguments = ["configs/folder.yaml", *tiny, f"data.root={packs}", f"output={tmp_path}", "name=run"]
+    command = [
+        *TWO_RANKS,
+        str(SCRIPT),
+        str(tmp_path),
+        str(people),
+        *arguments,
+        "train.epochs=1",
+        "train.steps_per_epoch=1",
+    ]
     ended = subprocess.run(command, env=ENVIRONMENT, cwd=PROJECT, capture_output=True, text=True, timeout=300)
     assert ended.returncode == 0, ended.stderr
     first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))

@@ -16,7 +16,7 @@ from pipeline.synthetic.generation import generate
 from tests.datasets.reading import read_index
 
 SCRIPT = Path(__file__).with_name("evaluate_sysu.m")
-FIGURES = ["queries", "rank_1", "rank_5", "rank_10", "rank_20", "mAP", "mINP"]
+METRIC_NAMES = ["queries", "rank_1", "rank_5", "rank_10", "rank_20", "mAP", "mINP"]
 
 PEOPLE = 24
 COUNTS = (0, 1, 2, 3, 11, 12)  # images of a person in a camera: none, fewer and more than a multi-shot gallery takes
@@ -49,8 +49,17 @@ def test_octave_finds_the_same_figures(root, metric, tmp_path):
     features = draw.normal(size=(2 * PEOPLE + 4, 16))[index["identity"]] + 2 * draw.normal(size=(len(index), 16))
     tested = np.flatnonzero(index["split"] == "test")
     save_features(tmp_path / "drawn.mat", torch.from_numpy(features), index, tested, DataSettings(root=str(root)), {})
-    words = ["--features", str(tmp_path), "--dataset", "sysu", "--root", str(root), f"output={tmp_path}", "name=ours"]
-    evaluate.main([*words, "evaluation.shots=[single,multi]", f"evaluation.metric={metric}"])
+    arguments = [
+        "--features",
+        str(tmp_path),
+        "--dataset",
+        "sysu",
+        "--root",
+        str(root),
+        f"output={tmp_path}",
+        "name=ours",
+    ]
+    evaluate.main([*arguments, "evaluation.shots=[single,multi]", f"evaluation.metric={metric}"])
     files = [tmp_path / "drawn", root / "exp" / "test_id.mat", root / "exp" / "rand_perm_cam.mat"]
     output = tmp_path / "octave.csv"
     subprocess.run(["octave-cli", SCRIPT, *files, metric, output], check=True, timeout=300)
@@ -60,6 +69,6 @@ def test_octave_finds_the_same_figures(root, metric, tmp_path):
     theirs = pd.read_csv(output).set_index(keys)
     assert len(theirs) == 40 and (ours["gallery_rule"] == "official").all()
     pd.testing.assert_frame_equal(
-        ours.loc[theirs.index, FIGURES], theirs[FIGURES], check_dtype=False, rtol=0, atol=1e-9
+        ours.loc[theirs.index, METRIC_NAMES], theirs[METRIC_NAMES], check_dtype=False, rtol=0, atol=1e-9
     )
     assert ours["mAP"].between(5, 95).all() and ours["rank_10"].nunique() > 5

@@ -87,7 +87,7 @@ def test_sysu_sizes_are_those_published(sysu_index, sysu_root):
 
 def test_sysu_official_gallery_is_that_of_the_permutations(sysu_index, sysu_root):
     cells = loadmat(SHARED / "rand_perm_cam.mat")["rand_perm_cam"]
-    identities = sorted(int(word) for word in (SHARED / "test_id.txt").read_text().strip().split(","))
+    identities = sorted(int(argument) for argument in (SHARED / "test_id.txt").read_text().strip().split(","))
     for shots, count in (("single", 1), ("multi", 10)):
         made = trials("sysu", sysu_index, sysu_root, modes=("all",), shots=(shots,), trials=3)
         assert len(made) == 3
@@ -300,7 +300,7 @@ def test_sysu_has_ten_official_trials(tmp_path):
         trials("sysu", make_index(SMALL), tmp_path, trials=11)
 
 
-def test_drawn_galleries_do_not_depend_on_the_order_of_the_index(tmp_path):
+def test_sampled_galleries_do_not_depend_on_the_order_of_the_index(tmp_path):
     index = make_index(LLCM)
     shuffled = index.sample(frac=1, random_state=0).reset_index(drop=True)
     assert not shuffled.equals(index)

@@ -23,9 +23,9 @@ SAMPLE = 75  # queries of a trial that the loops go through
 
 def make_features(index, dimensions=3, values=40):
     generator = np.random.default_rng(5)
-    centres = generator.integers(-values, values + 1, (1 + index["identity"].max(), dimensions))
+    centers = generator.integers(-values, values + 1, (1 + index["identity"].max(), dimensions))
     noise = generator.integers(-values, values + 1, (len(index), dimensions))
-    return torch.from_numpy((centres[index["identity"]] + noise).astype(np.float32))
+    return torch.from_numpy((centers[index["identity"]] + noise).astype(np.float32))
 
 
 def search(query, gallery, skips, identity, features):
@@ -94,7 +94,7 @@ def protocol_files(shared_folder):
 @pytest.fixture(scope="module")
 def sysu_counts(protocol_files):
     """(identity, camera) -> number of images, of the identities of test_id.txt."""
-    identities = {int(word) for word in (protocol_files / "test_id.txt").read_text().strip().split(",")}
+    identities = {int(argument) for argument in (protocol_files / "test_id.txt").read_text().strip().split(",")}
     shape = pd.read_csv(protocol_files / "sysu_shape.csv")
     assert set(shape["id"][shape["split"] == "test"]) == identities
     rows = shape[shape["id"].isin(identities)].to_dict("records")
@@ -224,14 +224,14 @@ def test_llcm(reading):
     for trial, scores in zip(made, score_trials(features, index, made, metric="euclidean"), strict=True):
         whole = 0 if trial.fields["direction"] == "visible_to_infrared" else 1
         every = [row for row in range(len(index)) if index["modality"][row] == whole]
-        generator, drawn = random.Random(trial.fields["trial"]), []
+        generator, sampled = random.Random(trial.fields["trial"]), []
         for person in sorted(set(identity)):
             for place in range(1, 10):
                 chosen = [r for r in range(len(index)) if (identity[r], camera[r]) == (person, place)]
                 chosen = [r for r in chosen if index["modality"][r] != whole]
                 if chosen:
-                    drawn.append(generator.choice(sorted(chosen, key=lambda r: index["path"][r])))
-        queries, gallery = (drawn, every) if reading == "repository" and whole == 0 else (every, drawn)
+                    sampled.append(generator.choice(sorted(chosen, key=lambda r: index["path"][r])))
+        queries, gallery = (sampled, every) if reading == "repository" and whole == 0 else (every, sampled)
         assert trial.query.tolist() == queries and trial.gallery.tolist() == gallery
         compare(scores, queries, range(0, len(queries), 4), gallery, skips, index, features)
 

@@ -6,18 +6,18 @@ import pandas as pd
 import pytest
 
 from pipeline.config import load_config
-from pipeline.run.folder import MetricsFile, code_version, open_run, read_environments, refuse_other_run, settings_of
+from pipeline.run.folder import MetricsFile, check_same_run, code_version, open_run, read_environments, settings_of
 from pipeline.run.provenance import TrainingFacts
 from pipeline.run.trained_identities import named_splits
 
 
 @pytest.fixture()
-def words(tmp_path):
+def arguments(tmp_path):
     return [f"output={tmp_path}", "name=run", "optimizer.lr=0.05"]
 
 
-def test_a_run_folder_says_how_and_where_it_was_trained(words, tmp_path):
-    folder = open_run(load_config(words))
+def test_a_run_folder_says_how_and_where_it_was_trained(arguments, tmp_path):
+    folder = open_run(load_config(arguments))
     assert folder == tmp_path / "run"
     assert settings_of(folder).optimizer.lr == 0.05
     (found,) = json.loads((folder / "env.json").read_text())
@@ -35,43 +35,43 @@ def finish(folder):
 
 
 @pytest.mark.parametrize("train", [begin, finish])
-def test_a_run_is_not_mixed_with_one_of_other_settings(train, words):
-    train(open_run(load_config(words)))
-    open_run(load_config([*words, "loader.threads=3", "evaluation.flip=true", "train.checkpoint_steps=5"]))
+def test_a_run_is_not_mixed_with_one_of_other_settings(train, arguments):
+    train(open_run(load_config(arguments)))
+    open_run(load_config([*arguments, "loader.threads=3", "evaluation.flip=true", "train.checkpoint_steps=5"]))
     with pytest.raises(ValueError, match=r"optimizer\.lr=0\.05; found 0\.06") as error:
-        open_run(load_config([*words, "optimizer.lr=0.06"]))
+        open_run(load_config([*arguments, "optimizer.lr=0.06"]))
     assert "\n" not in str(error.value)
 
 
-def test_a_start_that_failed_before_anything_was_kept_leaves_the_name_to_others(words):
-    folder = open_run(load_config(words), KEPT)
+def test_a_start_that_failed_before_anything_was_kept_leaves_the_name_to_others(arguments):
+    folder = open_run(load_config(arguments), KEPT)
     (folder / "checkpoints" / "unfinished-00000001").mkdir(parents=True)
     other = KEPT | {"dora": "train"}
-    assert open_run(load_config([*words, "optimizer.lr=0.06", "train.resume=never"]), other) == folder
+    assert open_run(load_config([*arguments, "optimizer.lr=0.06", "train.resume=never"]), other) == folder
     assert settings_of(folder).optimizer.lr == 0.06 and "dora,train" in (folder / "split.csv").read_text()
-    open_run(load_config([*words, "data.dataset=sysu"]), {})
+    open_run(load_config([*arguments, "data.dataset=sysu"]), {})
     assert not (folder / "split.csv").exists()
     begin(folder)
     with pytest.raises(ValueError, match=r"data\.dataset=\"sysu\"; found \"folder\""):
-        open_run(load_config([*words, "data.dataset=folder"]), KEPT)
+        open_run(load_config([*arguments, "data.dataset=folder"]), KEPT)
 
 
-def test_never_resuming_refuses_a_folder_with_checkpoints(words):
-    folder = open_run(load_config([*words, "train.resume=never"]))
-    open_run(load_config([*words, "train.resume=never"]))
+def test_never_resuming_refuses_a_folder_with_checkpoints(arguments):
+    folder = open_run(load_config([*arguments, "train.resume=never"]))
+    open_run(load_config([*arguments, "train.resume=never"]))
     begin(folder)
     with pytest.raises(ValueError, match=r"train\.resume is never"):
-        open_run(load_config([*words, "train.resume=never"]))
+        open_run(load_config([*arguments, "train.resume=never"]))
 
 
-def test_the_split_of_a_users_people_is_kept_by_name(words, tmp_path):
+def test_the_split_of_a_users_people_is_kept_by_name(arguments, tmp_path):
     index = pd.DataFrame(
         {"identity": [10, 2, 2, 30], "split": ["train", "test", "test", "val"], "name": ["k10", "k2", "k2", "k30"]}
     )
-    folder = open_run(load_config(words), named_splits(index))
+    folder = open_run(load_config(arguments), named_splits(index))
     assert (folder / "split.csv").read_text() == "identity,split\nk2,test\nk10,train\nk30,val\n"
     assert named_splits(index.drop(columns="name")) == {}
-    assert not (open_run(load_config([*words, "name=unnamed"]), {}) / "split.csv").exists()
+    assert not (open_run(load_config([*arguments, "name=unnamed"]), {}) / "split.csv").exists()
 
 
 KEPT = {"anna": "train", "bert": "test", "carl": "val"}
@@ -87,34 +87,34 @@ KEPT = {"anna": "train", "bert": "test", "carl": "val"}
         ({}, r"\(2 differ\)"),
     ],
 )
-def test_a_run_is_not_continued_on_other_people(words, now, message):
-    folder = open_run(load_config(words), KEPT)
+def test_a_run_is_not_continued_on_other_people(arguments, now, message):
+    folder = open_run(load_config(arguments), KEPT)
     begin(folder)
     before = (folder / "split.csv").read_text()
     with pytest.raises(ValueError, match=message) as error:
-        open_run(load_config(words), now)
+        open_run(load_config(arguments), now)
     assert f"Add data.split_file={folder / 'split.csv'} or choose another name=" in str(error.value)
     assert (folder / "split.csv").read_text() == before
 
 
-def test_a_run_is_continued_where_the_same_people_are_trained_on(words):
-    folder = open_run(load_config(words), KEPT | {"dora": "test"})
+def test_a_run_is_continued_where_the_same_people_are_trained_on(arguments):
+    folder = open_run(load_config(arguments), KEPT | {"dora": "test"})
     begin(folder)
-    open_run(load_config([*words, f"data.split_file={folder / 'split.csv'}", "data.split_seed=3"]), KEPT)
+    open_run(load_config([*arguments, f"data.split_file={folder / 'split.csv'}", "data.split_seed=3"]), KEPT)
     assert settings_of(folder).data.split_seed == 3
-    open_run(load_config(words), KEPT)
+    open_run(load_config(arguments), KEPT)
     assert "dora,test" in (folder / "split.csv").read_text()
     with pytest.raises(ValueError, match=r"data\.train_splits="):
-        open_run(load_config([*words, "data.train_splits=[train]"]), KEPT)
+        open_run(load_config([*arguments, "data.train_splits=[train]"]), KEPT)
 
 
-def test_a_split_is_not_written_once_a_training_without_one_has_begun(words):
-    folder = open_run(load_config(words))
+def test_a_split_is_not_written_once_a_training_without_one_has_begun(arguments):
+    folder = open_run(load_config(arguments))
     begin(folder)
-    open_run(load_config(words), KEPT)
+    open_run(load_config(arguments), KEPT)
     assert not (folder / "split.csv").exists()
     with pytest.raises(ValueError, match=r"data\.split_seed=0; found 3"):
-        open_run(load_config([*words, "data.split_seed=3"]), KEPT)
+        open_run(load_config([*arguments, "data.split_seed=3"]), KEPT)
 
 
 def test_metrics_after_the_resumed_step_and_a_cut_row_are_dropped(tmp_path):
@@ -137,56 +137,56 @@ def test_metrics_start_anew_where_nothing_counts(tmp_path):
     assert pd.read_csv(file).to_dict("list") == {"step": [7], "loss": [2.0], "intra": [3.0]}
 
 
-def test_every_start_is_in_env_json_and_an_older_file_of_one_is_read(words):
-    folder = open_run(load_config(words))
+def test_every_start_is_in_env_json_and_an_older_file_of_one_is_read(arguments):
+    folder = open_run(load_config(arguments))
     (first,) = read_environments(folder)
     (folder / "env.json").write_text(json.dumps(first))  # as older versions wrote it
     assert read_environments(folder) == [first]
-    open_run(load_config(words))
+    open_run(load_config(arguments))
     assert [start["python"] for start in read_environments(folder)] == [first["python"]] * 2
     (folder / "env.json").write_text("{cut off")
     with pytest.raises(ValueError, match=r"env\.json: not JSON"):
         read_environments(folder)
-    open_run(load_config(words))
+    open_run(load_config(arguments))
     assert len(read_environments(folder)) == 1
 
 
-def test_a_run_of_another_version_is_not_gone_on_with_where_a_key_is_gone(words, caplog):
-    folder = open_run(load_config(words))
+def test_a_run_of_another_version_is_not_gone_on_with_where_a_key_is_gone(arguments, caplog):
+    folder = open_run(load_config(arguments))
     (folder / "checkpoints" / "step-00000001").mkdir(parents=True)
     kept = (folder / "config.yaml").read_text()
     (folder / "config.yaml").write_text(kept.replace("loader:", "loader:\n  warp: 3"))
-    open_run(load_config(words))  # it decides nothing
+    open_run(load_config(arguments))  # it decides nothing
     assert "loader.warp" in caplog.text
     (folder / "config.yaml").write_text(kept.replace("optimizer:", "optimizer:\n  warp: 3"))
     with pytest.raises(ValueError, match=r"another version of the code, with optimizer\.warp") as error:
-        open_run(load_config(words))
+        open_run(load_config(arguments))
     assert "\n" not in str(error.value)
     assert settings_of(folder).optimizer.lr == 0.05, "it can be evaluated"
 
 
 @pytest.mark.parametrize(
-    ("word", "message"),
+    ("argument", "message"),
     [
         ("train.precision=bf16", r"train\.precision: the run was begun with fp32; found bf16"),
         ("train.norm=frozen", r"train\.norm: the run was begun with global; found frozen"),
         ("loader.image_type=float16", r"loader\.image_type: the run was begun with float32; found float16"),
     ],
 )
-def test_what_settings_alone_decide_is_compared_without_a_launcher(words, word, message):
-    words = [*words, "train.precision=fp32"]
-    folder = open_run(load_config(words))
-    refuse_other_run(load_config([*words, word]), folder)  # nothing was trained
+def test_what_settings_alone_decide_is_compared_without_a_launcher(arguments, argument, message):
+    arguments = [*arguments, "train.precision=fp32"]
+    folder = open_run(load_config(arguments))
+    check_same_run(load_config([*arguments, argument]), folder)  # nothing was trained
     (folder / "checkpoints" / "step-00000001").mkdir(parents=True)
     (folder / "checkpoints" / "step-00000001" / "random_states_0.pkl").touch()
-    for same in (words, words[:-1], [*words, "train.norm=local"]):  # these depend on the launcher
-        refuse_other_run(load_config(same), folder)
+    for same in (arguments, arguments[:-1], [*arguments, "train.norm=local"]):  # these depend on the launcher
+        check_same_run(load_config(same), folder)
     with pytest.raises(ValueError, match=message):
-        refuse_other_run(load_config([*words, word]), folder)
+        check_same_run(load_config([*arguments, argument]), folder)
 
 
-def test_what_is_trained_may_be_evaluated_on_any_number_of_ranks(words):
-    settings = load_config([*words, "train.norm=local"])
+def test_what_is_trained_may_be_evaluated_on_any_number_of_ranks(arguments):
+    settings = load_config([*arguments, "train.norm=local"])
     of_two, of_one = (TrainingFacts("7a", "random", "fp32", norm, "float32") for norm in ("local", "global"))
     folder = open_run(settings, facts=of_two)
     (folder / "checkpoints" / "step-00000001").mkdir(parents=True)

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from pipeline.run import lock as run_lock
-from pipeline.run.lock import RunLock, current_holder, refuse_unshared
+from pipeline.run.lock import RunLock, check_shared_folder, current_holder
 
 HOLD = """
 import sys, time
@@ -97,7 +97,7 @@ def test_a_file_system_without_locks_is_warned_of_and_locked_all_the_same(tmp_pa
 
     monkeypatch.setattr(fcntl, "flock", refuse)
     lock = RunLock(tmp_path)
-    refuse_unshared(tmp_path, lock.acquire())
+    check_shared_folder(tmp_path, lock.acquire())
     (line,) = said
     assert line.startswith(f"{tmp_path}: keeps no locks (Function not implemented): lock.held stands for one")
     assert current_holder(tmp_path).startswith(f"process {os.getpid()} on ")
@@ -114,6 +114,6 @@ def test_a_node_that_sees_another_folder_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(run_lock, "UNSEEN", 0.2)
     lock = RunLock(tmp_path / "shared")
     text = lock.acquire()
-    refuse_unshared(tmp_path / "shared", text)
+    check_shared_folder(tmp_path / "shared", text)
     with pytest.raises(ValueError, match=f"doesn't see the run folder of .*process {os.getpid()} on .*all nodes share"):
-        refuse_unshared(tmp_path / "own", text)
+        check_shared_folder(tmp_path / "own", text)

@@ -27,7 +27,7 @@ FACTS = TrainingFacts("7a", "resnet50.tv_in1k 0b", "fp32", "global", "float32", 
 
 
 @pytest.fixture()
-def words(tmp_path):
+def arguments(tmp_path):
     return [f"output={tmp_path}", "name=run"]
 
 
@@ -38,8 +38,8 @@ def checkpoint(folder, step, ranks=1):
         (place / f"random_states_{rank}.pkl").touch()
 
 
-def start(words, facts=FACTS, data=DATA):
-    return open_run(load_config(words), None, data, facts)
+def start(arguments, facts=FACTS, data=DATA):
+    return open_run(load_config(arguments), None, data, facts)
 
 
 def test_facts_survive_the_file_and_the_header(tmp_path):
@@ -77,13 +77,13 @@ def test_a_start_is_described_by_what_the_launcher_says(monkeypatch):
     assert (stretch.step, stretch.ranks, stretch.decode) == (0, 1, "cpu") and stretch.code_version.startswith("0.")
 
 
-def test_every_stretch_of_which_something_is_left_is_kept(words):
-    folder = start(words)
+def test_every_stretch_of_which_something_is_left_is_kept(arguments):
+    folder = start(arguments)
     record_weights(folder, "random")
     checkpoint(folder, 5)
     second = replace(FACTS, stretches=(Stretch(0, 2, "cpu", "0.1+b"),))
-    start(words, second)
-    start(words, second)  # no step of the start before was kept
+    start(arguments, second)
+    start(arguments, second)  # no step of the start before was kept
     found = read_facts(folder)
     assert found.stretches == (Stretch(0, 1, "cpu", "0.1+a"), Stretch(5, 2, "cpu", "0.1+b"))
     assert (found.train_set, found.weights) == (DATA.digest, "random")
@@ -91,11 +91,11 @@ def test_every_stretch_of_which_something_is_left_is_kept(words):
     assert go_on(found, FACTS, 3).stretches == (Stretch(0, 1, "cpu", "0.1+a"), Stretch(3, 1, "cpu", "0.1+a"))
 
 
-def test_a_start_that_trains_nothing_adds_nothing(words):
-    folder = start(words)
+def test_a_start_that_trains_nothing_adds_nothing(arguments):
+    folder = start(arguments)
     (folder / "model.safetensors").touch()
     before = [(folder / name).read_bytes() for name in ("training.json", "env.json")]
-    start(words, replace(FACTS, stretches=(Stretch(0, 1, "cpu", "0.1+b"),)))
+    start(arguments, replace(FACTS, stretches=(Stretch(0, 1, "cpu", "0.1+b"),)))
     assert [(folder / name).read_bytes() for name in ("training.json", "env.json")] == before
 
 
@@ -107,33 +107,33 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_a_run_goes_on_as_it_began(words, name, monkeypatch):
+def test_a_run_goes_on_as_it_began(arguments, name, monkeypatch):
     value, message = OTHERS[name]
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
-    folder = start(words)
-    start(words, replace(FACTS, **{name: value}))  # nothing was trained yet
-    start(words)
+    folder = start(arguments)
+    start(arguments, replace(FACTS, **{name: value}))  # nothing was trained yet
+    start(arguments)
     checkpoint(folder, 2)
     before = facts_path(folder).read_text()
     with pytest.raises(ValueError, match=message) as error:
-        start(words, replace(FACTS, **{name: value}))
+        start(arguments, replace(FACTS, **{name: value}))
     assert "\n" not in str(error.value) and facts_path(folder).read_text() == before
     if name == "precision":
         assert "ACCELERATE_MIXED_PRECISION is bf16" in str(error.value)
         with pytest.raises(ValueError, match=r"found bf16 \(train\.precision=bf16\)"):
-            start([*words, "train.precision=bf16"], replace(FACTS, precision="bf16"))
+            start([*arguments, "train.precision=bf16"], replace(FACTS, precision="bf16"))
 
 
-def test_a_run_goes_on_with_the_data_it_began_with(words):
-    folder = start(words)
+def test_a_run_goes_on_with_the_data_it_began_with(arguments):
+    folder = start(arguments)
     checkpoint(folder, 2)
-    start(words)
+    start(arguments)
     with pytest.raises(ValueError, match=r"identity 2 is not there any more \(2 differ\)"):
-        start(words, data=TrainingData("sysu", {"visible": 2}, {"1": "aa", "3": "bb"}))
+        start(arguments, data=TrainingData("sysu", {"visible": 2}, {"1": "aa", "3": "bb"}))
 
 
-def test_a_run_goes_on_from_the_weights_it_began_with(words):
-    folder = start(words)
+def test_a_run_goes_on_from_the_weights_it_began_with(arguments):
+    folder = start(arguments)
     record_weights(folder, "resnet50.tv_in1k 0b")
     record_weights(folder, "resnet50.tv_in1k 0c")  # nothing was trained yet
     checkpoint(folder, 2)
@@ -148,11 +148,11 @@ def test_weights_are_recorded_in_an_opened_folder_only(tmp_path):
     assert not [*tmp_path.iterdir()]
 
 
-def test_the_precision_that_was_trained_in_is_kept_in_the_settings(words):
-    folder = start(words, replace(FACTS, precision="bf16"))
+def test_the_precision_that_was_trained_in_is_kept_in_the_settings(arguments):
+    folder = start(arguments, replace(FACTS, precision="bf16"))
     assert settings_of(folder).train.precision == "bf16"
     checkpoint(folder, 2)
-    start(words, replace(FACTS, precision="bf16"))
+    start(arguments, replace(FACTS, precision="bf16"))
     assert settings_of(folder).train.precision == "bf16"
 
 
@@ -160,8 +160,8 @@ def test_the_precision_that_was_trained_in_is_kept_in_the_settings(words):
 
 
 @pytest.mark.parametrize(("ranks", "norm"), [(1, "global"), (4, "local")])
-def test_an_older_run_is_known_by_its_settings_and_checkpoints(words, ranks, norm):
-    folder = open_run(load_config([*words, "train.norm=local", "loader.image_type=float16"]))
+def test_an_older_run_is_known_by_its_settings_and_checkpoints(arguments, ranks, norm):
+    folder = open_run(load_config([*arguments, "train.norm=local", "loader.image_type=float16"]))
     checkpoint(folder, 2, ranks)
     found = older_facts(folder, settings_of(folder))
     assert (found.norm, found.precision, found.image_type) == (norm, UNKNOWN, "float16")
@@ -169,12 +169,12 @@ def test_an_older_run_is_known_by_its_settings_and_checkpoints(words, ranks, nor
     assert found.train_set == found.weights == UNKNOWN
 
 
-def test_an_older_run_goes_on_and_what_is_not_known_stays_unknown(words):
-    folder = open_run(load_config([*words, "train.norm=local"]))
+def test_an_older_run_goes_on_and_what_is_not_known_stays_unknown(arguments):
+    folder = open_run(load_config([*arguments, "train.norm=local"]))
     checkpoint(folder, 2)
     with pytest.raises(ValueError, match=r"train\.norm: the run was begun with global; found frozen"):
-        start([*words, "train.norm=frozen"], replace(FACTS, norm="frozen"))
-    start(words, replace(FACTS, precision="bf16"))
+        start([*arguments, "train.norm=frozen"], replace(FACTS, norm="frozen"))
+    start(arguments, replace(FACTS, precision="bf16"))
     record_weights(folder, "random")
     found = read_facts(folder)
     assert (found.train_set, found.weights, found.precision) == (UNKNOWN, UNKNOWN, UNKNOWN)
@@ -183,7 +183,7 @@ def test_an_older_run_goes_on_and_what_is_not_known_stays_unknown(words):
     assert not (folder / "training_data.json").exists(), "it would say who is there now, not who was trained on"
 
 
-def test_a_finished_older_run_without_checkpoints_says_that_its_norm_is_not_known(words):
-    folder = open_run(load_config([*words, "train.norm=local", "train.precision=bf16"]))
+def test_a_finished_older_run_without_checkpoints_says_that_its_norm_is_not_known(arguments):
+    folder = open_run(load_config([*arguments, "train.norm=local", "train.precision=bf16"]))
     found = older_facts(folder, settings_of(folder))
     assert (found.norm, found.precision) == (UNKNOWN, "bf16") and found.columns()["ranks"] == UNKNOWN

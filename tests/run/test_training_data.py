@@ -9,11 +9,11 @@ import pytest
 from pipeline import prepare
 from pipeline.build import build_index, build_table
 from pipeline.config import load_config
-from pipeline.run.trained_identities import refuse_leak
+from pipeline.run.trained_identities import check_no_leak
 from pipeline.run.training_data import (
     TrainingData,
+    check_same_data,
     read_training_data,
-    refuse_other_data,
     training_data,
     training_data_path,
 )
@@ -22,8 +22,8 @@ from pipeline.synthetic.generation import generate
 BATCH = ["batch.ids_per_batch=2"]
 
 
-def data_of(*words):
-    settings = load_config([*words, *BATCH])
+def data_of(*arguments):
+    settings = load_config([*arguments, *BATCH])
     index = build_index(settings.data)
     return training_data(index, build_table(settings, index), settings.data)
 
@@ -99,9 +99,9 @@ def test_what_differs_is_said_in_one_line(case, tmp_path):
     identities, message = OTHERS[case]
     BEFORE.save(tmp_path)
     assert read_training_data(tmp_path) == BEFORE
-    refuse_other_data(BEFORE, tmp_path, "data/x")
+    check_same_data(BEFORE, tmp_path, "data/x")
     with pytest.raises(ValueError, match=message) as refused:
-        refuse_other_data(replace(BEFORE, identities=identities), tmp_path, "data/x")
+        check_same_data(replace(BEFORE, identities=identities), tmp_path, "data/x")
     assert "data/x" in str(refused.value) and str(tmp_path) in str(refused.value) and "\n" not in str(refused.value)
 
 
@@ -109,7 +109,7 @@ def test_images_more_or_less_are_counted(tmp_path):
     BEFORE.save(tmp_path)
     now = TrainingData("sysu", {"visible": 4, "infrared": 3}, BEFORE.identities | {"1": "ff"})
     with pytest.raises(ValueError, match=r"\(then 5 visible and 3 infrared, now 4 visible and 3 infrared\)"):
-        refuse_other_data(now, tmp_path, "data/x")
+        check_same_data(now, tmp_path, "data/x")
 
 
 @pytest.mark.parametrize("content", ["{cut off", "[]", '{"digest": "a"}', '{"dataset": "a", "images": 3}'])
@@ -122,7 +122,7 @@ def test_a_damaged_record_is_one_line(tmp_path, content):
 
 def test_a_run_without_the_record_is_not_compared(tmp_path):
     assert read_training_data(tmp_path) is None
-    refuse_other_data(BEFORE, tmp_path, "data/x")
+    check_same_data(BEFORE, tmp_path, "data/x")
 
 
 # ---------------------------------------------------------------- nobody trained on is tested
@@ -132,13 +132,13 @@ def test_a_run_without_the_record_is_not_compared(tmp_path):
 def test_a_number_trained_on_is_not_tested_in_the_same_data_set(tmp_path, dataset, tested, refused):
     index = pd.DataFrame({"identity": [tested, 8, 1], "split": ["test", "test", "train"]})
     kept, settings = load_config(["data.dataset=sysu"]), load_config([f"data.dataset={dataset}", "data.root=/other"])
-    refuse_leak(settings, kept, tmp_path, index)  # an older run, without the record
+    check_no_leak(settings, kept, tmp_path, index)  # an older run, without the record
     BEFORE.save(tmp_path)
     if not refused:
-        refuse_leak(settings, kept, tmp_path, index)
+        check_no_leak(settings, kept, tmp_path, index)
         return
     with pytest.raises(ValueError, match="/other: would test identities it was trained on, 1 of 2") as error:
-        refuse_leak(settings, kept, tmp_path, index)
+        check_no_leak(settings, kept, tmp_path, index)
     assert str(training_data_path(tmp_path)) in str(error.value) and "\n" not in str(error.value)
 
 

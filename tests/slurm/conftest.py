@@ -40,8 +40,8 @@ class Cluster:
         chosen = {"SLURM_CONF": f"{folder}/etc/slurm.conf", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
         self.environment = kept | venv | chosen
 
-    def manage(self, *words):
-        return subprocess.run([HERE / "local_slurm.sh", *words], capture_output=True, text=True, timeout=120)
+    def manage(self, *arguments):
+        return subprocess.run([HERE / "local_slurm.sh", *arguments], capture_output=True, text=True, timeout=120)
 
     def run(self, *command, check=True):
         """A command that talks to the cluster, run outside the project's folder."""
@@ -50,10 +50,10 @@ class Cluster:
         assert not check or done.returncode == 0, done.stdout + done.stderr
         return done
 
-    def submit(self, *options, words):
+    def submit(self, *options, arguments):
         """A training of one rank on each node; returns the job's number."""
         command = ["sbatch", "--parsable", "--ntasks-per-node=1", "--cpus-per-task=1", *options]
-        return self.run(*command, PROJECT / "slurm" / "train.sh", *words).stdout.strip()
+        return self.run(*command, PROJECT / "slurm" / "train.sh", *arguments).stdout.strip()
 
     def field(self, job, name):
         shown = self.run("scontrol", "show", "job", "-o", job).stdout
@@ -85,7 +85,7 @@ def cluster(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def words(people, tiny, tmp_path_factory):
+def arguments(people, tiny, tmp_path_factory):
     """Of a training of some seconds; its last is output=."""
     course = ["train.epochs=1", f"train.steps_per_epoch={STEPS}", "train.checkpoint_steps=20", "train.norm=frozen"]
     output = tmp_path_factory.mktemp("runs")
@@ -93,14 +93,14 @@ def words(people, tiny, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def output(words):
-    return Path(words[-1].partition("=")[2])
+def output(arguments):
+    return Path(arguments[-1].partition("=")[2])
 
 
 @pytest.fixture(scope="session")
-def undisturbed(cluster, words, output):
+def undisturbed(cluster, arguments, output):
     """The run folder and the log of a job that two ranks on two nodes trained without a fault."""
-    job = cluster.submit("--nodes=2", words=[*words, "name=undisturbed"])
+    job = cluster.submit("--nodes=2", arguments=[*arguments, "name=undisturbed"])
     return output / "undisturbed", cluster.wait(job)
 
 

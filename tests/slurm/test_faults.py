@@ -40,9 +40,9 @@ def is_launcher(command, rank):
     return command.startswith("srun ")  # it is two processes
 
 
-def test_a_preempted_job_saves_and_goes_on(cluster, words, output, reach, assert_undisturbed):
+def test_a_preempted_job_saves_and_goes_on(cluster, arguments, output, reach, assert_undisturbed):
     folder = output / "preempted"
-    job = cluster.submit("--nodes=2", "--partition=low", words=[*words, "name=preempted"])
+    job = cluster.submit("--nodes=2", "--partition=low", arguments=[*arguments, "name=preempted"])
     reach(folder, 3)
     cluster.run("sbatch", "--partition=high", "--nodes=3", "--exclusive", "--output=/dev/null", "--wrap=true")
     cluster.wait_for(lambda: cluster.field(job, "Restarts") == "1", 60, "a requeue")
@@ -50,17 +50,17 @@ def test_a_preempted_job_saves_and_goes_on(cluster, words, output, reach, assert
     cluster.run("scancel", "--signal=TERM", job)  # to the processes of the ranks: clusters that send no other signal
     log = cluster.wait(job)
     assert cluster.field(job, "Restarts") == "2"
-    for word in (
+    for argument in (
         "time limit or pre-emption near: asking for a checkpoint",
         "asked to stop",
         "checkpoint written; requeueing",
     ):
-        assert word in log
+        assert argument in log
     assert_undisturbed(folder)
 
 
-def test_a_cancelled_job_does_not_come_back(cluster, words, output, reach):
-    job = cluster.submit("--nodes=1", words=[*words, "name=cancelled", "train.epochs=50"])
+def test_a_cancelled_job_does_not_come_back(cluster, arguments, output, reach):
+    job = cluster.submit("--nodes=1", arguments=[*arguments, "name=cancelled", "train.epochs=50"])
     reach(output / "cancelled", 2)
     cluster.run("scancel", job)
     log = cluster.wait(job, "CANCELLED", seconds=30)
@@ -68,9 +68,9 @@ def test_a_cancelled_job_does_not_come_back(cluster, words, output, reach):
     assert "the job is COMPLETING already, and comes back only if it was requeued" in log
 
 
-def test_killed_ranks_and_launchers_end_the_job_everywhere(cluster, words, output, reach, assert_undisturbed):
+def test_killed_ranks_and_launchers_end_the_job_everywhere(cluster, arguments, output, reach, assert_undisturbed):
     folder = output / "killed"
-    again = {"words": [*words, "name=killed"]}
+    again = {"words": [*arguments, "name=killed"]}
     job = cluster.submit("--nodes=2", **again)
     reach(folder, 25)
     kill(job, is_rank_1)
@@ -86,9 +86,9 @@ def test_killed_ranks_and_launchers_end_the_job_everywhere(cluster, words, outpu
     assert_undisturbed(folder)
 
 
-def test_a_lost_node_is_replaced_by_another(cluster, words, output, reach, assert_undisturbed):
+def test_a_lost_node_is_replaced_by_another(cluster, arguments, output, reach, assert_undisturbed):
     folder = output / "lost"
-    job = cluster.submit("--nodes=2", words=[*words, "name=lost"])
+    job = cluster.submit("--nodes=2", arguments=[*arguments, "name=lost"])
     reach(folder, 25)
     assert cluster.field(job, "NodeList") == "n[1-2]"
     assert cluster.manage("fail-node", cluster.folder, "n2").returncode == 0

@@ -5,12 +5,12 @@ import re
 from pipeline import train
 
 
-def test_a_sweep_leaves_out_what_is_finished_and_tables_what_it_can(cluster, words, tmp_path, monkeypatch):
-    more = [*words[1:-1], "train.steps_per_epoch=3", "train.checkpoint_steps=1", f"output={tmp_path}"]
-    train.main([words[0], *more, "name=first"])
+def test_a_sweep_leaves_out_what_is_finished_and_tables_what_it_can(cluster, arguments, tmp_path, monkeypatch):
+    more = [*arguments[1:-1], "train.steps_per_epoch=3", "train.checkpoint_steps=1", f"output={tmp_path}"]
+    train.main([arguments[0], *more, "name=first"])
     with monkeypatch.context() as patch:
         patch.setenv("STOP_FILE", str(tmp_path))
-        train.main([words[0], *more, "name=second"])
+        train.main([arguments[0], *more, "name=second"])
     runs = tmp_path / "three.list"
     runs.write_text(
         "# one finished, one begun, one that can't be trained\nconfigs/folder.yaml name=first\n\n"

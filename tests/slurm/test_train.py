@@ -8,7 +8,7 @@ import pandas as pd
 from pipeline import train
 
 
-def test_two_nodes_train_and_evaluate_what_one_process_does(undisturbed, words, output):
+def test_two_nodes_train_and_evaluate_what_one_process_does(undisturbed, arguments, output):
     folder, log = undisturbed
     assert "2 ranks on n[1-2]" in log and "0: " + f"{folder}: finished" in log
     assert "on 2 x cpu" in (folder / "log.txt").read_text()
@@ -17,7 +17,7 @@ def test_two_nodes_train_and_evaluate_what_one_process_does(undisturbed, words, 
     assert f"{folder}: finished" in (logs / "rank-0.txt").read_text()
     assert len(list((folder / "checkpoints").glob("step-*/random_states_1.pkl"))) == 2
 
-    train.main([*words, "name=one"])
+    train.main([*arguments, "name=one"])
     one, two = (pd.read_csv(output / name / "metrics.csv") for name in ("one", "undisturbed"))
     parts = [name for name in one if name.startswith(("loss", "identity", "intra", "cross"))]
     assert one["step"].tolist() == two["step"].tolist() and len(parts) > 4
@@ -41,27 +41,27 @@ time.sleep(300)
 """
 
 
-def test_a_second_job_in_a_run_folder_is_refused_while_the_first_lives(cluster, words, output, tmp_path):
+def test_a_second_job_in_a_run_folder_is_refused_while_the_first_lives(cluster, arguments, output, tmp_path):
     script = tmp_path / "hold.sh"
     hold = shlex.join(["env", f"PYTHONPATH={cluster.project}", sys.executable, "-c", HOLD, str(output / "held")])
     script.write_text(f"#!/bin/bash\nexec {hold}\n")
     holder = cluster.run("sbatch", "--parsable", script).stdout.strip()
-    second = cluster.submit("--nodes=1", words=[*words, "name=held"])
+    second = cluster.submit("--nodes=1", arguments=[*arguments, "name=held"])
     log = cluster.wait(second, "FAILED")
     assert f"held: is being trained by Slurm's job {holder}, process" in log
     assert log.count("is being trained") == 1 and "Traceback" not in log
     cluster.run("scancel", "--signal=KILL", "--full", holder)
-    short = [*words, "name=held", "train.steps_per_epoch=1"]
-    assert "held: finished" in cluster.wait(cluster.submit("--nodes=1", words=short))
+    short = [*arguments, "name=held", "train.steps_per_epoch=1"]
+    assert "held: finished" in cluster.wait(cluster.submit("--nodes=1", arguments=short))
 
 
-def test_tasks_that_do_not_know_each_other_are_refused(cluster, words, output):
-    train_all = [sys.executable, "-m", "pipeline.train", *words, "name=apart"]
+def test_tasks_that_do_not_know_each_other_are_refused(cluster, arguments, output):
+    train_all = [sys.executable, "-m", "pipeline.train", *arguments, "name=apart"]
     ended = cluster.run("srun", "--ntasks=2", f"--chdir={cluster.project}", *train_all, check=False)
     assert ended.returncode != 0 and "srun started 2 tasks that know nothing of each other" in ended.stderr
     assert not (output / "apart").exists()
 
 
-def test_words_that_are_no_configuration_end_the_job_before_a_rank_starts(cluster, words):
-    log = cluster.wait(cluster.submit("--nodes=2", words=[*words, "train.epoks=3"]), "FAILED")
+def test_arguments_that_are_no_configuration_end_the_job_before_a_rank_starts(cluster, arguments):
+    log = cluster.wait(cluster.submit("--nodes=2", arguments=[*arguments, "train.epoks=3"]), "FAILED")
     assert "unknown key train.epoks; the nearest is train.epochs" in log and log.count("\n") == 1

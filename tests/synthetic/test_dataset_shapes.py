@@ -217,11 +217,11 @@ def test_only_a_complete_set_of_scale_1_has_the_published_shape(tmp_path: Path, 
 
 
 def test_the_command_says_how_large_the_set_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["--layout", "sysu", "--root", str(tmp_path / "set"), "--workers", "1"]
-    command.main([*words, "--shape", str(write_shape(tmp_path, ROWS))])
+    arguments = ["--layout", "sysu", "--root", str(tmp_path / "set"), "--workers", "1"]
+    command.main([*arguments, "--shape", str(write_shape(tmp_path, ROWS))])
     assert f"{tmp_path / 'set'}: 33 images in the shape of shape.csv, sysu layout, " in capsys.readouterr().out
-    words = ["--layout", "regdb", "--root", str(tmp_path / "regdb"), "--workers", "1"]
-    command.main([*words, "--scale", "0.001"])
+    arguments = ["--layout", "regdb", "--root", str(tmp_path / "regdb"), "--workers", "1"]
+    command.main([*arguments, "--scale", "0.001"])
     assert "80 images at scale 0.001, regdb layout, " in capsys.readouterr().out
 
 

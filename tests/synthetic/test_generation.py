@@ -48,11 +48,11 @@ def test_a_larger_set_contains_the_smaller_ones_images(tmp_path: Path, layout: s
 def test_the_same_command_again_finds_the_set_and_touches_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["--layout", "folder", "--root", str(tmp_path / "set"), "--identities", "4", "--images-per-camera", "1"]
-    command.main([*words, "--workers", "1"])
+    arguments = ["--layout", "folder", "--root", str(tmp_path / "set"), "--identities", "4", "--images-per-camera", "1"]
+    command.main([*arguments, "--workers", "1"])
     assert f"{tmp_path / 'set'}: 16 images of 4 identities, folder layout" in capsys.readouterr().out
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "set").rglob("*")}
-    command.main(words)
+    command.main(arguments)
     assert "already there" in capsys.readouterr().out
     assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "set").rglob("*")}
 
@@ -145,8 +145,8 @@ def test_an_unknown_layout_is_refused_with_the_known_ones(tmp_path: Path) -> Non
 
 @pytest.mark.multiprocess
 def test_the_command_ends_with_one_line_where_it_is_refused(tmp_path: Path) -> None:
-    words = [sys.executable, "-m", "pipeline.synthetic", "--layout", "sysu", "--root", str(tmp_path / "set")]
-    ended = subprocess.run([*words, "--identities", "2"], cwd=PROJECT, capture_output=True, text=True)
+    arguments = [sys.executable, "-m", "pipeline.synthetic", "--layout", "sysu", "--root", str(tmp_path / "set")]
+    ended = subprocess.run([*arguments, "--identities", "2"], cwd=PROJECT, capture_output=True, text=True)
     assert ended.returncode == 2 and ended.stdout == ""
     assert ended.stderr.startswith("error: identities: expected a whole number from 4 to 9999; found 2 (")
     assert ended.stderr.count("\n") == 1
@@ -154,7 +154,7 @@ def test_the_command_ends_with_one_line_where_it_is_refused(tmp_path: Path) -> N
 
 @pytest.mark.multiprocess
 def test_the_command_shows_no_progress_bar_without_a_terminal(tmp_path: Path) -> None:
-    words = [
+    arguments = [
         sys.executable,
         "-m",
         "pipeline.synthetic",
@@ -163,7 +163,7 @@ def test_the_command_shows_no_progress_bar_without_a_terminal(tmp_path: Path) ->
         "--root",
         str(tmp_path / "set"),
     ]
-    words += ["--identities", "4", "--images-per-camera", "4", "--workers", "2"]
-    ended = subprocess.run(words, cwd=PROJECT, capture_output=True, text=True)
+    arguments += ["--identities", "4", "--images-per-camera", "4", "--workers", "2"]
+    ended = subprocess.run(arguments, cwd=PROJECT, capture_output=True, text=True)
     assert ended.returncode == 0 and ended.stderr == ""
     assert ended.stdout.startswith(f"synthetic: {tmp_path / 'set'}: 64 images of 4 identities, folder layout, ")

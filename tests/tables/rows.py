@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.config import load_config, to_yaml
-from pipeline.evaluation.results import METRICS, append_rows, rank_metrics, summarise
+from pipeline.evaluation.results import METRICS, append_rows, rank_metrics, summarize
 from pipeline.tables.build import table_beside_literature
 from pipeline.tables.read import read_results
 
@@ -33,18 +33,18 @@ def other_rows(dataset, run, direction, value, trial=1, **more):
     return [sysu_rows(run, value - trial)[trial - 1] | facts | {"trial": trial, "shots": "all"} | more]
 
 
-def keep(folder, rows, *words):
+def keep(folder, rows, *arguments):
     """A run folder with these rows, and the configuration of the `words`."""
     folder.mkdir(parents=True)
     append_rows(folder / "results.csv", pd.DataFrame(rows))
-    if words:
-        (folder / "config.yaml").write_text(to_yaml(load_config([*words])))
+    if arguments:
+        (folder / "config.yaml").write_text(to_yaml(load_config([*arguments])))
     return folder
 
 
 def table_of(layout, *folders):
     rows, places = read_results(list(folders))
-    return table_beside_literature(layout, summarise(rows), places)
+    return table_beside_literature(layout, summarize(rows), places)
 
 
 def line(table, label):

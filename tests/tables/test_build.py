@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from pipeline.config import load_config
-from pipeline.evaluation.results import summarise
+from pipeline.evaluation.results import summarize
 from pipeline.literature import FOLDER, read_literature
 from pipeline.tables.build import table_of_runs
 from pipeline.tables.formats import FORMATS
@@ -25,8 +25,8 @@ def test_the_literatures_figures_have_a_source_and_the_rows_of_the_paper():
         table = read_literature(name)
         assert len(table) == count and "#" not in table.to_string()
         assert (FOLDER / f"{name}.csv").read_text().startswith("# Table ")
-        figures = table[[column for column in table if re.search("_?(r[0-9]+|map)$", column)]]
-        values = figures.replace("", np.nan).astype(float)
+        metrics = table[[column for column in table if re.search("_?(r[0-9]+|map)$", column)]]
+        values = metrics.replace("", np.nan).astype(float)
         assert ((values > 10) & (values < 100) | values.isna()).all().all()
     ours = {"all_r1": "51.05", "all_map": "49.63", "indoor_r1": "55.93", "indoor_map": "63.38"}
     for name, method in (("sysu_mm01", "Base-Derivative"), ("same_backbone", "Base-Derivative")):
@@ -162,7 +162,7 @@ def test_a_metric_that_older_rows_lack_is_an_empty_field(tmp_path):
         _, shown, beside = line(table, label)
         assert [name for name, text in zip(columns, shown, strict=True) if not text] == lacking * 2
         assert [not text for text in shown] == [not text for text in beside]
-    whole = table_of_runs(summarise(read_results(folders)[0]))
+    whole = table_of_runs(summarize(read_results(folders)[0]))
     assert (whole.shown["", "mINP"] == "").tolist() == [True, True, False, False]
     assert "nan" not in "".join(to_form(made).lower() for to_form, _ in FORMATS.values() for made in (table, whole))
 

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from pipeline.evaluation.per_query import COLUMNS, write_queries
-from pipeline.evaluation.results import METRICS, summarise
+from pipeline.evaluation.results import METRICS, summarize
 from pipeline.tables.__main__ import main
-from pipeline.tables.compare import difference, figures_by_query
+from pipeline.tables.compare import difference, metrics_by_query
 from pipeline.tables.read import read_results
 from tests.tables.rows import keep, sysu_rows
 
@@ -44,9 +44,9 @@ def test_the_interval_is_that_of_resampled_people_and_the_difference_that_of_the
     a, b = generator.random((2, 40)), generator.random((2, 40)) * 0.7
     folders = [judged(tmp_path / "a", "a", a), judged(tmp_path / "b", "b", b)]
     rows, places = read_results(folders)
-    both = [figures_by_query(rows[rows["run"] == run], places) for run in "ab"]
+    both = [metrics_by_query(rows[rows["run"] == run], places) for run in "ab"]
     mean, interval, people = difference(*both)
-    means = summarise(rows)
+    means = summarize(rows)
     column = METRICS.index("mAP")
     assert people == 20 and mean[column] == pytest.approx(means["mAP"][0] - means["mAP"][1])
     assert mean[0] == pytest.approx(means["rank_1"][0] - means["rank_1"][1])
@@ -58,7 +58,7 @@ def test_the_interval_is_that_of_resampled_people_and_the_difference_that_of_the
     assert "over the 20 people of the queries" in printed
 
 
-def test_without_figures_by_query_or_with_others_there_is_no_interval_and_it_is_said(tmp_path, capsys):
+def test_without_metrics_by_query_or_with_others_there_is_no_interval_and_it_is_said(tmp_path, capsys):
     generator = np.random.default_rng(0)
     a = judged(tmp_path / "a", "a", generator.random((2, 8)))
     few = judged(tmp_path / "few", "few", generator.random((2, 6)))

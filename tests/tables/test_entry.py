@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.evaluation.results import summarise
+from pipeline.evaluation.results import summarize
 from pipeline.tables.__main__ import main
 from pipeline.tables.read import read_results
 from tests.tables.rows import keep, sysu_rows
@@ -30,7 +30,7 @@ def test_what_cannot_be_tabulated_is_one_line(tmp_path, capsys):
     for name in ("empty", "failed", "failed2"):
         (tmp_path / name).mkdir()
     (tmp_path / "empty" / "results.csv").touch()
-    for words, message in (
+    for arguments, message in (
         ([folder, tmp_path / "none"], "none: expected the folder of a run; found none"),
         ([tmp_path / "failed"], "failed: no results.csv; `python -m pipeline.evaluate` makes one"),
         ([tmp_path / "failed", tmp_path / "failed2"], "makes one (2 folders have none)"),
@@ -42,7 +42,7 @@ def test_what_cannot_be_tabulated_is_one_line(tmp_path, capsys):
         ([folder, "--compare", folder], f"--compare {folder}: nothing to compare: give another run as well"),
     ):
         with pytest.raises(SystemExit) as ended:
-            main([str(word) for word in words])
+            main([str(argument) for argument in arguments])
         error = capsys.readouterr().err
         assert ended.value.code == 2 and message in error and error.count("\n") == 1
 
@@ -66,7 +66,7 @@ def test_two_runs_of_one_name_are_called_by_their_folders_and_never_mixed(tmp_pa
     first, copy = (keep(tmp_path / place / "a", sysu_rows("a", recipe="1")) for place in "xy")
     rows, places = read_results([first, copy, first])
     assert places == {str(first): first, str(copy): copy} and len(rows) == 40
-    means = summarise(rows)
+    means = summarize(rows)
     assert means["run"].tolist() == [str(first)] * 2 + [str(copy)] * 2 and (means["trials"] == 10).all()
 
 

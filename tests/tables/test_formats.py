@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.evaluation.results import summarise
+from pipeline.evaluation.results import summarize
 from pipeline.tables.build import table_of_runs
 from pipeline.tables.formats import FORMATS, escape_html, escape_latex, escape_markdown
 from tests.tables.rows import STRANGE, keep, sysu_rows, table_of
@@ -102,7 +102,7 @@ def test_latex_compiles_with_booktabs(strange, tmp_path):
         "ablation",
         keep(tmp_path / "m", sysu_rows("m"), "configs/sysu.yaml", "configs/ablation/mdl3.yaml"),
     )
-    for number, table in enumerate((strange, ablation, table_of_runs(summarise(pd.DataFrame(sysu_rows(STRANGE)))))):
+    for number, table in enumerate((strange, ablation, table_of_runs(summarize(pd.DataFrame(sysu_rows(STRANGE)))))):
         (tmp_path / f"{number}.tex").write_text(FORMATS["latex"][0](table))
     document = r"\documentclass{article}\usepackage[T1]{fontenc}\usepackage{booktabs,amssymb}\begin{document}"
     document += r"\input{0}\input{1}\input{2}\end{document}"

@@ -15,7 +15,7 @@ import pandas as pd
 
 from pipeline.batch import Modality
 from pipeline.datasets.listing import read_matlab
-from pipeline.protocols.galleries import RANDOM_TRIALS, Groups, draw_gallery, rows_by_identity_and_camera, rows_of
+from pipeline.protocols.galleries import RANDOM_TRIALS, Groups, rows_by_identity_and_camera, rows_of, sample_gallery
 from pipeline.protocols.trial import Trial, check_known, check_trials
 
 MODES = {"all": (1, 2, 4, 5), "indoor": (1, 2)}
@@ -67,7 +67,7 @@ def sysu_trials(
         groups = rows_by_identity_and_camera(index, rows_of(index, split, Modality.VISIBLE, MODES[mode]))
         for shot, trial in [(shot, first + number) for shot in shots for number in range(trials)]:
             if permutations is None:
-                gallery = draw_gallery(groups, trial)
+                gallery = sample_gallery(groups, trial)
             else:
                 gallery = take_gallery(groups, permutations, trial, SHOTS[shot])
             fields = {"mode": mode, "shots": shot, "gallery_rule": rule, "direction": "infrared_to_visible"}

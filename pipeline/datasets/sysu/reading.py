@@ -12,13 +12,13 @@ from pipeline.datasets.listing import (
     SPLITS,
     Record,
     build_index,
+    check_distinct,
+    check_folders,
     list_folders,
     list_images,
     read_identities,
     read_matlab,
-    require_distinct,
-    require_folders,
-    require_root,
+    resolve_root,
 )
 
 VISIBLE_CAMERAS = (1, 2, 4, 5)
@@ -31,9 +31,9 @@ def read_index(root: str | Path) -> pd.DataFrame:
     Images of identities in none of the three are left out. One line of FileNotFoundError or ValueError for a missing
     camera folder or split file, a camera without images, an identity in two splits or without any image.
     """
-    root = require_root(root, "SYSU-MM01")
+    root = resolve_root(root, "SYSU-MM01")
     cameras = sorted(VISIBLE_CAMERAS + INFRARED_CAMERAS)
-    require_folders(root, [*(f"cam{camera}" for camera in cameras), "exp"], "SYSU-MM01")
+    check_folders(root, [*(f"cam{camera}" for camera in cameras), "exp"], "SYSU-MM01")
     split_of = read_splits(root / "exp")
     records = [record for camera in cameras for record in read_camera(root / f"cam{camera}", camera, split_of)]
     missing = sorted(set(split_of) - {record.identity for record in records})
@@ -60,7 +60,7 @@ def read_split(folder: Path, split: str) -> list[int]:
         return read_identities(text)
     if not matlab.is_file():
         raise FileNotFoundError(f"{folder}: expected {text.name} or {matlab.name}; found neither")
-    return require_distinct([int(identity) for identity in read_matlab(matlab, "id").ravel()], matlab)
+    return check_distinct([int(identity) for identity in read_matlab(matlab, "id").ravel()], matlab)
 
 
 def modality_of(camera: int) -> Modality:

@@ -1,7 +1,7 @@
 """Results as tidy rows, one per trial, in per cent, in a CSV file that several processes may add to; their means."""
 
-from pipeline.evaluation.results.means import COUNTED, common_name, groups_of, summarise
-from pipeline.evaluation.results.rows import append_rows, locked, read_rows, refuse_folder
+from pipeline.evaluation.results.means import COUNTED, common_name, groups_of, summarize
+from pipeline.evaluation.results.rows import append_rows, check_not_folder, locked, read_rows
 from pipeline.evaluation.results.schema import AGREED, METRICS, RECORDED, VARYING, rank_metrics
 from pipeline.evaluation.results.wording import (
     columns_that_tell,
@@ -27,9 +27,9 @@ __all__ = [
     "locked",
     "rank_metrics",
     "read_rows",
-    "refuse_folder",
+    "check_not_folder",
     "remarks",
-    "summarise",
+    "summarize",
     "telling",
     "trial_counts",
 ]

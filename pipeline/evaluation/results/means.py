@@ -26,7 +26,7 @@ RELIED_ON += ["recipe", EVALUATION, "train_set"]
 COUNTED = ["spread", "seeds", "trials", "expected", "missing", "gallery"]  # of a mean
 
 
-def summarise(rows: pd.DataFrame) -> pd.DataFrame:
+def summarize(rows: pd.DataFrame) -> pd.DataFrame:
     """Returns means over trials and seeds of rows that agree in everything else, a row each, in the order of `rows`.
 
     Columns: `run`, the common name of the runs; `runs`, `seed`, `config` and RECORDED, all of them; what the rows agree
@@ -88,11 +88,11 @@ def without_repeats(group: pd.DataFrame) -> list[pd.DataFrame]:
 
 
 def mean_of(group: pd.DataFrame, agreed: pd.Series, metrics: list[str]) -> dict:
-    """Returns a row of `summarise`."""
+    """Returns a row of `summarize`."""
     by_seed, expected = group["trial"].duplicated().any(), expected_trials(group.iloc[0])
     lacking = [name for name in metrics if group[name].isna().any()]  # a mean over some of the rows is another one
     whole = group.assign(**dict.fromkeys(lacking, np.nan))
-    figures = whole.groupby("seed" if by_seed else "trial", sort=False)[metrics].mean()
+    values = whole.groupby("seed" if by_seed else "trial", sort=False)[metrics].mean()
     names = [name for name in (*OF_A_TRAINING, *RECORDED) if name in group]
     together = {name: ", ".join(dict.fromkeys(group[name])) for name in names}
     return {
@@ -100,8 +100,8 @@ def mean_of(group: pd.DataFrame, agreed: pd.Series, metrics: list[str]) -> dict:
         **together,
         "run": common_name(list(dict.fromkeys(group["run"]))),
         "runs": together["run"],
-        **figures.mean(),
-        **figures.std().add_suffix("_std"),
+        **values.mean(),
+        **values.std().add_suffix("_std"),
         "spread": "seeds" if by_seed else "trials",
         "seeds": group["seed"].nunique(),
         "trials": int(group.groupby("seed")["trial"].nunique().min()) if by_seed else len(group),

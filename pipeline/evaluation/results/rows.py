@@ -126,7 +126,7 @@ def locked(path: Path) -> Iterator[None]:
         yield
 
 
-def refuse_folder(path: Path) -> None:
+def check_not_folder(path: Path) -> None:
     """Raises ValueError where a folder has the name of the file of results."""
     if path.is_dir():
         raise ValueError(f"{path}: expected a file, or nothing yet; found a folder; take it away")
@@ -138,7 +138,7 @@ def append_rows(path: Path, rows: pd.DataFrame) -> None:
     The file is replaced whole, under a lock: a kill or a second process loses nothing. A file that can't be read is
     kept under another name, with a warning: hours of training may be in the rows that are to be added.
     """
-    refuse_folder(path)
+    check_not_folder(path)
     with locked(path):
         rows = as_text(rows)
         if path.exists():

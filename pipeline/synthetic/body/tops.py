@@ -92,9 +92,9 @@ def _pattern(canvas: Canvas, view: View, name: str, size: float, trunk: Tube, hi
         y = shoulder + (0.2 + 0.45 * size) * (hip - shoulder)
         fill_tube(canvas, view, slice_tube(trunk, y, y + 0.05), second)
     elif name == "sides":
-        for centre in (-pi / 2, pi / 2):
+        for center in (-pi / 2, pi / 2):
             reach = 0.35 + 0.3 * size
-            patch(canvas, view, trunk, (centre - reach, centre + reach), (shoulder + 0.03, hem), second)
+            patch(canvas, view, trunk, (center - reach, center + reach), (shoulder + 0.03, hem), second)
     elif name == "print":
         y = shoulder + 0.05
         reach = 0.35 + 0.35 * size

@@ -75,9 +75,9 @@ class Canvas:
     def shade(self, points: list[Point], light: float) -> None:
         self._light.polygon(points, fill=int(NEUTRAL * light))
 
-    def disc(self, centre: Point, radius: float, part: int, light: float = 1.0, flat: float = 1.0) -> None:
+    def disc(self, center: Point, radius: float, part: int, light: float = 1.0, flat: float = 1.0) -> None:
         """A filled circle, or an ellipse of which `flat` is the height to the width."""
-        box = (centre[0] - radius, centre[1] - radius * flat, centre[0] + radius, centre[1] + radius * flat)
+        box = (center[0] - radius, center[1] - radius * flat, center[0] + radius, center[1] + radius * flat)
         self._part.ellipse(box, fill=int(part))
         self._light.ellipse(box, fill=int(NEUTRAL * light))
 

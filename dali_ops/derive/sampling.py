@@ -8,10 +8,10 @@ import numpy as np
 
 PARAMETERS = 3  # numbers that a derivation may use; unused ones are 0
 
-Draw = Callable[[np.random.Generator, int], np.ndarray]
+Sample = Callable[[np.random.Generator, int], np.ndarray]
 
 
-def draw_nothing(generator: np.random.Generator, count: int) -> np.ndarray:
+def sample_nothing(generator: np.random.Generator, count: int) -> np.ndarray:
     return np.zeros((count, PARAMETERS), np.float32)
 
 

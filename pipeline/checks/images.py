@@ -1,4 +1,4 @@
-"""Every picture: whether it can be read and decoded in full, what its header says, and whether it is there twice."""
+"""Every image: whether it can be read and decoded in full, what its header says, and whether it is there twice."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from dali_ops.check import DecodingCheck
 from dali_ops.decode import RESIZED
 from pipeline.batch import Modality
 from pipeline.checks.problem import ERROR, WARNING, Problem, some
-from pipeline.loading.pictures import Pictures
+from pipeline.loading.images import ImageSource
 
 BATCH = 128
-MOST_PIXELS = 50_000_000  # of a picture that is decoded at all: three bytes each
+MOST_PIXELS = 50_000_000  # of an image that is decoded at all: three bytes each
 LONGEST_SIDE = 2_000  # pixels; crops of people are far smaller
 SHORTEST_SIDE = 8
 DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")  # PIL's names for more than 8 bits a channel
-GREY_MODES = ("1", "L", "LA", *DEEP_MODES)
+GRAY_MODES = ("1", "L", "LA", *DEEP_MODES)
 
 
 @dataclass(frozen=True)
 class Look:
-    """What one picture looks like before it is decoded. `reason`: why it can't be used, as far as that is known."""
+    """What one image looks like before it is decoded. `reason`: why it can't be used, as far as that is known."""
 
     encoded: np.ndarray
     digest: bytes | None = None
@@ -38,42 +38,42 @@ class Look:
     reason: str | None = None
 
 
-def check_pictures(
+def check_images(
     index: pd.DataFrame,
-    pictures: Pictures,
+    image_source: ImageSource,
     replaceable: np.ndarray,
     threads: int,
     advance: Callable[[int], object] = lambda count: None,
 ) -> Iterator[Problem]:
-    """Problems of all pictures of the index, those that can't be used first, one a line.
+    """Problems of all images of the index, those that can't be used first, one a line.
 
-    replaceable: (rows,) bool, whether training goes on without the picture (then it is a warning). `advance` is called
-    with the number of pictures done since the last call.
+    replaceable: (rows,) bool, whether training goes on without the image (then it is a warning). `advance` is called
+    with the number of images done since the last call.
     """
     looks: list[Look | None] = [None] * len(index)
     for modality in (Modality.VISIBLE, Modality.INFRARED):
         rows = np.flatnonzero(index["modality"] == int(modality))
-        for row, look in zip(rows, look_and_decode(pictures, rows, modality, threads, advance), strict=True):
+        for row, look in zip(rows, look_and_decode(image_source, rows, modality, threads, advance), strict=True):
             looks[row] = look
             if look.reason is not None:
                 yield Problem(
                     WARNING if replaceable[row] else ERROR,
-                    pictures.path(row),
-                    f"expected a picture; found: {look.reason}; copy it again or take it out",
+                    image_source.path(row),
+                    f"expected an image; found: {look.reason}; copy it again or take it out",
                 )
-    yield from check_headers(index, pictures, looks)
-    yield from check_duplicates(index, pictures, [look.digest for look in looks])
+    yield from check_headers(index, image_source, looks)
+    yield from check_duplicates(index, image_source, [look.digest for look in looks])
 
 
 def look_and_decode(
-    pictures: Pictures, rows: np.ndarray, modality: Modality, threads: int, advance: Callable[[int], object]
+    image_source: ImageSource, rows: np.ndarray, modality: Modality, threads: int, advance: Callable[[int], object]
 ) -> Iterator[Look]:
     """A look at each of the rows, with the reason where it can't be decoded; without the encoded bytes."""
     check = DecodingCheck(modality.key, batch_size=BATCH, threads=threads)
     with ThreadPoolExecutor(threads) as pool:
         for start in range(0, len(rows), BATCH):
-            looks = list(pool.map(lambda row: look_at(pictures, row), rows[start : start + BATCH]))
-            hopeful = [look.encoded for look in looks if look.reason is None and pictures.form != RESIZED]
+            looks = list(pool.map(lambda row: look_at(image_source, row), rows[start : start + BATCH]))
+            hopeful = [look.encoded for look in looks if look.reason is None and image_source.form != RESIZED]
             reasons = iter(check.reasons(hopeful) if hopeful else ())
             for look in looks:
                 reason = next(reasons, None) if look.reason is None else look.reason
@@ -81,13 +81,13 @@ def look_and_decode(
             advance(len(looks))
 
 
-def look_at(pictures: Pictures, row: int) -> Look:
+def look_at(image_source: ImageSource, row: int) -> Look:
     try:
-        encoded = pictures.read(row)
+        encoded = image_source.read(row)
     except ValueError as error:
         return Look(np.empty(0, np.uint8), reason=str(error))
     digest = hashlib.blake2b(encoded, digest_size=16).digest()
-    if pictures.form == RESIZED:
+    if image_source.form == RESIZED:
         return Look(encoded, digest)
     try:
         with Image.open(io.BytesIO(encoded)) as image:
@@ -101,8 +101,8 @@ def look_at(pictures: Pictures, row: int) -> Look:
     return Look(encoded, digest, size, mode)
 
 
-def check_headers(index: pd.DataFrame, pictures: Pictures, looks: list[Look]) -> Iterator[Problem]:
-    """A line for each kind of unusual picture."""
+def check_headers(index: pd.DataFrame, image_source: ImageSource, looks: list[Look]) -> Iterator[Problem]:
+    """A line for each kind of unusual image."""
     visible = (index["modality"] == int(Modality.VISIBLE)).tolist()
     found: defaultdict[str, list[int]] = defaultdict(list)
     for row, look in enumerate(looks):
@@ -110,22 +110,22 @@ def check_headers(index: pd.DataFrame, pictures: Pictures, looks: list[Look]) ->
             found[oddity].append(row)
     for oddity, rows in found.items():
         width, height = looks[rows[0]].size
-        first = f"{pictures.path(rows[0])}, {width} x {height}"
-        yield Problem(WARNING, some(len(rows), "pictures", first), oddity)
+        first = f"{image_source.path(rows[0])}, {width} x {height}"
+        yield Problem(WARNING, some(len(rows), "images", first), oddity)
 
 
 def oddities(look: Look, visible: bool) -> Iterator[str]:
     if look.mode in DEEP_MODES:
         yield "expected 8 bits a channel; found more; the upper 8 are used: convert them if these aren't the right ones"
-    if visible and look.mode in GREY_MODES:
-        yield "expected colour in visible pictures; found one channel; are they infrared?"
+    if visible and look.mode in GRAY_MODES:
+        yield "expected color in visible images; found one channel; are they infrared?"
     if min(look.size) < SHORTEST_SIDE:
         yield f"expected {SHORTEST_SIDE} x {SHORTEST_SIDE} pixels or more; found fewer"
     if max(look.size) > LONGEST_SIDE:
-        yield f"expected crops of one person, at most {LONGEST_SIDE} pixels high and wide; found larger pictures"
+        yield f"expected crops of one person, at most {LONGEST_SIDE} pixels high and wide; found larger images"
 
 
-def check_duplicates(index: pd.DataFrame, pictures: Pictures, digests: list[bytes | None]) -> Iterator[Problem]:
+def check_duplicates(index: pd.DataFrame, image_source: ImageSource, digests: list[bytes | None]) -> Iterator[Problem]:
     """A line for each way in which the same file is there twice."""
     same: defaultdict[bytes, list[int]] = defaultdict(list)
     for row, digest in enumerate(digests):
@@ -137,16 +137,16 @@ def check_duplicates(index: pd.DataFrame, pictures: Pictures, digests: list[byte
             found[kind_of_duplicate(index.iloc[rows])].append(rows)
     for kind, groups in found.items():
         one, other, *_ = groups[0]
-        first = f"{pictures.path(one)} and {pictures.path(other)}"
-        yield Problem(WARNING, some(len(groups), "pictures", first), f"expected once; found {kind}")
+        first = f"{image_source.path(one)} and {image_source.path(other)}"
+        yield Problem(WARNING, some(len(groups), "images", first), f"expected once; found {kind}")
 
 
 def kind_of_duplicate(rows: pd.DataFrame) -> str:
     several = rows[["identity", "modality", "split"]].nunique() > 1
     if several["split"] and "test" in set(rows["split"]):
-        return "the same picture in test and in training; the figures would be too good"
+        return "the same image in test and in training; the figures would be too good"
     if several["identity"]:
-        return "the same picture under several identities; correct the labels"
+        return "the same image under several identities; correct the labels"
     if several["modality"]:
-        return "the same picture as visible and as infrared"
-    return "the same picture twice of one identity"
+        return "the same image as visible and as infrared"
+    return "the same image twice of one identity"

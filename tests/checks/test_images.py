@@ -1,4 +1,4 @@
-"""Bad and odd pictures: each kind has its line, and only its own."""
+"""Bad and odd images: each kind has its line, and only its own."""
 
 import shutil
 
@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.checks.pictures import check_pictures
-from pipeline.loading.pictures import FolderPictures
+from pipeline.checks.images import check_images
+from pipeline.loading.images import FolderImages
 from tests.datasets.reading import read_index
 
-UNKNOWN = "not a picture in a format that DALI decodes, or its header is damaged"
+UNKNOWN = "not an image in a format that DALI decodes, or its header is damaged"
 
 
 @pytest.fixture()
@@ -22,13 +22,13 @@ def problems(root, replaceable=False):
     index = read_index("folder", root)
     done = []
     found = list(
-        check_pictures(index, FolderPictures(index), np.full(len(index), replaceable), threads=2, advance=done.append)
+        check_images(index, FolderImages(index), np.full(len(index), replaceable), threads=2, advance=done.append)
     )
     assert sum(done) == len(index)
     return found
 
 
-def picture(**options):
+def image(**options):
     levels = np.random.default_rng(0).integers(0, 256, (8, 5, 3), dtype=np.uint8)
     return Image.fromarray(levels).resize(options.get("size", (40, 100)))
 
@@ -61,7 +61,7 @@ def huge(path):
 
 BAD = [
     (empty, "the file is empty"),
-    (truncated, "the picture is damaged or cut short"),
+    (truncated, "the image is damaged or cut short"),
     (text, UNKNOWN),
     (broken_link, "a link to a file that does not exist"),
     (folder, "a folder"),
@@ -70,14 +70,14 @@ BAD = [
 
 
 @pytest.mark.parametrize(("spoil", "reason"), BAD, ids=lambda value: getattr(value, "__name__", ""))
-def test_a_bad_picture_is_an_error_with_its_path_and_reason(spoil, reason, root):
+def test_a_bad_image_is_an_error_with_its_path_and_reason(spoil, reason, root):
     path = sorted(root.glob("visible/*/*.jpg"))[5]
     spoil(path)
     (found,) = problems(root)
-    assert str(found) == f"error: {path}: expected a picture; found: {reason}; copy it again or take it out"
+    assert str(found) == f"error: {path}: expected an image; found: {reason}; copy it again or take it out"
 
 
-def test_all_bad_pictures_are_found_together_and_the_good_ones_are_not(root):
+def test_all_bad_images_are_found_together_and_the_good_ones_are_not(root):
     paths = sorted(root.glob("*/*/*.jpg"))[:: 200 // len(BAD)]
     spoiled = dict(zip(paths, BAD[:-1], strict=False))
     for path, (spoil, _) in spoiled.items():
@@ -87,12 +87,12 @@ def test_all_bad_pictures_are_found_together_and_the_good_ones_are_not(root):
     }
 
 
-def test_a_picture_that_training_replaces_is_a_warning(root):
+def test_an_image_that_training_replaces_is_a_warning(root):
     empty(sorted(root.glob("visible/*/*.jpg"))[5])
     assert [found.level for found in problems(root, replaceable=True)] == ["warning"]
 
 
-def test_a_large_picture_below_the_limit_of_decoding_is_named_by_its_size(root):
+def test_a_large_image_below_the_limit_of_decoding_is_named_by_its_size(root):
     path = sorted(root.glob("visible/*/*.jpg"))[5]
     Image.new("RGB", (9000, 6000)).save(path)
     (found,) = problems(root)
@@ -108,15 +108,15 @@ def sixteen_bits(path):
 
 
 def one_pixel(path):
-    picture(size=(1, 1)).save(path)
+    image(size=(1, 1)).save(path)
 
 
 def wide(path):
-    picture(size=(3000, 90)).save(path)
+    image(size=(3000, 90)).save(path)
 
 
-def without_colour(path):
-    picture().convert("L").save(path)
+def without_color(path):
+    image().convert("L").save(path)
 
 
 def copied_within(path):
@@ -141,30 +141,30 @@ def copied_to_test(path):
         (sixteen_bits, "infrared", "expected 8 bits a channel; found more"),
         (one_pixel, "infrared", "expected 8 x 8 pixels or more; found fewer"),
         (wide, "visible", "expected crops of one person, at most 2000 pixels high and wide"),
-        (without_colour, "visible", "expected colour in visible pictures; found one channel"),
-        (copied_within, "visible", "expected once; found the same picture twice of one identity"),
-        (copied_to_other_identity, "visible", "expected once; found the same picture under several identities"),
-        (copied_to_other_modality, "visible", "expected once; found the same picture as visible and as infrared"),
-        (copied_to_test, "visible", "expected once; found the same picture in test and in training"),
+        (without_color, "visible", "expected color in visible images; found one channel"),
+        (copied_within, "visible", "expected once; found the same image twice of one identity"),
+        (copied_to_other_identity, "visible", "expected once; found the same image under several identities"),
+        (copied_to_other_modality, "visible", "expected once; found the same image as visible and as infrared"),
+        (copied_to_test, "visible", "expected once; found the same image in test and in training"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
-def test_an_odd_picture_is_a_warning_with_the_first_of_its_kind(spoil, modality, message, root):
+def test_an_odd_image_is_a_warning_with_the_first_of_its_kind(spoil, modality, message, root):
     index = read_index("folder", root)
     names = index.drop_duplicates("name").set_index("name")["split"]
     assert (names["0005"], names["0006"], names["0001"]) == ("train", "train", "test")
     path = sorted((root / modality / "0005").glob("*.jpg"))[1]
     spoil(path)
     (found,) = problems(root)
-    assert found.level == "warning" and found.where.startswith("1 pictures (first: ") and message in found.what
+    assert found.level == "warning" and found.where.startswith("1 images (first: ") and message in found.what
     assert str(path.with_suffix("")) in found.where
 
 
 @pytest.mark.parametrize(
     ("mode", "suffix"), [("P", "png"), ("P", "bmp"), ("CMYK", "jpg"), ("RGBA", "png"), ("L", "bmp")]
 )
-def test_usual_pictures_in_unusual_formats_are_no_problem(mode, suffix, root):
+def test_usual_images_in_unusual_formats_are_no_problem(mode, suffix, root):
     path = sorted(root.glob("infrared/*/*.jpg"))[3]
     path.unlink()
-    picture().convert(mode).save(path.with_suffix(f".{suffix}"))
+    image().convert(mode).save(path.with_suffix(f".{suffix}"))
     assert problems(root) == []

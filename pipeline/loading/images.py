@@ -1,4 +1,4 @@
-"""The encoded pictures of an index: files of a folder, or rows of its packs."""
+"""The encoded images of an index: files of a folder, or rows of its packs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pipeline.datasets.pack import Packs, is_packed
 from pipeline.settings import AugmentSettings
 
 
-class FolderPictures:
+class FolderImages:
     """Files, which DALI reads in its own threads.
 
     form: what `feed` gives, one of `dali_ops.decode.FORMS`. size: height and width where that is pixels.
@@ -35,7 +35,7 @@ class FolderPictures:
         return [path_bytes(path) for path in self._paths[rows]]
 
     def read(self, row: int) -> np.ndarray:
-        """The picture as it is kept, uint8. ValueError with the reason in a few words where it can't be read."""
+        """The image as it is kept, uint8. ValueError with the reason in a few words where it can't be read."""
         path = Path(self._paths[row])
         try:
             return np.frombuffer(path.read_bytes(), np.uint8)
@@ -50,7 +50,7 @@ class FolderPictures:
         raise ValueError(reason)
 
 
-class PackedPictures:
+class PackedImages:
     """Rows of mapped packs, fed without a copy of the whole."""
 
     def __init__(self, packs: Packs) -> None:
@@ -66,43 +66,44 @@ class PackedPictures:
         fed = []
         for row in rows:
             try:
-                fed.append(self._packs.picture(row))
+                fed.append(self._packs.image(row))
             except ValueError as error:
                 raise ValueError(f"{self.path(row)}: {error}") from None
         return fed
 
     def read(self, row: int) -> np.ndarray:
-        return self._packs.picture(row)
+        return self._packs.image(row)
 
 
-Pictures = FolderPictures | PackedPictures
+ImageSource = FolderImages | PackedImages
 
 
-def open_pictures(root: str | Path, index: pd.DataFrame) -> Pictures:
-    """The pictures of `index`, as `pipeline.datasets.read_index` read it from `root`."""
-    return PackedPictures(Packs(root)) if is_packed(root) else FolderPictures(index)
+def open_images(root: str | Path, index: pd.DataFrame) -> ImageSource:
+    """The images of `index`, as `pipeline.datasets.read_index` read it from `root`."""
+    return PackedImages(Packs(root)) if is_packed(root) else FolderImages(index)
 
 
-def require_size(pictures: Pictures, augment: AugmentSettings) -> None:
-    """ValueError where pictures were packed in another size than the network's."""
-    if pictures.size not in (None, (augment.height, augment.width)):
+def check_size(image_source: ImageSource, augment: AugmentSettings) -> None:
+    """ValueError where images were packed in another size than the network's."""
+    if image_source.size not in (None, (augment.height, augment.width)):
         raise ValueError(
-            f"augment.height, augment.width: the pack holds pictures of {pictures.size[0]} x {pictures.size[1]}; found "
+            f"augment.height, augment.width: the pack holds images of {image_source.size[0]} x {image_source.size[1]}; "
+            "found "
             f"{augment.height} x {augment.width}; pack the data set again in that size or without --resized"
         )
 
 
-def undecodable(pictures: Pictures, rows: Iterable[int], family: str) -> Iterator[tuple[int, str]]:
+def undecodable(image_source: ImageSource, rows: Iterable[int], base: str) -> Iterator[tuple[int, str]]:
     """Those of the rows, each once, that can't be read or decoded, with the reason in a few words.
 
     None of pixels: there is nothing to decode in them.
     """
-    if pictures.form == RESIZED:
+    if image_source.form == RESIZED:
         return
-    check = DecodingCheck(family)
+    check = DecodingCheck(base)
     for row in dict.fromkeys(map(int, rows)):
         try:
-            (reason,) = check.reasons([pictures.read(row)])
+            (reason,) = check.reasons([image_source.read(row)])
         except ValueError as error:
             reason = str(error)
         if reason is not None:

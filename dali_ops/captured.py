@@ -1,4 +1,4 @@
-"""What a graph is fed -> recorded pictures in the size of the network: the start of training and evaluation."""
+"""What a graph is fed -> captured images in the size of the network: the start of training and evaluation."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ Kind = tuple[types.DALIDataType, int, str | None]  # type, dimensions and layout
 
 
 def fed_kind(form: str) -> Kind:
-    """Of pictures of the form `form`; ValueError where there is no such form."""
+    """Of images of the form `form`; ValueError where there is no such form."""
     if form not in FORMS:
         raise ValueError(f"form: expected one of {', '.join(FORMS)}; found {form!r}")
     return (types.UINT8, 3, "HWC") if form == RESIZED else (types.UINT8, 1, None)
 
 
-def recorded_images(
-    fed: DataNode, *, form: str, family: str, height: int, width: int, device: str, decode_place: str
+def captured_images(
+    fed: DataNode, *, form: str, base: str, height: int, width: int, device: str, decode_place: str
 ) -> DataNode:
     """uint8 HWC of (height, width) on `device`: three channels for visible, one for infrared."""
     if form == RESIZED:
         return fed.gpu() if device == "gpu" else fed
-    images = decode(fed, form=form, family=family, device=device, decode=decode_place)
+    images = decode(fed, form=form, base=base, device=device, decode=decode_place)
     return resize(images, height=height, width=width)
