@@ -40,11 +40,13 @@ ablation: $(VENV)/installed  ## the paper's table 4 on synthetic people: an hour
 check: $(VENV)/installed-test  ## style, and the tests that build no DALI pipeline and start no process: a minute
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -m unit
 
 test: $(VENV)/installed-test  ## style and all tests
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
 	$(RUN) -m pytest
 
 $(VENV)/bin/python:
