@@ -23,7 +23,6 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from pipeline import former
-from pipeline.datasets import dataset_of, trials_are_trainings
 from pipeline.parts import PartOptions, reason_of
 from pipeline.settings import DEFAULT_HEADS, Settings
 from pipeline.shipped import find_shipped
@@ -53,9 +52,11 @@ def load_config(arguments: list[str], name_required: bool = False) -> Settings:
         raise ValueError("expected a configuration file, e.g. configs/demo.yaml; found none")
     layers = [Layer(str(path), values, True) for file in files for path, values in read_layers(file)]
     settings = to_settings([*layers, *(Layer(argument, parse_override(argument)) for argument in overrides)])
-    dataset_of(settings.data.dataset)
+    from pipeline.datasets import dataset_of  # here, because help doesn't wait for pandas
+
+    dataset = dataset_of(settings.data.dataset)
     if settings.name is None:
-        settings = dataclasses.replace(settings, name=default_name(files, settings))
+        settings = dataclasses.replace(settings, name=default_name(files, settings, dataset.trials_are_trainings))
     return settings
 
 
@@ -252,10 +253,10 @@ def describe(settings: Any) -> list[tuple[str, Any, str]]:
     return [(name, value, field.metadata["help"]) for name, value, field in fields_of(settings)]
 
 
-def default_name(files: list[Path], settings: Settings) -> str:
+def default_name(files: list[Path], settings: Settings, trials_are_trainings: bool) -> str:
     """`configs/regdb.yaml configs/ablation/b2.yaml seed=1` -> `regdb-b2-trial1-seed1`."""
     parts = [file.stem for file in files] or ["run"]
-    parts += [f"trial{settings.data.trial}"] if trials_are_trainings(settings.data.dataset) else []
+    parts += [f"trial{settings.data.trial}"] if trials_are_trainings else []
     parts += [f"seed{settings.seed}"] if settings.seed else []
     return "-".join(parts)
 

@@ -34,7 +34,7 @@ pipeline.evaluation pipeline.literature
 pipeline.tables
 pipeline.figures
 pipeline.report
-pipeline.evaluate pipeline.prepare pipeline.sweep pipeline.train
+pipeline.api pipeline.evaluate pipeline.prepare pipeline.sweep pipeline.train
 """
 # `__main__` modules are above all. What only these may import, whatever their layers:
 ONLY_FOR = {"pipeline.synthetic": ("pipeline.synthetic", "pipeline.cli.synthetic")}  # readers of data don't know it

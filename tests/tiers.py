@@ -27,7 +27,7 @@ TIERS = {
     "multiprocess": "cli/test_console multiprocess octave run/test_lock test_locking test_packaging",
     "end_to_end": (
         "benchmarks end_to_end evaluation/test_per_query evaluation/test_session figures test_evaluate test_report "
-        "test_sweep"
+        "test_api test_sweep"
     ),
     "slurm": "slurm",
 }

@@ -8,7 +8,6 @@ from pathlib import Path
 from pipeline.cli.parser import CommandParser
 
 RUNS, ALL = "runs", "all"  # the runs by themselves; and with every layout that they have rows for
-LAYOUTS = ("sysu", "regdb", "llcm", "same-backbone", "ablation")
 FORMATS = ("text", "markdown", "latex", "html", "csv")
 SUMMARY = "Prints the means of the results of runs, also beside the literature's, or compares runs."
 EXAMPLES = (
@@ -22,7 +21,10 @@ def read_options(argv: list[str]) -> argparse.Namespace:
     """Returns the options. Raises ValueError where there is nothing to compare with."""
     parser = CommandParser("tables", SUMMARY, EXAMPLES)
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a run folder, e.g. runs/demo")
-    parser.add_argument("--layout", choices=[RUNS, *LAYOUTS, ALL], default=RUNS, help="runs: all metrics of our runs")
+    layouts = (
+        f"{RUNS} (default): all metrics; a table of the literature, e.g. sysu or ablation; {ALL}: every one of them"
+    )
+    parser.add_argument("--layout", metavar="NAME", default=RUNS, help=layouts)
     parser.add_argument("--format", choices=FORMATS, default="text", help="default: text")
     parser.add_argument("--out", type=Path, metavar="DIR", help="write a file for each table instead of printing it")
     parser.add_argument("--across-versions", action="store_true", help="average also over versions of the code")

@@ -15,7 +15,7 @@ from pipeline.batch import Modality
 from pipeline.evaluation.precision import full_float32
 from pipeline.loading.batches import evaluation_batches
 from pipeline.loading.derivations import derivations
-from pipeline.loading.images import open_images
+from pipeline.loading.images import ImageSource, open_images
 from pipeline.settings import Settings
 
 # (images (B, 3, H, W) of `evaluation_batches`, their modality) -> features (B, D) float32, or (B / 2, D) where the
@@ -110,15 +110,20 @@ def pixel_features(images: torch.Tensor, modality: Modality) -> torch.Tensor:
 
 
 def extract_features(
-    extract: Extractor, index: pd.DataFrame, rows: np.ndarray, settings: Settings, accelerator: Accelerator
+    extract: Extractor,
+    index: pd.DataFrame,
+    rows: np.ndarray,
+    settings: Settings,
+    accelerator: Accelerator,
+    image_source: ImageSource | None = None,
 ) -> torch.Tensor:
     """Returns features (n, D) float32 on the device, of n `rows` of the index (int64, each once), in their order.
 
-    Called by all ranks, and the same on each: every rank fills its own rows and the sum over the ranks joins them, so
-    no padding or duplicate can change a row. Nothing is compiled for a test: its batches are few, and of other sizes
-    than those of the training.
+    image_source: of the index; None for that of `data.root`. Called by all ranks, and the same on each: every rank
+    fills its own rows and the sum over the ranks joins them, so no padding or duplicate can change a row. Nothing is
+    compiled for a test: its batches are few, and of other sizes than those of the training.
     """
-    image_source = open_images(settings.data.root, index)
+    image_source = open_images(settings.data.root, index) if image_source is None else image_source
     # Places in `rows`: every rank takes each so many-th, a modality after the other.
     places = np.arange(len(rows))[accelerator.process_index :: accelerator.num_processes]
     table: torch.Tensor | None = None

@@ -6,25 +6,35 @@ from pathlib import Path
 
 import pandas as pd
 import torch
+from accelerate import Accelerator
 from safetensors import SafetensorError, safe_open
 
 from pipeline.build import build_table, place_network
+from pipeline.evaluation.features import Extractor, choose_extractor
 from pipeline.methods.method import method_of
 from pipeline.run.checkpoint import load_weights, weights_facts
 from pipeline.run.folder import run_path, weights_path
 from pipeline.settings import Settings
 
 
+def load_extractor(
+    settings: Settings, kept: Settings | None, index: pd.DataFrame | None, accelerator: Accelerator
+) -> Extractor:
+    """Returns the extractor that `settings.evaluation` asks for, of the network that `restore_network` returns."""
+    return choose_extractor(settings, accelerator, lambda: restore_network(settings, kept, index, accelerator.device))
+
+
 def restore_network(
-    settings: Settings, kept: Settings | None, index: pd.DataFrame, device: torch.device
+    settings: Settings, kept: Settings | None, index: pd.DataFrame | None, device: torch.device
 ) -> torch.nn.Module:
     """Returns the network of the run `kept`, or without one the network that a training would start with: what the
     method calls tested.
 
-    Either has a class for each training identity. Raises ValueError where the stored weights aren't those of such a
-    network.
+    Either has a class for each training identity; `index` says how many these are where there is no run. Raises
+    ValueError where the stored weights aren't those of such a network.
     """
     if kept is None:
+        assert index is not None, "without a run the data set says how many identities there are"
         network = method_of(settings).build_tested(settings, len(build_table(settings, index).identities))
     else:
         file = weights_path(run_path(kept))

@@ -23,10 +23,10 @@ from pipeline.config import load_config, load_kept
 from pipeline.distributed import create_accelerator, on_first_rank, precision_of
 from pipeline.evaluation.evaluator import ORIGIN_COLUMNS, EvaluationResult, evaluate_features, row_context, tested_rows
 from pipeline.evaluation.feature_files import prepare_saving, save_features
-from pipeline.evaluation.features import Extractor, choose_extractor, extract_features
+from pipeline.evaluation.features import Extractor, extract_features
 from pipeline.evaluation.model_info import ModelInfo
 from pipeline.evaluation.per_query import write_queries
-from pipeline.evaluation.restore import restore_network
+from pipeline.evaluation.restore import load_extractor
 from pipeline.evaluation.results import append_rows, format_summary, summarize
 from pipeline.run.folder import is_trained, run_path, settings_of, weights_path
 from pipeline.run.trained_identities import check_no_leak, check_split_untrained
@@ -113,9 +113,7 @@ def evaluate(session: Session, save_to: Path | None = None) -> Evaluation:
     settings, kept, index, accelerator = session.settings, session.kept, session.index, session.accelerator
     if save_to:
         prepare_saving(save_to, settings.data.dataset)
-    extractor = choose_extractor(
-        settings, accelerator, lambda: restore_network(settings, kept, index, accelerator.device)
-    )
+    extractor = load_extractor(settings, kept, index, accelerator)
     if kept:
         model = ModelInfo.load(weights_path(run_path(kept)), kept)
     else:

@@ -60,7 +60,9 @@ def ticks(settings: Settings) -> dict[str, bool]:
 def differences(settings: Settings) -> list[str]:
     """Returns `key=value` of what decides a method and isn't as the paper's, which is the default."""
     paper, found, used = decisive(default_settings()), decisive(settings), settings.batch.modalities
-    changed = [name for name in found if (name not in paper or found[name] != paper[name]) and counts(name, used)]
+    # of a part that the paper hasn't, its type says enough
+    changed = [name for name in found if name in paper or name.endswith(".type")]
+    changed = [name for name in changed if found[name] != paper.get(name) and counts(name, used)]
     # a loss that isn't there is one of weight 0, which the columns tell
     missing = [name for name in paper if name not in found and not name.startswith("losses.")]
     return [f"{name}={json.dumps(found[name])}" for name in changed] + [f"without {name}" for name in missing]

@@ -17,10 +17,12 @@ from pipeline.tables.formats import FORMATS
 from pipeline.tables.layouts import LAYOUTS
 from pipeline.tables.read import read_results
 from pipeline.tables.table import Table
+from pipeline.text import nearest
 
 
 def tabulate(options: argparse.Namespace) -> None:
     """Reads the results of `options.runs`, and prints or writes what `pipeline.cli.tables` describes."""
+    check_layout(options.layout)
     rows, folders = read_results([*options.runs, *([options.compare] if options.compare else [])])
     for name in ("code_version", "train_code_version"):
         if options.across_versions and name in rows:
@@ -33,6 +35,13 @@ def tabulate(options: argparse.Namespace) -> None:
     if options.compare:
         tables.append(table_of_differences(rows, folders, options.compare))
     write(tables, options.format, options.out)
+
+
+def check_layout(name: str) -> None:
+    """Raises ValueError where there is no such layout, with the nearest name."""
+    known = [RUNS, *LAYOUTS, ALL]
+    if name not in known:
+        raise ValueError(f"--layout: expected one of {', '.join(known)}; found {name!r}{nearest(name, known)}")
 
 
 def build_tables(layout: str, means: pd.DataFrame, folders: dict[str, Path]) -> list[Table]:

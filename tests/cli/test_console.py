@@ -13,7 +13,6 @@ from pipeline.cli import figures, tables
 from pipeline.cli.console import COMMANDS, main
 from pipeline.figures.ranking import FIGURES
 from pipeline.tables.formats import FORMATS
-from pipeline.tables.layouts import LAYOUTS
 
 PROJECT = Path(__file__).resolve().parents[2]
 HEAVY = {"torch", "nvidia", "pandas", "timm", "accelerate", "matplotlib", "sklearn", "scipy"}
@@ -94,7 +93,7 @@ def test_overrides_may_have_dashes(capsys):
 
 
 def test_choices_of_parsers_are_those_of_the_commands():
-    assert set(tables.LAYOUTS) == set(LAYOUTS) and set(tables.FORMATS) == set(FORMATS)
+    assert set(tables.FORMATS) == set(FORMATS)
     assert set(figures.RANKINGS) == set(FIGURES)
 
 

@@ -11,7 +11,7 @@ from accelerate.state import AcceleratorState
 
 from pipeline import train
 from pipeline.config import load_config
-from pipeline.evaluation import session as module
+from pipeline.evaluation import restore as module
 from pipeline.evaluation.evaluator import evaluate_features
 from pipeline.evaluation.feature_files import read_features
 from pipeline.evaluation.features import choose_extractor

@@ -1,54 +1,16 @@
 """A method as the loop sees it: parts with parameters, groups, several optimizers, what is frozen, what is tested."""
 
-from dataclasses import dataclass
-
 import pytest
 import torch
-from torch import nn
 
 from pipeline.batch import Batch, Modality
 from pipeline.config import load_config
-from pipeline.losses.term import LossTerm
-from pipeline.methods.method import Player, Share, method_of
-from pipeline.methods.one_objective import OneObjective
+from pipeline.methods.method import Share, method_of
 from pipeline.optimization import set_learning_rate
-from pipeline.settings_key import key
+from tests.methods.parts import CENTER, CONFUSION
 
 ROWS = [int(modality) for modality in Modality for _ in range(4)]
 IDENTITIES = 5
-
-
-class Centers(LossTerm):
-    """A center of each identity, learned at a rate of its own."""
-
-    @dataclass(frozen=True)
-    class Options(LossTerm.Options):
-        lr: float = key(0.5, "of the centers", min=0)
-
-    def __init__(self, options, context):
-        super().__init__(options, context)
-        (width,) = context.widths.values()
-        self.centers = nn.Parameter(torch.zeros(context.identities, width))
-
-    def forward(self, rows):
-        return (rows.pooled - self.centers[rows.labels]).square().sum(dim=1).mean()
-
-    def parameter_group(self, lr):
-        return super().parameter_group(self.settings.lr) | {"weight_decay": 0.0}
-
-
-class TwoPlayers(OneObjective):
-    """The heads have an optimizer and a schedule of their own."""
-
-    def players(self, settings):
-        groups = {group["name"]: group for group in self.parameter_groups(settings)}
-        return [
-            Player("backbone", torch.optim.SGD([groups["backbone"]], lr=0.1), lambda epoch: 1.0),
-            Player("heads", torch.optim.SGD([groups["heads"]], lr=0.1), lambda epoch: 0.0),
-        ]
-
-
-CENTERS, TWO = f"{__name__}:Centers", f"{__name__}:TwoPlayers"
 
 
 def build(tiny, *overrides):
@@ -72,7 +34,7 @@ def test_the_loss_comes_first_and_reaches_every_trained_parameter(tiny):
 
 
 def test_a_term_with_parameters_has_a_group_of_its_own(tiny):
-    settings, method = build(tiny, f"losses.center.type={CENTERS}", "losses.center.weight=0.01", "optimizer.lr=0.2")
+    settings, method = build(tiny, f"losses.center.type={CENTER}", "losses.center.weight=0.01", "optimizer.lr=0.2")
     groups = {group["name"]: group for group in method.parameter_groups(settings)}
     assert [*groups] == ["backbone", "heads", "losses.center"]
     assert (groups["losses.center"]["lr"], groups["losses.center"]["weight_decay"]) == (0.5, 0.0)
@@ -87,6 +49,20 @@ def test_a_term_with_parameters_has_a_group_of_its_own(tiny):
     assert [group["lr"] for group in player.optimizer.param_groups] == pytest.approx([0.0002, 0.002, 0.005])
     player.optimizer.step()
     assert center.abs().sum() > 0 and not any("center" in name for name in method.tested.state_dict())
+
+
+def test_an_adversary_learns_while_features_get_its_gradient_reversed(tiny):
+    gradients = {}
+    for strength in (0.0, 0.5, 1.0):
+        words = [f"losses.adversary.type={CONFUSION}", f"losses.adversary.strength={strength}"]
+        _, method = build(tiny, *words, *(f"losses.{name}=null" for name in ("identity", "intra", "cross")))
+        method.train()(batch())["loss"].backward()
+        discriminator = method.objective.terms["adversary"].discriminator.weight.grad
+        gradients[strength] = (discriminator, method.network.backbone.layer4[0].conv1.weight.grad)
+    assert gradients[0.0][1].abs().max() == 0 and gradients[0.0][0].abs().max() > 0
+    torch.testing.assert_close(gradients[1.0][0], gradients[0.5][0])  # the discriminator's own isn't reversed
+    torch.testing.assert_close(gradients[1.0][1], 2 * gradients[0.5][1])
+    assert not build(tiny, *words, "losses.identity=null")[1].network.head_parameters()
 
 
 def test_mixed_precision_compares_features_in_float32(tiny):

@@ -18,6 +18,7 @@ from pipeline.evaluation.session import Session, evaluate_extractor
 from pipeline.run.folder import run_path
 from pipeline.training.prepare import prepare_training
 from pipeline.training.step import loss_of, read_step, set_training_mode, train_step
+from tests.methods.parts import CENTER, CONFUSION
 
 STEPS = 10
 # The shipped defaults but for what is named. In float64 nothing but the order of sums differs between ranks, by 1e-15;
@@ -29,6 +30,11 @@ WAYS = {
     "frozen": ["train.norm=frozen"],
     "bfloat16": ["train.precision=bf16", "train.norm=frozen"],
     "local_norm": ["train.norm=local", "batch.ids_per_batch=6", "train.ema=0.8"],
+    "parts": [
+        *(f"losses.center.type={CENTER}", "losses.center.weight=0.001", "losses.center.features=[global]"),
+        *(f"losses.adversary.type={CONFUSION}", "losses.adversary.features=[global]", "inserts.non_local.at=layer3"),
+        *("heads.stripes.count=2", "heads.stripes.width=8", "heads.global.classifiers=source"),
+    ],
     "local_mining": ["method.mining=local", "train.norm=frozen", "batch.ids_per_batch=6"],
 }
 
@@ -36,7 +42,7 @@ WAYS = {
 @contextmanager
 def in_double(way):
     """Networks in float64, where the way says so."""
-    if way != "float64":
+    if way not in ("float64", "parts"):
         yield
         return
     with mock.patch(

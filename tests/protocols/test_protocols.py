@@ -9,6 +9,7 @@ import pytest
 from scipy.io import loadmat, savemat
 
 from pipeline.batch import Modality
+from pipeline.datasets import DATASETS
 from pipeline.datasets.listing import Record, build_index
 from pipeline.datasets.llcm import exclude_same_identity_and_camera
 from pipeline.datasets.sysu.protocol import exclude_same_place
@@ -286,7 +287,7 @@ def test_exclusions():
         ("llcm", {"trials": -1}, "evaluation.trials: .*found -1"),
         ("regdb", {"directions": ["visible2thermal"]}, "evaluation.directions: .*found 'visible2thermal'"),
         ("folder", {"split": "val"}, r"expected visible images in split 'val'; found none \(splits there are: test\)"),
-        ("market", {}, "data.dataset: expected one of sysu, regdb, llcm, folder; found 'market'"),
+        ("market", {}, f"data.dataset: expected one of {', '.join(DATASETS)}; found 'market'"),
     ],
 )
 def test_refuses_wrong_options(dataset, options, message, tmp_path):

@@ -35,6 +35,7 @@ def test_what_cannot_be_tabulated_is_one_line(tmp_path, capsys):
         ([tmp_path / "failed"], "failed: no results.csv; `python -m pipeline.evaluate` makes one"),
         ([tmp_path / "failed", tmp_path / "failed2"], "makes one (2 folders have none)"),
         ([tmp_path / "empty"], "results.csv: is empty"),
+        ([folder, "--layout", "ablations"], "all; found 'ablations'; the nearest is ablation"),
         (
             [folder, "--layout", "regdb"],
             "--layout regdb: expected rows of regdb visible_to_infrared; the runs have none",
