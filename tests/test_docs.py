@@ -14,10 +14,13 @@ import torch
 
 from pipeline.batch import Modality
 from pipeline.cli.console import COMMANDS
+from pipeline.cli.tables import ALL, RUNS
 from pipeline.config import describe, load_config
 from pipeline.losses.objective import build_objective
 from pipeline.losses.term import LossContext, Rows
 from pipeline.settings import Settings
+from pipeline.synthetic.sizes import USUAL_IMAGES as SYNTHETIC_LAYOUTS
+from pipeline.tables.layouts import LAYOUTS
 
 PROJECT = Path(__file__).resolve().parents[1]
 PAGES = [PROJECT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
@@ -96,6 +99,8 @@ def test_commands_exist(page):
     assert [name for name in sorted(names) if name not in COMMANDS and not is_module(f"pipeline.{name}")] == []
     modules = {name for code in code_of(page) for name in re.findall(r"-m (benchmarks[\w.]+)", code)}
     assert [name for name in sorted(modules) if not is_module(name)] == []
+    layouts = {name for code in code_of(page) for name in re.findall(r"--layout ([\w-]+)", code)}
+    assert layouts <= {*LAYOUTS, *SYNTHETIC_LAYOUTS, RUNS, ALL}
     targets = {name for code in code_of(page) for name in re.findall(r"^make (\w+)", code, re.MULTILINE)}
     assert targets <= set(re.findall(r"^(\w+):", (PROJECT / "Makefile").read_text(), re.MULTILINE))
 
@@ -138,6 +143,14 @@ def resolves(name):
         return bool(pkgutil.resolve_name(name))
     except (ImportError, AttributeError):
         return False
+
+
+def test_python_examples_import_what_there_is(page):
+    for block in blocks_of(page, "python"):
+        imported = re.findall(r"^from ([\w.]+) import (.+)$", block, re.MULTILINE)
+        names = {f"{module}.{name}" for module, listed in imported for name in listed.split(", ")}
+        assert [name for name in sorted(names) if not resolves(name)] == []
+        compile(block, page.name, "exec")
 
 
 def test_the_examples_would_be_found_wrong():
