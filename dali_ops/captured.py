@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from nvidia.dali import types
 from nvidia.dali.data_node import DataNode
+from nvidia.dali.types import DALIDataType
 
 from dali_ops.decode import FORMS, RESIZED, decode
 from dali_ops.geometry import resize
 
-Kind = tuple[types.DALIDataType, int, str | None]  # type, dimensions and layout of an input of the graph
+Kind = tuple[DALIDataType, int, str | None]  # type, dimensions and layout of an input of the graph
 
 
 def fed_kind(form: str) -> Kind:
     """Of images of the form `form`; ValueError where there is no such form."""
     if form not in FORMS:
         raise ValueError(f"form: expected one of {', '.join(FORMS)}; found {form!r}")
-    return (types.UINT8, 3, "HWC") if form == RESIZED else (types.UINT8, 1, None)
+    return (DALIDataType.UINT8, 3, "HWC") if form == RESIZED else (DALIDataType.UINT8, 1, None)
 
 
 def captured_images(

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import numpy as np
-from nvidia.dali import fn, types
+from nvidia.dali import fn
 from nvidia.dali.data_node import DataNode
+from nvidia.dali.fn.io.file import read
+from nvidia.dali.types import DALIDataType, DALIImageType
 
 VISIBLE = "visible"
 INFRARED = "infrared"
@@ -16,7 +19,7 @@ BASES = (VISIBLE, INFRARED)
 PATH, ENCODED, RESIZED = FORMS = ("path", "encoded", "resized")
 
 # Infrared files store one channel three times, so it is decoded once and replicated only just before normalization.
-OUTPUT_TYPES = {VISIBLE: types.RGB, INFRARED: types.GRAY}
+OUTPUT_TYPES = {VISIBLE: DALIImageType.RGB, INFRARED: DALIImageType.GRAY}
 CHANNELS = {VISIBLE: 3, INFRARED: 1}
 
 
@@ -37,13 +40,14 @@ def decode(files: DataNode, *, form: str, base: str, device: str, decode: str) -
     rest to the cores, so that an image's levels depend on its place; here it gets all that it can decode.
     """
     check_base(base)
+    of_gpu: dict[str, Any] = {"hw_decoder_load": 1.0} if decode == "mixed" else {}
     images = fn.decoders.image(
-        only_parsable(fn.io.file.read(files) if form == PATH else files),
+        only_parsable(read(files) if form == PATH else files),
         device=decode,
         output_type=OUTPUT_TYPES[base],
         adjust_orientation=True,
         jpeg_fancy_upsampling=True,
-        **({"hw_decoder_load": 1.0} if decode == "mixed" else {}),
+        **of_gpu,
     )
     return images.gpu() if device == "gpu" and decode == "cpu" else images
 
@@ -55,7 +59,7 @@ def only_parsable(encoded: DataNode) -> DataNode:
     the headers before raises instead. The reshape changes nothing: it makes the decoder wait for the headers.
     """
     shape = fn.peek_image_shape(encoded)
-    return fn.reshape(encoded, rel_shape=fn.cast(shape[0:1] * 0 + 1, dtype=types.FLOAT))
+    return fn.reshape(encoded, rel_shape=fn.cast(shape[0:1] * 0 + 1, dtype=DALIDataType.FLOAT))
 
 
 def check_base(base: str) -> None:

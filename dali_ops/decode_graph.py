@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from nvidia.dali import Pipeline, fn, types
+from nvidia.dali import Pipeline, fn
+from nvidia.dali.types import DALIDataType
 
 from dali_ops.decode import ENCODED, decode
 from dali_ops.execution import build, new_pipeline
@@ -23,7 +24,7 @@ def decoding_pipeline(base: str, *, batch_size: int, threads: int, size: tuple[i
         batch_size=batch_size, device="cpu", device_id=None, decode="cpu", threads=threads, prefetch=1
     )
     with pipeline:
-        encoded = fn.external_source(name="encoded", dtype=types.UINT8, ndim=1)
+        encoded = fn.external_source(name="encoded", dtype=DALIDataType.UINT8, ndim=1)
         images = decode(encoded, form=ENCODED, base=base, device="cpu", decode="cpu")
         pipeline.set_outputs(resize(images, height=size[0], width=size[1]) if size else images)
     build(pipeline)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
-from nvidia.dali import fn, types
+from nvidia.dali import fn
 from nvidia.dali.data_node import DataNode
+from nvidia.dali.types import DALIInterpType
 
 from dali_ops.parameters import CROP, FLIP
 
@@ -16,7 +19,8 @@ def check_size(height: int, width: int) -> None:
 
 def resize(images: DataNode, *, height: int, width: int) -> DataNode:
     """uint8 HWC of any size -> (height, width), bilinear, antialiased where it shrinks (as PIL's BILINEAR)."""
-    return fn.resize(images, size=[height, width], interp_type=types.INTERP_LINEAR, antialias=True)
+    resized = fn.resize(images, size=[height, width], interp_type=DALIInterpType.INTERP_LINEAR, antialias=True)
+    return cast(DataNode, resized)  # DALI's type is a union: it gives sizes out as well where they are asked for
 
 
 def windows(parameters: np.ndarray, height: int, width: int, pad: int) -> np.ndarray:

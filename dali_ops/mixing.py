@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from nvidia.dali import fn, types
 from nvidia.dali.data_node import DataNode
+from nvidia.dali.types import DALIDataType
 
 PATCHES_DOWN, PATCHES_ACROSS = 6, 3  # squares of 48 x 48 pixels at 288 x 144
 
@@ -40,14 +41,14 @@ def show_patches(derived: DataNode, captured: DataNode, numbers: DataNode, *, he
     """Squares of a grid of 6 x 3, each with probability 1/2."""
     corners, sizes = patch_grid(height, width)
     places = types.Constant((2 ** np.arange(len(corners), dtype=np.int32))[:, None])
-    shown = fn.cast(numbers[0], dtype=types.INT32) // places & types.Constant(1, dtype=types.INT32)
+    shown = fn.cast(numbers[0], dtype=DALIDataType.INT32) // places & types.Constant(1, dtype=DALIDataType.INT32)
     sizes = shown * types.Constant(sizes)
     return cover(derived, captured, types.Constant(corners), sizes, boxes=len(corners), height=height, width=width)
 
 
 def show_box(derived: DataNode, captured: DataNode, numbers: DataNode, *, height: int, width: int) -> DataNode:
     """A box of random size and place (Yun et al., CutMix, ICCV 2019)."""
-    box = fn.reshape(fn.cast(numbers, dtype=types.INT32), shape=[2, 1, 2])
+    box = fn.reshape(fn.cast(numbers, dtype=DALIDataType.INT32), shape=[2, 1, 2])
     return cover(derived, captured, box[0], box[1], boxes=1, height=height, width=width)
 
 
@@ -60,9 +61,9 @@ def cover(
     corner: DALI's GPU kernel (2.4) sweeps over starts and ends of boxes, and one that starts where it ends is never
     closed, so that it covers all behind it; behind the far corner there is nothing.
     """
-    whole = types.Constant([height, width], dtype=types.INT32, shape=[1, 2])
-    nothing, one = (types.Constant(number, dtype=types.INT32) for number in (0, 1))
-    filled = fn.cast(fn.reductions.min(sizes, axes=1, keep_dims=True) > nothing, dtype=types.INT32)
+    whole = types.Constant([height, width], dtype=DALIDataType.INT32, shape=[1, 2])
+    nothing, one = (types.Constant(number, dtype=DALIDataType.INT32) for number in (0, 1))
+    filled = fn.cast(fn.reductions.min(sizes, axes=1, keep_dims=True) > nothing, dtype=DALIDataType.INT32)
     corners = fn.cat(whole * nothing, corners * filled + whole * (one - filled), axis=0)
     sizes = fn.cat(whole, sizes * filled, axis=0)
     return fn.multi_paste(

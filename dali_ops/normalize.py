@@ -8,8 +8,9 @@ from __future__ import annotations
 from functools import cache
 
 import torch
-from nvidia.dali import fn, types
+from nvidia.dali import fn
 from nvidia.dali.data_node import DataNode
+from nvidia.dali.types import DALIImageType
 
 # Of ImageNet's training images, red, green and blue, on a scale of 0 to 1: what pretrained backbones expect.
 MEAN = (0.485, 0.456, 0.406)
@@ -20,7 +21,7 @@ def replicate_to(images: DataNode, channels: int, wanted: int = 3) -> DataNode:
     """uint8 HWC of 1 or 3 `channels` -> of 3 where that is `wanted`, the one replicated."""
     if channels == wanted:
         return images
-    return fn.color_space_conversion(images, image_type=types.GRAY, output_type=types.RGB)
+    return fn.color_space_conversion(images, image_type=DALIImageType.GRAY, output_type=DALIImageType.RGB)
 
 
 def normalize_into(images: torch.Tensor, levels: torch.Tensor) -> None:

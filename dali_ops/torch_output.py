@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from nvidia.dali import Pipeline
-from nvidia.dali.backend import TensorGPU
+from nvidia.dali.backend import TensorCPU, TensorGPU
 from nvidia.dali.plugin.pytorch import feed_ndarray
 
 from dali_ops.normalize import normalize_into
@@ -80,6 +80,6 @@ def send(views: Sequence[torch.Tensor], device: torch.device) -> Sequence[torch.
     return pinned.to(device, non_blocking=True).chunk(len(views))
 
 
-def take(view: TensorGPU, device: torch.device, stream: torch.cuda.Stream) -> torch.Tensor:
+def take(view: TensorCPU | TensorGPU, device: torch.device, stream: torch.cuda.Stream) -> torch.Tensor:
     """A view in DALI's memory -> in torch's, of the same GPU, queued on the stream."""
     return feed_ndarray(view, torch.empty(tuple(view.shape()), dtype=torch.uint8, device=device), cuda_stream=stream)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from nvidia.dali import Pipeline, fn, types
+from nvidia.dali import Pipeline, fn
 from nvidia.dali.data_node import DataNode
+from nvidia.dali.types import DALIDataType
 
 from dali_ops.captured import captured_images, fed_kind
 from dali_ops.decode import BASES, check_base
@@ -60,7 +61,11 @@ def training_pipeline(
         return *files, windows(parameters, height, width, pad), *([parameters] if sampled else [])
 
     with pipeline:
-        kinds = [*[fed_kind(form)] * len(used), (types.INT32, 4, None), *([(types.FLOAT, 2, None)] if sampled else [])]
+        kinds = [
+            *[fed_kind(form)] * len(used),
+            (DALIDataType.INT32, 4, None),
+            *([(DALIDataType.FLOAT, 2, None)] if sampled else []),
+        ]
         dtypes, dimensions, layouts = map(list, zip(*kinds, strict=True))
         fed = fn.external_source(feed, num_outputs=len(kinds), dtype=dtypes, ndim=dimensions, layout=layouts)
         files, window = fed[: len(used)], fed[len(used)]

@@ -60,7 +60,7 @@ def read(values: dict, known: Callable[[str], bool]) -> tuple[dict, list[str]]:
 
 
 def flatten(values: dict, prefix: str = "") -> dict[str, Any]:
-    flat = {}
+    flat: dict[str, Any] = {}
     for name, value in values.items():
         if isinstance(value, dict):
             flat |= flatten(value, f"{prefix}{name}.")

@@ -26,12 +26,14 @@ import time
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from filelock import BaseFileLock, SoftFileLock, Timeout, UnixFileLock
 
 HELD = (errno.EACCES, errno.EAGAIN)
 REFUSED = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL)
-ONCE = {"timeout": 0, "thread_local": False}  # one attempt; whichever thread asks, it is the process that holds it
+# One attempt; it is the process that holds a lock, whichever of its threads asks.
+ONCE: dict[str, Any] = {"timeout": 0, "thread_local": False}
 
 
 class Lock:

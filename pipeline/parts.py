@@ -33,7 +33,7 @@ class PartTable:
     kind: str
     places: dict[str, str]
 
-    def find(self, name: str) -> type:
+    def find(self, name: str) -> type[Any]:
         """Returns the class called `name`. ValueError where there is none, with the nearest name."""
         place = self.places.get(name, name)
         module, _, attribute = place.partition(":")
@@ -77,9 +77,11 @@ def typed(options: type[PartOptions], values: dict[str, Any]) -> PartOptions:
     lists = [field.name for field in dataclasses.fields(options) if str(field.type).startswith("list[str]")]
     values = {name: [value] if name in lists and isinstance(value, str) else value for name, value in values.items()}
     try:
-        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(options), values))
+        made = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(options), values))
     except OmegaConfBaseException as error:
         raise ValueError(f"{error.full_key}: {reason_of(error)}") from None
+    assert isinstance(made, options)
+    return made
 
 
 def reason_of(error: OmegaConfBaseException) -> str:

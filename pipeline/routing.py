@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from itertools import groupby
+from typing import TypeVar
 
 import torch
 from torch import nn
 
+Key = TypeVar("Key", bound=Hashable)
 
-def runs_of(keys: Sequence[Hashable]) -> list[tuple[Hashable, int]]:
+
+def runs_of(keys: Sequence[Key]) -> list[tuple[Key, int]]:
     """Runs of equal keys: ``"aab"`` -> ``[("a", 2), ("b", 1)]``."""
     return [(key, len(list(run))) for key, run in groupby(keys)]
 
@@ -20,9 +23,7 @@ def rows_of(tensor: torch.Tensor, runs: Sequence[tuple[Hashable, int]], key: Has
     return _join([piece for piece, (found, _) in zip(pieces, runs, strict=True) if found == key] or [tensor[:0]])
 
 
-def apply_by_key(
-    images: torch.Tensor, runs: Sequence[tuple[str, int]], modules: Mapping[str, nn.Module]
-) -> torch.Tensor:
+def apply_by_key(images: torch.Tensor, runs: Sequence[tuple[str, int]], modules: nn.ModuleDict) -> torch.Tensor:
     """Each row through the module of its key; the output's rows are in the order of the input's.
 
     A module is called once with all its rows (batch norm sees them together), a module without rows is not called.

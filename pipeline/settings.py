@@ -22,6 +22,7 @@ def options_of(table: parts.PartTable, value: Any, key_: str, name: str = "") ->
 
 
 DEFAULT_HEADS = {"global": {"type": "bnneck"}}
+Precision = Literal["fp32", "bf16", "fp16"]
 DIRECTIONS = ("visible_to_infrared", "infrared_to_visible")
 
 
@@ -142,7 +143,7 @@ class TrainSettings:
     epochs: int = key(80, "length of the training", min=1)
     steps_per_epoch: int | None = key(None, "optimizer steps; null: until the larger modality was drawn once", min=1)
     accumulate: int = key(1, "global batches per optimizer step", min=1)
-    precision: Literal["fp32", "bf16", "fp16"] | None = key(None, "null: what `accelerate launch` says, else fp32")
+    precision: Precision | None = key(None, "null: what `accelerate launch` says, else fp32")
     norm: Literal["auto", "local", "frozen"] = key(
         "auto",
         "batch norm statistics: of the rows of all ranks (auto), of each rank's own (local: another method on every "

@@ -84,7 +84,7 @@ def train_run(
     log = logging.getLogger("pipeline")
     training = prepare_training(settings, accelerator, index, table)
     training.stop = stop
-    on_first_rank(accelerator, lambda: record_weights(training.folder, training.tested.origin))
+    on_first_rank(accelerator, lambda: record_weights(training.folder, str(training.tested.origin)))
     recorded = training_rows(index, settings.data)["identity"].nunique()
     announce(training, table, recorded - len(table.identities), log)
     rehearse(settings, index, choose_extractor(settings, accelerator, lambda: training.tested), accelerator)
@@ -99,6 +99,7 @@ def train_run(
 def keep_weights(training: Training, identities: int) -> None:
     """Writes what is tested, with what is known of its training. Called by one rank."""
     settings, facts = training.settings, read_facts(training.folder)
+    assert facts is not None  # every start of a training writes them
     info = ModelInfo(config_hash(settings), settings.train.epochs, training.replaced.count, training=facts)
     info.save(training.tested, weights_path(training.folder), identities)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
-from nvidia.dali import fn, types
+from nvidia.dali import fn
 from nvidia.dali.data_node import DataNode
+from nvidia.dali.types import DALIDataType, DALIImageType
 
 from dali_ops.derive.sampling import first_parameter
 
@@ -14,7 +15,7 @@ GREEN = (1, 0, 0)  # as sample_channel gives it
 LUMINANCE = (0.299, 0.587, 0.114)  # of R, G and B, ITU-R BT.601
 
 # All orders of R, G and B but their own; the first is BGR.
-ORDERS = tuple(order for order in reversed([*itertools.permutations(range(3))]) if order != (0, 1, 2))
+ORDERS = tuple(order for order in reversed([*itertools.permutations(range(3), 3)]) if order != (0, 1, 2))
 
 # Gains of the channels of a spectrum. The upper limit saturates only what is brighter than 5/6 of full scale; the lower
 # one leaves a channel dim but not lost; channels that differ by up to three times look clearly colored.
@@ -43,7 +44,7 @@ def sample_spectrum(generator: np.random.Generator, count: int) -> np.ndarray:
 
 def gray(image: DataNode, parameters: DataNode) -> DataNode:
     """0.299 R + 0.587 G + 0.114 B (ITU-R BT.601)."""
-    return fn.color_space_conversion(image, image_type=types.RGB, output_type=types.GRAY)
+    return fn.color_space_conversion(image, image_type=DALIImageType.RGB, output_type=DALIImageType.GRAY)
 
 
 def random_channel(image: DataNode, parameters: DataNode) -> DataNode:
@@ -53,7 +54,7 @@ def random_channel(image: DataNode, parameters: DataNode) -> DataNode:
 
 def weighted_gray(image: DataNode, parameters: DataNode) -> DataNode:
     """w0 R + w1 G + w2 B with random weights that add up to 1."""
-    return fn.coord_transform(image, M=fn.reshape(parameters, shape=[1, 3]), dtype=types.UINT8)
+    return fn.coord_transform(image, M=fn.reshape(parameters, shape=[1, 3]), dtype=DALIDataType.UINT8)
 
 
 def channel_shuffle(image: DataNode, parameters: DataNode) -> DataNode:
@@ -67,5 +68,5 @@ def spectrum(image: DataNode, parameters: DataNode) -> DataNode:
 
 
 def channel(image: DataNode, number: DataNode) -> DataNode:
-    number = fn.cast(number, dtype=types.INT32)
+    number = fn.cast(number, dtype=DALIDataType.INT32)
     return image[:, :, number : number + 1]

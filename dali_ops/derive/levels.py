@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from nvidia.dali import fn, types
 from nvidia.dali.data_node import DataNode
+from nvidia.dali.types import DALIDataType
 
 from dali_ops.derive.channels import gray
 from dali_ops.derive.sampling import first_parameter
@@ -76,7 +77,7 @@ def clahe(image: DataNode, parameters: DataNode) -> DataNode:
 
 def inversion(image: DataNode, parameters: DataNode) -> DataNode:
     """255 - v: what is cold looks hot."""
-    return types.Constant(255, dtype=types.UINT8) - image
+    return types.Constant(255, dtype=DALIDataType.UINT8) - image
 
 
 def pseudo_color(image: DataNode, parameters: DataNode) -> DataNode:
@@ -93,7 +94,7 @@ def look_up(image: DataNode, tables: np.ndarray, row: DataNode) -> DataNode:
     DALI's tables are constants, so all rows lie in one table and a pixel finds its own by an offset: five times faster
     on the CPU than powers of floats.
     """
-    offset = fn.cast(row * 256, dtype=types.UINT16)
-    index = fn.cast(image, dtype=types.UINT16) + (offset.gpu() if image.device == "gpu" else offset)
+    offset = fn.cast(row * 256, dtype=DALIDataType.UINT16)
+    index = fn.cast(image, dtype=DALIDataType.UINT16) + (offset.gpu() if image.device == "gpu" else offset)
     values = tables.ravel().tolist()
-    return fn.lookup_table(index, keys=list(range(len(values))), values=values, dtype=types.UINT8)
+    return fn.lookup_table(index, keys=list(range(len(values))), values=values, dtype=DALIDataType.UINT8)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from nvidia.dali import fn, types
 from nvidia.dali.data_node import DataNode
+from nvidia.dali.types import DALIDataType
 
 from dali_ops import parameters as layout
 from dali_ops.derive import Derivation
@@ -63,13 +64,16 @@ def derive_for_testing(image: DataNode, channels: int, stages: Sequence[Stage]) 
     """The same without chance: fixed parameters, and only the stages that most training images went through."""
     for stage in stages:
         if stage.probability >= 0.5:
-            image = stage.derivation.graph(image, fn.constant(fdata=[*stage.derivation.fixed], shape=[3]))
+            fixed = types.Constant([float(value) for value in stage.derivation.fixed], shape=[3])
+            image = stage.derivation.graph(image, fixed)
             channels = stage.derivation.gives or channels
     return image, channels
 
 
 def _choose(made: DataNode, before: DataNode, applied: DataNode, height: int, width: int) -> DataNode:
     """`made` where `applied` is 1, else `before`: the whole image is covered, or nothing of it."""
-    whole = types.Constant([height, width], dtype=types.INT32, shape=[1, 2])
-    corner = types.Constant([0, 0], dtype=types.INT32, shape=[1, 2])
-    return cover(before, made, corner, whole * fn.cast(applied, dtype=types.INT32), boxes=1, height=height, width=width)
+    whole = types.Constant([height, width], dtype=DALIDataType.INT32, shape=[1, 2])
+    corner = types.Constant([0, 0], dtype=DALIDataType.INT32, shape=[1, 2])
+    return cover(
+        before, made, corner, whole * fn.cast(applied, dtype=DALIDataType.INT32), boxes=1, height=height, width=width
+    )

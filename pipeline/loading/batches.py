@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
 from typing import NoReturn
 
@@ -24,7 +24,7 @@ from pipeline.loading.derivations import views_in_use
 from pipeline.loading.hardware import dali_pipelines
 from pipeline.loading.images import ImageSource, check_size, open_images, undecodable
 from pipeline.loading.replacement import Replacements
-from pipeline.loading.sampling import Plan, TrainingTable, identities_of_ranks, plan_batch
+from pipeline.loading.sampling import Plan, TrainingTable, Views, identities_of_ranks, plan_batch
 from pipeline.settings import LoaderSettings, Settings
 
 log = logging.getLogger("pipeline")
@@ -35,11 +35,11 @@ def training_batches(
     table: TrainingTable,
     settings: Settings,
     device: torch.device,
-    views: Mapping[Modality, View] | None = None,
+    views: Views | None = None,
     start: int = 0,
     rank: int = 0,
     ranks: int = 1,
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     """This rank's share of the global batches number `start`, `start` + 1, ... without end.
 
     `index` is that of `settings.data.root`; `views` say what the images of each modality show (`views_in_use` unless
@@ -70,10 +70,10 @@ def training_batches(
 
 
 class DecodingFailed(Exception):
-    """DALI could not decode an image of a batch; its own error is the cause."""
+    """DALI could not decode an image of a batch, and said so by `error`."""
 
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
+    def __init__(self, plan: Plan, error: RuntimeError) -> None:
+        self.plan, self.error = plan, error
 
 
 def planned_images(
@@ -114,7 +114,7 @@ def planned_images(
         except RuntimeError as error:
             if not is_of_an_image(error):
                 raise
-            raise DecodingFailed(plans[number]) from error
+            raise DecodingFailed(plans[number], error) from error
         yield plans.pop(number), images
         del images
 
@@ -129,11 +129,11 @@ def handle_corrupt_images(
     rows = failure.plan.rows
     found = [bad for base in rows for bad in undecodable(image_source, rows[base], base.key)]
     if not found:
-        raise_unexplained(failure.__cause__, loader)
+        raise_unexplained(failure.error, loader)
     for row, reason in found:
         message = f"{image_source.path(row)}: cannot be read as an image: {reason}"
         if loader.on_bad_image == "error":
-            raise ValueError(f"{message} (loader.on_bad_image=replace goes on without it)") from failure.__cause__
+            raise ValueError(f"{message} (loader.on_bad_image=replace goes on without it)") from failure.error
         replacements.bad.add(row)
         log.error(f"{message}; others of its identity take its place")
 

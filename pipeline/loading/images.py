@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -46,7 +45,7 @@ class FolderImages:
         except PermissionError:
             reason = "no permission to read the file"
         except OSError as error:
-            reason = os.strerror(error.errno)
+            reason = error.strerror or str(error)
         raise ValueError(reason)
 
 

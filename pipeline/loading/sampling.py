@@ -6,6 +6,7 @@ its own share, and a batch is the same on 1, 2 or 64 ranks.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -19,7 +20,7 @@ from pipeline.batch import Modality
 from pipeline.settings import AugmentSettings, BatchSettings
 
 # modalities in use, in the order of `Modality` -> what their images show
-Views = dict[Modality, View]
+Views = Mapping[Modality, View]
 
 ERASING_ATTEMPTS = 10  # boxes drawn until one fits; as in torchvision's RandomErasing
 

@@ -46,6 +46,8 @@ class CrossModalityLoss(BatchHardLoss):
             "pairs of modalities summed over, each in both directions",
         )
 
+    settings: Options
+
     def __init__(self, settings: Options, context: LossContext) -> None:
         super().__init__(settings, context)
         self.pairs = [modality_pair(names) for names in settings.pairs]

@@ -52,6 +52,8 @@ class BatchHardLoss(LossTerm):
         margin: float = key(0.3, "of the hinge, in units of the feature distance", min=0)
         reduction: Reduction = key("mean", "over the anchors")
 
+    settings: Options
+
     @property
     def hinge(self) -> tuple[float, str]:
         return self.settings.margin, self.settings.reduction

@@ -27,6 +27,7 @@ class IdentityLoss(LossTerm):
     class Options(LossTerm.Options):
         label_smoothing: float = key(0.0, "share of the target spread over all identities, 0-1", min=0, max=1)
 
+    settings: Options
     reads = ("logits",)
     compares_rows = False
 

@@ -33,6 +33,8 @@ class IntraModalityLoss(BatchHardLoss):
             None, "modalities summed over; null: all in batch.modalities", choices=MODALITY_NAMES
         )
 
+    settings: Options
+
     def __init__(self, settings: Options, context: LossContext) -> None:
         super().__init__(settings, context)
         names = settings.modalities

@@ -58,7 +58,7 @@ class OneObjective(Method):
         # features are compared in float32 or wider, whatever the products before were computed in
         with torch.autocast(batch.images.device.type, enabled=False):
             features = {
-                name: Rows(*(wide(part) for part in feature), batch.label, batch.modality)
+                name: Rows({what: wide(part) for what, part in feature._asdict().items()}, batch.label, batch.modality)
                 for name, feature in output.features.items()
             }
             return self.objective(features)

@@ -24,7 +24,7 @@ TOLD = (
     "losses.cross.pairs",
 )
 # whose weights and data, where and how it is trained and tested. Any other key decides, and any that will ever be.
-FREE = (
+FREE: tuple[str, ...] = (
     "name",
     "output",
     "seed",

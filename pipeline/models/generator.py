@@ -20,6 +20,7 @@ class ModalityGenerator(nn.Module):
         self.to_gray = nn.Conv2d(3, 1, kernel_size=1)
         self.to_color = nn.Conv2d(1, 3, kernel_size=1)
         for convolution in (self.to_gray, self.to_color):
+            assert convolution.bias is not None  # a convolution has one unless told otherwise
             nn.init.constant_(convolution.weight, INITIAL_WEIGHT)
             nn.init.zeros_(convolution.bias)
 

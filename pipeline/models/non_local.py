@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import nn
@@ -24,7 +23,7 @@ class NonLocal(nn.Module):
     class Options(InsertOptions):
         channels: int = key(1, "of theta, phi and g; AGW's public code: 1", min=1)
 
-    def __init__(self, settings: Any, channels: int) -> None:
+    def __init__(self, settings: Options, channels: int) -> None:
         super().__init__()
         inner = settings.channels
         self.theta, self.phi, self.g = (nn.Conv2d(channels, inner, kernel_size=1) for _ in range(3))

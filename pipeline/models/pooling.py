@@ -49,6 +49,7 @@ class Pooling(nn.Module):
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """(B, C, H, W), (B, H, W, C) or tokens (B, N, C), any float type -> (B, C) float32 or wider."""
         assert features.ndim in (3, 4), f"expected a map or tokens; found shape {tuple(features.shape)}"
+        positions: tuple[int, ...]
         if features.ndim == 3:
             features, positions = features[:, self.prefix_tokens :], (1,)
         else:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple, cast
 
 import torch
 from torch import nn
 
 from pipeline.batch import Modality
 from pipeline.models.generator import ModalityGenerator
-from pipeline.models.heads import Feature, HeadContext
+from pipeline.models.heads import Feature, Head, HeadContext
 from pipeline.models.inserts import Followed
 from pipeline.models.norm import norm_layers
 from pipeline.models.pooling import Pooling
 from pipeline.models.stems import build_stems, stem_keys
+from pipeline.models.timm_model import Backbone
 from pipeline.parts import HEADS, PartOptions, build_part
 from pipeline.routing import apply_by_key, runs_of
 
@@ -62,7 +63,7 @@ class ReIDNetwork(nn.Module):
     def __init__(
         self,
         *,
-        backbone: nn.Module,
+        backbone: Backbone,
         modalities: Sequence[Modality],
         stems: str,
         identities: int,
@@ -92,7 +93,7 @@ class ReIDNetwork(nn.Module):
     @property
     def widths(self) -> dict[str, int]:
         """D of each feature, by name."""
-        return {name: width for head in self.heads.values() for name, width in head.widths.items()}
+        return {name: width for head in self._heads() for name, width in head.widths.items()}
 
     def forward(self, images: torch.Tensor, modality: torch.Tensor | Sequence[int]) -> ReIDOutput:
         """images (B, 3, H, W) of a float type, normalized; modality: B values of `Modality` on the host; B >= 1.
@@ -121,8 +122,11 @@ class ReIDNetwork(nn.Module):
 
     def freeze_unread(self, reads: Callable[[str, str], bool]) -> None:
         """Freezes layers of the heads whose output no loss looks at. `reads`: whether one does, of (feature, what)."""
-        for head in self.heads.values():
+        for head in self._heads():
             head.freeze_unread(reads)
+
+    def _heads(self) -> Iterable[Head]:
+        return cast("Iterable[Head]", self.heads.values())  # torch's type says nothing of what is in it
 
     @torch.compiler.disable  # reads values on the host; what follows is compiled for the runs that it found
     def _plan(

@@ -9,6 +9,8 @@ import timm.models
 import torch
 from torch import nn
 
+from pipeline.models.timm_model import Backbone
+
 # Top-level modules of a file or a model that retrieval does not use: a file may have them or lack them.
 HEADS = ("head", "head_dist", "fc", "classifier", "attn_pool", "pre_logits")
 # Tensors that timm resamples for the size of the images, by arithmetic that may round otherwise on another machine.
@@ -40,7 +42,7 @@ def load_weights(backbone: nn.Module, path: str) -> None:
     )
 
 
-def weights_origin(backbone: nn.Module, pretrained: bool, weights: str | None) -> str:
+def weights_origin(backbone: Backbone, pretrained: bool, weights: str | None) -> str:
     """What a backbone starts from: `resnet50.tv_in1k <SHA-256>`, `file <SHA-256>`, or `random`.
 
     The digest's first 16 digits; it is of all tensors but heads, batch norm's counters and RESAMPLED.

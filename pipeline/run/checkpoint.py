@@ -112,7 +112,7 @@ def load_newest(accelerator: Accelerator, folder: Path) -> int:
 
 def newest_undamaged(folder: Path) -> Path | None:
     """The newest checkpoint that is as it was written. Newer ones, damaged, are set aside and the reason is logged."""
-    reasons = {}
+    reasons: dict[Path, str] = {}
     for candidate in reversed(checkpoints(folder)):
         reason = damage(candidate)
         if reason is None:

@@ -16,6 +16,7 @@ import sys
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
+from typing import cast
 
 import pandas as pd
 import torch
@@ -38,7 +39,7 @@ from pipeline.run.provenance import (
 )
 from pipeline.run.trained_identities import check_same_identities, split_path
 from pipeline.run.training_data import TrainingData, check_same_data
-from pipeline.settings import Settings
+from pipeline.settings import Precision, Settings
 
 PACKAGES = ("torch", "torchvision", "timm", "accelerate", "nvidia-dali-cuda130", "pandas", "numpy", "omegaconf")
 
@@ -145,7 +146,9 @@ def kept_facts(folder: Path) -> TrainingFacts:
 
 def with_precision(settings: Settings, facts: TrainingFacts | None) -> Settings:
     """The settings to keep: with the precision that was trained in, so that it is evaluated in the same."""
-    precision = facts.precision if facts and facts.precision != UNKNOWN else settings.train.precision
+    precision = settings.train.precision
+    if facts and facts.precision != UNKNOWN:
+        precision = cast(Precision, facts.precision)
     return dataclasses.replace(settings, train=dataclasses.replace(settings.train, precision=precision))
 
 

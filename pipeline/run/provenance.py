@@ -138,8 +138,8 @@ def read_facts(folder: Path) -> TrainingFacts | None:
 
 def older_facts(folder: Path, kept: Settings) -> TrainingFacts:
     """What the settings and the checkpoints tell of a run without the record."""
-    norm, ranks = kept.train.norm, ranks_of_checkpoints(folder)
-    norm = choose_norm(norm, ranks) if norm != "local" or ranks else UNKNOWN
+    setting, ranks = kept.train.norm, ranks_of_checkpoints(folder)
+    norm = choose_norm(setting, ranks) if setting != "local" or ranks else UNKNOWN
     stretch = Stretch(0, ranks, UNKNOWN, UNKNOWN)
     return TrainingFacts(UNKNOWN, UNKNOWN, kept.train.precision or UNKNOWN, norm, kept.loader.image_type, (stretch,))
 

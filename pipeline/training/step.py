@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -36,7 +36,7 @@ class Training:
     norm: str  # one of `pipeline.models.norm.NORMS`
     method: torch.nn.Module
     players: list[Player]
-    batches: Iterator[Batch]
+    batches: Generator[Batch, None, None]
     steps_per_epoch: int
     folder: Path
     step: int = 0
@@ -134,7 +134,7 @@ def gradient_norm(training: Training) -> torch.Tensor:
     """The Euclidean norm of the gradient, of which no more than `optimizer.clip` is left: a scalar on the device."""
     parameters = [parameter for parameter in training.method.parameters() if parameter.grad is not None]
     training.accelerator.unscale_gradients([player.optimizer for player in training.players])
-    norm = torch.nn.utils.get_total_norm([parameter.grad for parameter in parameters])
+    norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
     if training.settings.optimizer.clip is not None:
         torch.nn.utils.clip_grads_with_norm_(parameters, training.settings.optimizer.clip, norm)
     return norm.detach()

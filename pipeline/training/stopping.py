@@ -6,6 +6,7 @@ import os
 import signal
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
@@ -22,7 +23,7 @@ class StopRequest:
         self.signalled = False
         self.interrupted = False
         self.saves = False  # whether a training is under way that would save a checkpoint
-        self.before: dict[int, object] = {}
+        self.before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> StopRequest:
         self.before = {number: signal.signal(number, self.mark) for number in SIGNALS}
