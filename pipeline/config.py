@@ -23,13 +23,12 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from pipeline import former
-from pipeline.datasets import dataset_of, trials_are_trainings
 from pipeline.parts import PartOptions, reason_of
 from pipeline.settings import DEFAULT_HEADS, Settings
 from pipeline.shipped import find_shipped
 
 # keys, or groups of keys, that say where a run is kept, how it is loaded and how it is judged
-FREE = ("name", "output", "method.name", "data.root", "data.test_split", "loader.", "evaluation.")
+FREE: tuple[str, ...] = ("name", "output", "method.name", "data.root", "data.test_split", "loader.", "evaluation.")
 FREE += ("train.resume", "train.checkpoint_steps", "train.keep_checkpoints", "train.log_steps", "train.trackers")
 # What comes of these depends on the launcher too: it is kept and compared by itself (pipeline.run.provenance).
 FREE += ("train.precision", "train.norm")
@@ -47,6 +46,8 @@ def load_config(arguments: list[str], name_required: bool = False) -> Settings:
     FileNotFoundError, one line, for a file that is missing or is not YAML, an unknown key (with the nearest right one)
     or a wrong type.
     """
+    from pipeline.datasets import dataset_of  # here: it imports pandas, for which `--help` shouldn't wait
+
     files = [find_shipped(Path(argument)) for argument in arguments if not is_override(argument)]
     overrides = [argument for argument in arguments if is_override(argument)]
     if name_required and not files:
@@ -75,7 +76,7 @@ def load_kept(file: Path, overrides: Sequence[str] = ()) -> Settings:
 def read_kept(file: Path) -> tuple[DictConfig, list[str]]:
     """The settings of a run's config.yaml by their names of now, and the names that this version doesn't have."""
     *_, (_, layer) = read_layers(file)
-    values, unknown = former.read(OmegaConf.to_container(layer), is_known)
+    values, unknown = former.read(to_dict(layer), is_known)
     return OmegaConf.create(values), unknown
 
 
@@ -147,13 +148,13 @@ def parse_override(argument: str) -> DictConfig:
 
 def merge(config: DictConfig, layer: Layer) -> DictConfig:
     """Returns the layer over `config`. ValueError where it has an unknown key or a value that doesn't fit."""
-    plain = OmegaConf.to_container(layer.values)
+    plain = to_dict(layer.values)
     check_known(plain, Settings, "", layer.origin)
     list_single_values(plain, default_settings())
     try:
         if layer.is_file and "name" in (plain.get("method") or {}):
-            config = OmegaConf.merge(config, without_parts(config, plain))
-        merged = OmegaConf.merge(config, plain)
+            config = put_over(config, without_parts(config, plain))
+        merged = put_over(config, plain)
         if {"method", "inserts", "heads", "losses"} & plain.keys():
             OmegaConf.to_object(merged)  # makes the parts, which check their keys
     except OmegaConfBaseException as error:
@@ -161,6 +162,20 @@ def merge(config: DictConfig, layer: Layer) -> DictConfig:
         raise ValueError(f"{layer.origin}: {where}{reason_of(error)}") from None
     except ValueError as error:
         raise ValueError(f"{layer.origin}: {error}") from None
+    return merged
+
+
+def to_dict(values: DictConfig) -> dict:
+    """Returns the values as plain dictionaries and lists."""
+    plain = OmegaConf.to_container(values)
+    assert isinstance(plain, dict)
+    return plain
+
+
+def put_over(config: DictConfig, values: dict) -> DictConfig:
+    """Returns the values over `config`. Raises OmegaConf's errors where they don't fit."""
+    merged = OmegaConf.merge(config, values)
+    assert isinstance(merged, DictConfig)
     return merged
 
 
@@ -254,6 +269,8 @@ def describe(settings: Any) -> list[tuple[str, Any, str]]:
 
 def default_name(files: list[Path], settings: Settings) -> str:
     """`configs/regdb.yaml configs/ablation/b2.yaml seed=1` -> `regdb-b2-trial1-seed1`."""
+    from pipeline.datasets import trials_are_trainings  # here: as in `load_config`
+
     parts = [file.stem for file in files] or ["run"]
     parts += [f"trial{settings.data.trial}"] if trials_are_trainings(settings.data.dataset) else []
     parts += [f"seed{settings.seed}"] if settings.seed else []
