@@ -21,9 +21,9 @@ def test_arguments_become_stages():
     [
         ([], 3, "expected one derivation or more .*; found none"),
         (
-            ["gray"],
+            ["grey"],
             3,
-            r"expected one of identity, gray, .* \(of an image of 3 channels\); found 'gray'; the nearest is gray",
+            r"expected one of identity, gray, .* \(of an image of 3 channels\); found 'grey'; the nearest is gray",
         ),
         (["spectrum"], 3, "found 'spectrum'"),
         (["gray"], 1, r"\(of an image of 1 channel\); found 'gray'"),
@@ -59,7 +59,7 @@ def test_settings_become_views(tiny):
     assert derivations(settings)[DV] is None
     views = views_in_use(settings)
     assert list(views) == [V, IR, DV, DI]
-    assert [view.family for view in views.values()] == ["visible", "infrared", "visible", "infrared"]
+    assert [view.base for view in views.values()] == ["visible", "infrared", "visible", "infrared"]
     assert [names(view.stages) for view in views.values()] == [[], [], [], [("clahe", 1), ("spectrum", 0.5)]]
 
 
@@ -74,4 +74,4 @@ def test_a_modality_that_is_not_in_use_has_no_view_but_its_arguments_are_read(ti
     settings = load_config([*tiny, "batch.modalities=[visible,infrared]", "losses.cross.pairs=[[visible,infrared]]"])
     assert list(views_in_use(settings)) == [V, IR]
     with pytest.raises(ValueError, match="derive.visible"):
-        derivations(load_config([*tiny, "batch.modalities=[visible,infrared]", "derive.visible=gray"]))
+        derivations(load_config([*tiny, "batch.modalities=[visible,infrared]", "derive.visible=grey"]))
