@@ -84,19 +84,14 @@ def open_run(
 def check_same_start(
     settings: Settings, folder: Path, split_of: dict[str, str], data: TrainingData | None, facts: TrainingFacts | None
 ) -> TrainingFacts | None:
-    """The facts of what was trained in a folder, as far as they are known. ValueError as `open_run` says."""
-    check_same_run(settings, folder)
+    """Returns the facts of what was trained in a folder, as far as they are known. Raises as `open_run` says."""
+    before = check_same_run(settings, folder, facts)
     if settings.train.resume == "never":
         raise ValueError(f"{folder}: holds a run already and train.resume is never; choose another name=")
     if split_path(folder).exists():
         check_same_identities(settings, split_of, split_path(folder))
     if data:
         check_same_data(data, folder, settings.data.root)
-    before = kept_facts(folder) if (folder / "config.yaml").exists() else None
-    if before and facts:
-        # what is left to do where all is trained, the evaluation, is the same on any number of ranks
-        now = dataclasses.replace(facts, norm=UNKNOWN) if is_trained(folder) else facts
-        check_same_facts(now, before, folder, settings)
     return before
 
 
@@ -114,12 +109,22 @@ def is_begun(folder: Path) -> bool:
     return bool(checkpoints(folder / "checkpoints")) or is_trained(folder)
 
 
-def check_same_run(settings: Settings, folder: Path) -> None:
-    """ValueError where something was trained in a run folder with other settings, naming the first that differs."""
+def check_same_run(settings: Settings, folder: Path, facts: TrainingFacts | None = None) -> TrainingFacts | None:
+    """Returns the facts of what was trained in a run folder; None where nothing was, or its settings aren't kept.
+
+    facts: of a start that would resume it; without them those are compared that the settings decide. Raises ValueError
+    naming the first setting or fact that differs.
+    """
     kept = folder / "config.yaml"
-    if is_begun(folder) and kept.exists():
-        check_same_settings(settings, kept, folder)
-        check_same_facts(decided_facts(settings), kept_facts(folder), folder, settings)
+    if not (is_begun(folder) and kept.exists()):
+        return None
+    check_same_settings(settings, kept, folder)
+    before, now = kept_facts(folder), facts or decided_facts(settings)
+    if is_trained(folder):
+        # all that is left, the evaluation, is the same on any number of ranks
+        now = dataclasses.replace(now, norm=decided_facts(settings).norm)
+    check_same_facts(now, before, folder, settings)
+    return before
 
 
 def check_same_settings(settings: Settings, kept: Path, folder: Path) -> None:
