@@ -12,7 +12,10 @@ Kind = tuple[DALIDataType, int, str | None]  # type, dimensions and layout of an
 
 
 def fed_kind(form: str) -> Kind:
-    """Of images of the form `form`; ValueError where there is no such form."""
+    """Returns type, dimensions and layout of images of the form `form`.
+
+    Raises ValueError where there is no such form.
+    """
     if form not in FORMS:
         raise ValueError(f"form: expected one of {', '.join(FORMS)}; found {form!r}")
     return (DALIDataType.UINT8, 3, "HWC") if form == RESIZED else (DALIDataType.UINT8, 1, None)
@@ -21,7 +24,7 @@ def fed_kind(form: str) -> Kind:
 def captured_images(
     fed: DataNode, *, form: str, base: str, height: int, width: int, device: str, decode_place: str
 ) -> DataNode:
-    """uint8 HWC of (height, width) on `device`: three channels for visible, one for infrared."""
+    """Returns uint8 HWC images of (height, width) on `device`: three channels for visible, one for infrared."""
     if form == RESIZED:
         return fed.gpu() if device == "gpu" else fed
     images = decode(fed, form=form, base=base, device=device, decode=decode_place)

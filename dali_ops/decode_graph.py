@@ -14,11 +14,12 @@ from dali_ops.geometry import resize
 
 
 def decoding_pipeline(base: str, *, batch_size: int, threads: int, size: tuple[int, int] | None = None) -> Pipeline:
-    """A built pipeline; `run(encoded=...)` takes 1 to batch_size encoded images (uint8, 1-D, none of them empty).
+    """Returns a built pipeline; `run(encoded=...)` takes 1 to batch_size encoded images (uint8, 1-D, none of them
+    empty).
 
-    It gives them as uint8 HWC, of three channels for visible and one for infrared, resized to `size` (height, width)
-    where that is given: the very pixels of a training whose loader runs on a CPU; a GPU rounds otherwise when it
-    resizes. Running raises RuntimeError for what can't be decoded.
+    Its output is uint8 HWC, three channels for visible and one for infrared, resized to `size` (height, width) where
+    that is given: exactly the pixels of a training whose loader runs on a CPU; a GPU rounds differently when it
+    resizes. Running raises RuntimeError for images that can't be decoded.
     """
     pipeline = new_pipeline(
         batch_size=batch_size, device="cpu", device_id=None, decode="cpu", threads=threads, prefetch=1
@@ -32,6 +33,6 @@ def decoding_pipeline(base: str, *, batch_size: int, threads: int, size: tuple[i
 
 
 def resize_images(pipeline: Pipeline, encoded: Sequence[np.ndarray]) -> np.ndarray:
-    """(n, height, width, channels) uint8 from a `decoding_pipeline` with a size. RuntimeError as it says there."""
+    """Returns (n, height, width, channels) uint8 from a `decoding_pipeline` with a size. Raises what that raises."""
     (images,) = pipeline.run(encoded=list(encoded))
     return np.array(images.as_tensor())

@@ -30,12 +30,14 @@ def evaluation_pipeline(
     threads: int,
     prefetch: int,
 ) -> Pipeline:
-    """A built pipeline whose every run gives one batch (n, height, width, 3) uint8, and with `stages` of
-    derivation (applied without chance: `derive.stages.derive_for_testing`) a second one of the derived images.
+    """Returns a built pipeline whose every run makes one batch (n, height, width, 3) uint8.
 
-    source(i) gives a list of 1 to batch_size arrays (of the form `form`: `decode.FORMS`) and raises StopIteration, for
-    that i and all later ones, when there are no more; `run` then raises StopIteration after the last batch. The pixels
-    are those of training without crop, flip and erasing.
+    With `stages` of derivation (applied without chance: `derive.stages.derive_for_testing`) each run also makes a batch
+    of the derived images.
+
+    source(i) returns a list of 1 to batch_size arrays (of the form `form`: `decode.FORMS`) and raises StopIteration,
+    for that i and all later ones, when there are no more; `run` then raises StopIteration after the last batch. The
+    pixels are those of training without crop, flip and erasing.
 
     Raises ValueError for impossible settings; running raises RuntimeError for a file that cannot be decoded
     (`check.DecodingCheck` finds it).

@@ -13,22 +13,23 @@ from dali_ops.parameters import CROP, FLIP
 
 
 def check_size(height: int, width: int) -> None:
+    """Raises ValueError where a size has no pixel."""
     if height < 1 or width < 1:
         raise ValueError(f"height, width: expected at least 1 pixel; found {height}, {width}")
 
 
 def resize(images: DataNode, *, height: int, width: int) -> DataNode:
-    """uint8 HWC of any size -> (height, width), bilinear, antialiased where it shrinks (as PIL's BILINEAR)."""
+    """Resizes uint8 HWC of any size to (height, width), bilinear, antialiased where it shrinks (as PIL's BILINEAR)."""
     resized = fn.resize(images, size=[height, width], interp_type=DALIInterpType.INTERP_LINEAR, antialias=True)
     return cast(DataNode, resized)  # DALI's type is a union: it gives sizes out as well where they are asked for
 
 
 def windows(parameters: np.ndarray, height: int, width: int, pad: int) -> np.ndarray:
-    """Crops of images with `pad` black pixels on every side, as one paste each, so that nothing is padded first.
+    """Computes crops of images with `pad` black pixels on every side, as one paste each, so that nothing is padded
+    first.
 
     (n, views, ...) parameters -> (n, views, 4, 1, 2) int32: corner in the image, size, and corner in the view of the
     part of the window that lies in the image, each (y, x); last, whether it is flipped (0, 1 for left and right).
-    A part of no pixels has no size and lies at the far corner of the view, where `mixing.cover` puts an empty box too.
     """
     shift = parameters[..., CROP].astype(np.int32) - pad
     whole = np.array([height, width], np.int32)
@@ -41,7 +42,7 @@ def windows(parameters: np.ndarray, height: int, width: int, pad: int) -> np.nda
 
 
 def crop(images: DataNode, window: DataNode, view: int, *, height: int, width: int) -> DataNode:
-    """uint8 HWC of (height, width) -> the same size: the window of a view (of `windows`), black outside."""
+    """Crops uint8 HWC of (height, width) to the window of a view (of `windows`), of the same size, black outside."""
     return fn.multi_paste(
         images,
         in_anchors=window[view, 0],
@@ -52,5 +53,5 @@ def crop(images: DataNode, window: DataNode, view: int, *, height: int, width: i
 
 
 def flip(images: DataNode, window: DataNode, view: int) -> DataNode:
-    """Mirrored left and right where the window of a view (of `windows`) says so."""
+    """Mirrors left and right where the window of a view (of `windows`) says so."""
     return fn.flip(images, horizontal=window[view, 3, 0, 1])

@@ -35,16 +35,16 @@ def training_pipeline(
     threads: int,
     prefetch: int,
 ) -> Pipeline:
-    """A built pipeline whose every run gives one batch a view, in the order of `views`.
+    """Returns a built pipeline whose every run makes one batch a view, in the order of `views`.
 
-    Each is (batch_size, height, width, 3) uint8; `torch_output` turns them into normalized tensors. Every family in use
-    is read, decoded and resized once; a family that no view uses is not read.
+    Each is (batch_size, height, width, 3) uint8; `torch_output` turns them into normalized tensors. Every captured
+    modality in use is read, decoded and resized once; one that no view uses is not read.
 
-    source(i), i = 0, 1, ..., gives a tuple: for each family in use, in the order visible, infrared, a list of
-    batch_size arrays (of the form `form`: `decode.FORMS`); last, a float32 array (batch_size, len(views),
+    source(i), i = 0, 1, ..., returns a tuple: for each captured modality in use, in the order visible, infrared, a list
+    of batch_size arrays (of the form `form`: `decode.FORMS`); last, a float32 array (batch_size, len(views),
     `parameters.width` of the most stages that a view has). It is called `prefetch` batches ahead: let what it returns
-    depend on i alone. With `erasing` False the erasing parameters are not looked at. `pad` is the number of black
-    pixels on every side that the crop may reach into.
+    depend on i alone. With `erasing` False the erasing parameters are ignored. `pad` is the number of black pixels on
+    every side that the crop may reach into.
 
     Raises ValueError for views or settings that are impossible; running raises RuntimeError for a file that cannot be
     decoded (`check.DecodingCheck` finds it).
@@ -88,13 +88,14 @@ def training_pipeline(
 def augment(
     image: DataNode, channels: int, window: DataNode, view: int, *, pad: int, height: int, width: int
 ) -> DataNode:
-    """uint8 HWC of 1 or 3 `channels` -> of 3, cropped and flipped as the window of a view (of `windows`) says."""
+    """Crops and flips uint8 HWC of 1 or 3 `channels` as the window of a view (of `windows`) says; returns three
+    channels."""
     image = crop(image, window, view, height=height, width=width) if pad else image
     return replicate_to(flip(image, window, view), channels)
 
 
 def _check(views: Sequence[View], height: int, width: int, pad: int) -> None:
-    """ValueError for what cannot be built."""
+    """Raises ValueError for settings that cannot be built."""
     if not views:
         raise ValueError("views: expected at least one; found none")
     check_size(height, width)

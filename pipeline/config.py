@@ -40,11 +40,11 @@ log = logging.getLogger("pipeline")
 
 
 def load_config(arguments: list[str], name_required: bool = False) -> Settings:
-    """Command-line words -> settings.
+    """Returns the settings of command-line arguments.
 
-    Words are overrides (`is_override`) or YAML files, the user's or shipped ones (`find_shipped`). ValueError or
-    FileNotFoundError, one line, for a file that is missing or is not YAML, an unknown key (with the nearest right one)
-    or a wrong type.
+    Arguments are overrides (`is_override`) or YAML files, the user's or shipped ones (`find_shipped`). Raises
+    ValueError or FileNotFoundError, one line, for a file that is missing or is not YAML, an unknown key (with the
+    nearest right one) or a wrong type.
     """
     from pipeline.datasets import dataset_of  # here: it imports pandas, for which `--help` shouldn't wait
 
@@ -61,7 +61,7 @@ def load_config(arguments: list[str], name_required: bool = False) -> Settings:
 
 
 def load_kept(file: Path, overrides: Sequence[str] = ()) -> Settings:
-    """The settings that a run keeps in `file`, whichever version wrote them, and `key=value` words on top.
+    """Returns the settings that a run keeps in `file`, whichever version wrote them, with `key=value` overrides on top.
 
     Settings that this version doesn't have are left out with a warning. Raises as `load_config` does.
     """
@@ -74,7 +74,7 @@ def load_kept(file: Path, overrides: Sequence[str] = ()) -> Settings:
 
 
 def read_kept(file: Path) -> tuple[DictConfig, list[str]]:
-    """The settings of a run's config.yaml by their names of now, and the names that this version doesn't have."""
+    """Returns the settings of a run's config.yaml by their current names, and the names that this version doesn't have."""
     *_, (_, layer) = read_layers(file)
     values, unknown = former.read(to_dict(layer), is_known)
     return OmegaConf.create(values), unknown
@@ -87,7 +87,7 @@ def is_known(name: str) -> bool:
 
 @functools.cache
 def default_settings() -> Settings:
-    """Returns the defaults, for reading alone: who changes its lists changes them for all."""
+    """Returns the defaults. They are shared: code that changes its lists changes them for all."""
     return Settings()
 
 
@@ -117,12 +117,12 @@ def to_settings(layers: Sequence[Layer]) -> Settings:
 
 
 def is_override(argument: str) -> bool:
-    """Whether a command-line word is a `key=value`: it has a `=`, and no file has that name."""
+    """Whether a command-line argument is a `key=value`: it has a `=`, and no file has that name."""
     return "=" in argument and not os.path.isfile(argument)
 
 
 def read_layers(file: Path, seen: tuple[Path, ...] = ()) -> list[tuple[Path, DictConfig]]:
-    """A file and its bases, the outermost base first, each with its own keys only."""
+    """Returns a file and its bases, the outermost base first, each with its own keys only."""
     if file.resolve() in seen:
         raise ValueError(f"{file}: `base:` leads back to the file itself")
     if not file.is_file():
@@ -139,6 +139,7 @@ def read_layers(file: Path, seen: tuple[Path, ...] = ()) -> list[tuple[Path, Dic
 
 
 def parse_override(argument: str) -> DictConfig:
+    """Returns the values of a `key=value`. Raises ValueError where the value isn't YAML."""
     name, _, value = argument.partition("=")
     try:
         return OmegaConf.from_dotlist([f"{name.lstrip('-')}={value}"])
@@ -147,7 +148,7 @@ def parse_override(argument: str) -> DictConfig:
 
 
 def merge(config: DictConfig, layer: Layer) -> DictConfig:
-    """Returns the layer over `config`. ValueError where it has an unknown key or a value that doesn't fit."""
+    """Returns the layer over `config`. Raises ValueError where it has an unknown key or a value that doesn't fit."""
     plain = to_dict(layer.values)
     check_known(plain, Settings, "", layer.origin)
     list_single_values(plain, default_settings())
@@ -180,7 +181,7 @@ def put_over(config: DictConfig, values: dict) -> DictConfig:
 
 
 def without_parts(config: DictConfig, layer: dict) -> dict:
-    """Returns what takes the parts of a method away, so that a file that names another has only its own.
+    """Returns values that remove the parts of a method, so that a file that names another method has only its own.
 
     A method that says nothing of its heads has the default one.
     """
@@ -189,7 +190,7 @@ def without_parts(config: DictConfig, layer: dict) -> dict:
 
 
 def check_known(values: dict, settings: type, prefix: str, origin: str) -> None:
-    """ValueError naming the first key that `settings` doesn't have, and the nearest of all keys."""
+    """Raises ValueError naming the first key that `settings` doesn't have, and the nearest of all keys."""
     known = {field.name: field for field in dataclasses.fields(settings)}
     for name, value in values.items():
         full = f"{prefix}{name}"
@@ -203,15 +204,15 @@ def check_known(values: dict, settings: type, prefix: str, origin: str) -> None:
 
 
 def renamed_keys(unknown: str, value: Any) -> str:
-    """Returns `"; loss.margin is losses.intra.margin and losses.cross.margin now"`, or nothing for what never was a
-    key."""
+    """Returns `"; loss.margin is losses.intra.margin and losses.cross.margin now"`, or "" for names that never were
+    keys."""
     names = former.flatten({unknown: value})
     renamed = [f"{name} is {' and '.join(former.KEYS[name])} now" for name in names if name in former.KEYS]
     return "".join(f"; {line}" for line in renamed)
 
 
 def list_single_values(values: dict, settings: Any) -> None:
-    """`derive.visible=gray` -> `[gray]`: one word where a key takes a list of words is a list of it alone."""
+    """Makes lists of single values, in place: `derive.visible=gray` is `[gray]`, as the key takes a list of names."""
     for name, value in values.items():
         default = getattr(settings, name)
         if isinstance(default, PartOptions):
@@ -223,7 +224,7 @@ def list_single_values(values: dict, settings: Any) -> None:
 
 
 def check_ranges(settings: Any) -> None:
-    """ValueError naming the first key whose value breaks the bounds that `settings_key.key` gave it."""
+    """Raises ValueError naming the first key whose value breaks the bounds that `settings_key.key` gave it."""
     for name, value, field in fields_of(settings):
         low, high, choices = (field.metadata[bound] for bound in ("min", "max", "choices"))
         for element in value if isinstance(value, (list, tuple)) else [value]:
@@ -238,7 +239,10 @@ def check_ranges(settings: Any) -> None:
 
 
 def nearest_key(unknown: str) -> str:
-    """`"; the nearest is data.root"`, or nothing when no key is near. A right last word in the wrong group counts."""
+    """Returns `"; the nearest is data.root"`, or where to look when no key is near.
+
+    The right name in another group counts.
+    """
     names = sorted(default_names())
     last_part = unknown.rpartition(".")[2]
     near = difflib.get_close_matches(unknown, names, n=1, cutoff=0.75)
@@ -263,12 +267,12 @@ def fields_of(settings: Any, prefix: str = "") -> Iterator[tuple[str, Any, datac
 
 
 def describe(settings: Any) -> list[tuple[str, Any, str]]:
-    """Returns every key as (full name, value, meaning), in the order of `Settings`."""
+    """Returns every key as (full name, value, help), in the order of `Settings`."""
     return [(name, value, field.metadata["help"]) for name, value, field in fields_of(settings)]
 
 
 def default_name(files: list[Path], settings: Settings) -> str:
-    """`configs/regdb.yaml configs/ablation/b2.yaml seed=1` -> `regdb-b2-trial1-seed1`."""
+    """Returns `regdb-b2-trial1-seed1` for `configs/regdb.yaml configs/ablation/b2.yaml seed=1`."""
     from pipeline.datasets import trials_are_trainings  # here: as in `load_config`
 
     parts = [file.stem for file in files] or ["run"]
@@ -287,11 +291,11 @@ def decides_weights(name: str) -> bool:
 
 
 def config_hash(settings: Settings) -> str:
-    """Eight hex digits that tell apart the configurations whose weights differ.
+    """Returns eight hex digits that tell apart the configurations whose weights differ.
 
-    Of the values that aren't the first defaults, under their first names (`pipeline.former`): neither a new key, nor a
-    new name, nor a new default changes the hash of a training that stays what it was. A term of the default loss that
-    isn't there counts as one of weight 0.
+    They are of the values that aren't the first defaults, under their first names (`pipeline.former`): neither a new
+    key, nor a new name, nor a new default changes the hash of a training that stays what it was. A term of the default
+    loss that isn't there counts as one of weight 0.
     """
     given = {name: value for name, value, _ in fields_of(settings)}
     defaults = {name: default_of(field) for name, _, field in fields_of(settings)}
@@ -307,7 +311,7 @@ def filter_deciding(values: dict[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def default_of(field: dataclasses.Field) -> Any:
-    """The default of a key; the type of a part has none."""
+    """Returns the default of a key; the type of a part has none."""
     if field.name == "type":
         return None
     return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()

@@ -23,22 +23,22 @@ SPECTRUM_LIMITS = (0.4, 1.2)
 
 
 def sample_channel(generator: np.random.Generator, count: int) -> np.ndarray:
-    """(count, 3) float32: the index of a channel (0, 1, 2), 0, 0."""
+    """Returns (count, 3) float32: the index of a channel (0, 1, 2), 0, 0."""
     return first_parameter(generator.integers(3, size=count))
 
 
 def sample_weights(generator: np.random.Generator, count: int) -> np.ndarray:
-    """(count, 3) float32: weights of R, G and B, uniform over all that are >= 0 and add up to 1 (flat Dirichlet)."""
+    """Returns (count, 3) float32: weights of R, G and B, uniform over all that are >= 0 and sum to 1 (flat Dirichlet)."""
     return generator.dirichlet(np.ones(3), size=count).astype(np.float32)
 
 
 def sample_order(generator: np.random.Generator, count: int) -> np.ndarray:
-    """(count, 3) float32: which channel becomes R, G and B, one of ORDERS."""
+    """Returns (count, 3) float32: which channel becomes R, G and B, one of ORDERS."""
     return np.array(ORDERS, np.float32)[generator.integers(len(ORDERS), size=count)]
 
 
 def sample_spectrum(generator: np.random.Generator, count: int) -> np.ndarray:
-    """(count, 3) float32: gains of R, G and B, each uniform in SPECTRUM_LIMITS."""
+    """Returns (count, 3) float32: gains of R, G and B, each uniform in SPECTRUM_LIMITS."""
     return generator.uniform(*SPECTRUM_LIMITS, size=(count, 3)).astype(np.float32)
 
 
@@ -68,5 +68,6 @@ def spectrum(image: DataNode, parameters: DataNode) -> DataNode:
 
 
 def channel(image: DataNode, number: DataNode) -> DataNode:
+    """Returns the channel `number` of an image, as an image of one channel."""
     number = fn.cast(number, dtype=DALIDataType.INT32)
     return image[:, :, number : number + 1]

@@ -28,26 +28,27 @@ PALETTES = (IRON, RAINBOW, IRON[::-1], RAINBOW[::-1])
 
 
 def gamma_tables() -> np.ndarray:
-    """(GAMMA_CURVES, 256) uint8: row k maps a level v to 255 * (v / 255) ** gamma_k, rounded; gamma_0 is the lowest."""
+    """Returns (GAMMA_CURVES, 256) uint8: row k maps a level v to 255 * (v / 255) ** gamma_k, rounded; gamma_0 is the
+    lowest."""
     gammas = np.geomspace(*GAMMA_LIMITS, GAMMA_CURVES)
     levels = np.arange(256) / 255
     return np.rint(255 * levels[None, :] ** gammas[:, None]).astype(np.uint8)
 
 
 def palette_tables() -> np.ndarray:
-    """(palettes, 3, 256) uint8: the R, G and B of every level."""
+    """Returns (palettes, 3, 256) uint8: the R, G and B of every level."""
     levels, anchors = np.arange(256), np.linspace(0, 255, len(IRON))
     tables = [[np.interp(levels, anchors, colors) for colors in np.transpose(palette)] for palette in PALETTES]
     return np.rint(tables).astype(np.uint8)
 
 
 def sample_gamma(generator: np.random.Generator, count: int) -> np.ndarray:
-    """(count, 3) float32: the row of `gamma_tables`, 0, 0."""
+    """Returns (count, 3) float32: the row of `gamma_tables`, 0, 0."""
     return first_parameter(generator.integers(GAMMA_CURVES, size=count))
 
 
 def sample_palette(generator: np.random.Generator, count: int) -> np.ndarray:
-    """(count, 3) float32: the number of a palette, 0, 0."""
+    """Returns (count, 3) float32: the number of a palette, 0, 0."""
     return first_parameter(generator.integers(len(PALETTES), size=count))
 
 
@@ -89,9 +90,9 @@ def pseudo_color(image: DataNode, parameters: DataNode) -> DataNode:
 
 
 def look_up(image: DataNode, tables: np.ndarray, row: DataNode) -> DataNode:
-    """Levels through a row of `tables` (rows, 256) uint8.
+    """Maps levels through a row of `tables` (rows, 256) uint8.
 
-    DALI's tables are constants, so all rows lie in one table and a pixel finds its own by an offset: five times faster
+    DALI's tables are constants, so all rows are in one table and a pixel finds its own by an offset: five times faster
     on the CPU than powers of floats.
     """
     offset = fn.cast(row * 256, dtype=DALIDataType.UINT16)

@@ -15,7 +15,7 @@ SHARPNESS_LIMITS = (-1.0, 1.5)  # -1: smoothed, 0: as it is, above: as much of w
 
 
 def sample_sharpness(generator: np.random.Generator, count: int) -> np.ndarray:
-    """(count, 3) float32: an amount, uniform in SHARPNESS_LIMITS, 0, 0."""
+    """Returns (count, 3) float32: an amount, uniform in SHARPNESS_LIMITS, 0, 0."""
     return first_parameter(generator.uniform(*SHARPNESS_LIMITS, size=count))
 
 

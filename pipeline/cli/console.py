@@ -55,6 +55,7 @@ def run_module(name: str) -> None:
 
 
 def describe_commands() -> str:
+    """Returns what `--help` prints: the commands, and examples."""
     program = name_program()
     lines = [f"usage: {program} COMMAND ...", "", "Visible-infrared person re-identification.", "", "commands:"]
     lines += [f"  {name:<10} {summary}" for name, (_, summary) in COMMANDS.items()]
