@@ -33,7 +33,10 @@ class View:
 
 
 def show(view: View, captured: DataNode, numbers: DataNode, *, height: int, width: int) -> tuple[DataNode, int]:
-    """Returns what a view shows of captured uint8 HWC images of (height, width), by its `parameters`, and its channels."""
+    """Returns what a view shows of captured uint8 HWC images of (height, width), and its channels.
+
+    numbers: the view's `parameters`.
+    """
     channels = CHANNELS[view.base]
     size = {"height": height, "width": width}
     image, given = apply_stages(captured, channels, view.stages, numbers, **size)

@@ -39,6 +39,6 @@ def build_trials(settings: Settings, index: pd.DataFrame) -> list[protocols.Tria
 
 
 def place_network(network: Placed, settings: Settings, device: torch.device) -> Placed:
-    """Moves a network to the device and memory layout in which it is trained, so that it is tested by the same kernels."""
+    """Moves a network to the device and memory layout of training, so that it is tested by the same kernels."""
     layout = torch.channels_last if settings.train.channels_last else torch.contiguous_format
     return network.to(device).to(memory_format=layout)

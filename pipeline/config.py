@@ -74,7 +74,7 @@ def load_kept(file: Path, overrides: Sequence[str] = ()) -> Settings:
 
 
 def read_kept(file: Path) -> tuple[DictConfig, list[str]]:
-    """Returns the settings of a run's config.yaml by their current names, and the names that this version doesn't have."""
+    """Returns the settings of a run's config.yaml by their current names, and the names this version doesn't have."""
     *_, (_, layer) = read_layers(file)
     values, unknown = former.read(to_dict(layer), is_known)
     return OmegaConf.create(values), unknown

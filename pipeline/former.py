@@ -47,7 +47,7 @@ def tensor_now(name: str) -> str:
 
 
 def read(values: dict, known: Callable[[str], bool]) -> tuple[dict, list[str]]:
-    """Returns the values of a kept config.yaml by the names of now, with FIRST_DEFAULTS for keys that it lacks.
+    """Returns the values of a kept config.yaml by the current names, with FIRST_DEFAULTS for keys that it lacks.
 
     And the full names of those that aren't `known` (any more, or yet), which are left out.
     """
@@ -60,6 +60,7 @@ def read(values: dict, known: Callable[[str], bool]) -> tuple[dict, list[str]]:
 
 
 def flatten(values: dict, prefix: str = "") -> dict[str, Any]:
+    """Returns the values of nested mappings by full name."""
     flat: dict[str, Any] = {}
     for name, value in values.items():
         if isinstance(value, dict):
@@ -70,6 +71,7 @@ def flatten(values: dict, prefix: str = "") -> dict[str, Any]:
 
 
 def unflatten(flat: dict[str, Any]) -> dict:
+    """Returns nested mappings of values by full name."""
     nested: dict = {}
     for full, value in flat.items():
         *groups, name = full.split(".")
@@ -96,7 +98,7 @@ def exchanged(name: str, value: Any, values: dict[tuple[str, Any], Any]) -> Any:
 def first_forms(values: dict[str, Any]) -> dict[str, Any]:
     """Returns values by full name as the first version that had the keys wrote them.
 
-    A key that was divided stands under its former name where its parts agree, else under the names of now.
+    A key that was divided stands under its former name where its parts agree, else under the current names.
     """
     former = {name: before for before, names in KEYS.items() for name in names}
     first = {}

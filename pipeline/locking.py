@@ -49,9 +49,9 @@ class Lock:
         self._text = ""
 
     def acquire(self) -> str | None:
-        """Tries once: what the file says of this process then; None where another holds it.
+        """Tries once; returns what the file then says of this process, None where another holds the lock.
 
-        OSError where the file can't be written.
+        Raises OSError where the file can't be written.
         """
         self._text = json.dumps(this_process())
         kernel = UnixFileLock(self.path, fallback_to_soft=False, on_acquired=self._write, **ONCE)
@@ -88,13 +88,13 @@ class Lock:
         self._held = None
 
     def advice(self) -> str:
-        """What to do about a holder that may have ended; nothing where the kernel keeps the lock."""
+        """Returns what to do about a holder that may have ended; nothing where the kernel keeps the lock."""
         return f"; if it has ended, remove {self.marker} (no locks here: {self.refused})" if self.refused else ""
 
 
 @contextlib.contextmanager
 def locked(path: Path, patience: float) -> Iterator[None]:
-    """Holds the lock whose file is `path`. OSError where another process has held it for `patience` seconds."""
+    """Holds the lock whose file is `path`. Raises OSError where another process has held it for `patience` seconds."""
     lock, begin = Lock(path), time.monotonic()
     try:
         while lock.acquire() is None:
@@ -119,7 +119,7 @@ def own_job() -> str | None:
 
 
 def current_holder(path: Path) -> dict[str, object] | None:
-    """What the file says of the process that holds the lock now; None where none does."""
+    """Returns what the file says of the process that holds the lock now; None where none does."""
     try:
         with open(path) as file:
             try:
@@ -134,7 +134,7 @@ def current_holder(path: Path) -> dict[str, object] | None:
 
 
 def said_holder(path: Path) -> dict[str, object]:
-    """What the lock's file says; empty while it is being written."""
+    """Returns what the lock's file says; empty while it is being written."""
     try:
         return json.loads(path.read_text())
     except (OSError, ValueError):
@@ -177,7 +177,7 @@ def is_left_behind(marker: Path) -> bool:
 
 @functools.cache
 def own_host() -> str:
-    """This host as markers name it: with what its processes are numbered in, where that is a container."""
+    """Returns this host as markers name it: with what its processes are numbered in, where that is a container."""
     with tempfile.TemporaryDirectory() as folder:
         marker = Path(folder) / "marker"
         with SoftFileLock(marker, **ONCE):

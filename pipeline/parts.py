@@ -85,7 +85,7 @@ def typed(options: type[PartOptions], values: dict[str, Any]) -> PartOptions:
 
 
 def reason_of(error: OmegaConfBaseException) -> str:
-    """Returns what OmegaConf says, in one line."""
+    """Returns the message of an OmegaConf error, in one line."""
     reason = str(error.msg or error).splitlines()[0]
     # OmegaConf leaves its placeholders in when an element of a tuple is wrong
     return "a value of the wrong type in a list" if "$VALUE" in reason else reason

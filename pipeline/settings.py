@@ -15,6 +15,7 @@ from pipeline.settings_key import key
 
 
 def options_of(table: parts.PartTable, value: Any, key_: str, name: str = "") -> parts.PartOptions:
+    """Returns the typed options of a part, as `PartTable.options_of`; errors name the full key."""
     try:
         return table.options_of(value, name)
     except ValueError as error:
@@ -53,7 +54,7 @@ class BatchSettings:
 
     @property
     def rows(self) -> int:
-        """Of a global batch: images of all modalities, the derived ones included."""
+        """Rows of a global batch: images of all modalities, the derived ones included."""
         return self.ids_per_batch * self.images_per_modality * len(self.modalities)
 
 

@@ -1,6 +1,6 @@
 """Training: `accelerate launch -m pipeline.train CONFIG... [key=value ...]`, then evaluation.
 
-The same command again goes on from the newest checkpoint, or says that the run is finished.
+The same command again resumes from the newest checkpoint, or says that the run is finished.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ from pipeline.training.trainer import train
 
 
 def announce(training: Training, table: TrainingTable, left_out: int, log: logging.Logger) -> None:
+    """Logs what is trained on what, and warnings about its schedule and its norm."""
     images = ", ".join(f"{table.images(modality)} {modality.key}" for modality in table.rows)
     settings, accelerator = training.settings, training.accelerator
     log.info(
@@ -80,7 +81,7 @@ def begin(
 def train_run(
     settings: Settings, accelerator: Accelerator, index: pd.DataFrame, table: TrainingTable, stop: StopRequest
 ) -> bool:
-    """Trains a run to its end and saves its weights. False where it was asked to stop before."""
+    """Trains a run to its end and saves its weights. Returns False where it was asked to stop before."""
     log = logging.getLogger("pipeline")
     training = prepare_training(settings, accelerator, index, table)
     training.stop = stop
@@ -107,7 +108,7 @@ def keep_weights(training: Training, identities: int) -> None:
 def train_and_evaluate(
     settings: Settings, accelerator: Accelerator, index: pd.DataFrame, table: TrainingTable, stop: StopRequest
 ) -> None:
-    """Both, or the evaluation alone of a run whose training has ended but whose evaluation has not."""
+    """Trains and evaluates, or only evaluates a run whose training has ended but whose evaluation has not."""
     folder, log = run_path(settings), logging.getLogger("pipeline")
     accelerator.init_trackers(settings.name, config={name: str(value) for name, value, _ in describe(settings)})
     trained = on_first_rank(accelerator, lambda: is_trained(folder))

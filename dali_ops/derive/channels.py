@@ -28,7 +28,10 @@ def sample_channel(generator: np.random.Generator, count: int) -> np.ndarray:
 
 
 def sample_weights(generator: np.random.Generator, count: int) -> np.ndarray:
-    """Returns (count, 3) float32: weights of R, G and B, uniform over all that are >= 0 and sum to 1 (flat Dirichlet)."""
+    """Returns (count, 3) float32: weights of R, G and B, uniform over all that are >= 0 and sum to 1.
+
+    That is a flat Dirichlet distribution.
+    """
     return generator.dirichlet(np.ones(3), size=count).astype(np.float32)
 
 

@@ -29,7 +29,7 @@ class Stage:
 
 
 def channels_after(stage: Stage, channels: int) -> int:
-    """Returns the channels after a stage that is given `channels`: the larger count where some images skip the stage."""
+    """Returns the channels after a stage that is given `channels`; the larger number where some images skip it."""
     given = stage.derivation.gives or channels
     return given if stage.probability == 1 else max(given, channels)
 

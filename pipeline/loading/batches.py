@@ -40,10 +40,10 @@ def training_batches(
     rank: int = 0,
     ranks: int = 1,
 ) -> Generator[Batch, None, None]:
-    """This rank's share of the global batches number `start`, `start` + 1, ... without end.
+    """Yields this rank's share of the global batches number `start`, `start` + 1, ... without end.
 
     `index` is that of `settings.data.root`; `views` say what the images of each modality show (`views_in_use` unless
-    they are given). An image that can't be read or decoded raises ValueError with its path, or another takes its place,
+    they are given). An image that can't be read or decoded raises ValueError with its path, or is replaced by another,
     as `loader.on_bad_image` says.
     """
     views = views_in_use(settings) if views is None else views
@@ -85,9 +85,9 @@ def planned_images(
     device: torch.device,
     count: int,
 ) -> Iterator[tuple[Plan, torch.Tensor]]:
-    """Plan and images of batch `first` and all after it, with `count` captured images of each modality.
+    """Yields plan and images of batch `first` and all after it, with `count` captured images of each modality.
 
-    DecodingFailed ends it: DALI promises nothing afterwards.
+    Raises DecodingFailed, which ends it: DALI guarantees nothing afterwards.
     """
     plans: dict[int, Plan] = {}  # made ahead by the pipelines, used when the batch comes out
 
@@ -124,7 +124,8 @@ def handle_corrupt_images(
 ) -> None:
     """Finds the bad images of a batch and has them replaced.
 
-    ValueError naming the first where they aren't to be replaced; as `raise_unexplained` where there are none.
+    Raises ValueError naming the first where `loader.on_bad_image` is "error"; as `raise_unexplained` where there are
+    none.
     """
     rows = failure.plan.rows
     found = [bad for base in rows for bad in undecodable(image_source, rows[base], base.key)]
@@ -139,7 +140,7 @@ def handle_corrupt_images(
 
 
 def raise_unexplained(error: RuntimeError, loader: LoaderSettings) -> NoReturn:
-    """Where DALI can't decode a batch of which every image can be decoded on the CPU: ValueError if a GPU did it."""
+    """Raises `error`, of a batch whose images can all be decoded on the CPU; ValueError where a GPU decoded it."""
     if loader.decode == "mixed":
         raise ValueError(
             "loader.decode: the GPU can't decode an image that the CPU can (mixed); use loader.decode=cpu"
@@ -154,7 +155,7 @@ def assemble(
     columns: dict[str, np.ndarray],
     device: torch.device,
 ) -> Batch:
-    """A batch from its images, which stand view after view, in the order of `modalities`."""
+    """Returns a batch of its images, which stand view after view, in the order of `modalities`."""
     rows = np.concatenate([plan.rows[modality.base] for modality in modalities])
     modality = np.repeat([int(modality) for modality in modalities], len(plan.labels))
 
@@ -180,10 +181,11 @@ def evaluation_batches(
     device: torch.device,
     stages: Sequence[Stage] = (),
 ) -> Iterator[torch.Tensor]:
-    """Images (b, 3, H, W) of rows of the index, recorded in one modality, in their order, `evaluation.batch` at a time.
+    """Yields images (b, 3, H, W) of rows of the index, captured in one modality, in their order, `evaluation.batch` at
+    a time.
 
-    With `stages` of derivation (2b, 3, H, W): their derivatives, made without chance, stand behind them.
-    An image that can't be read or decoded raises ValueError with its path: no other may stand in for it in a test.
+    With `stages` of derivation (2b, 3, H, W): their derivatives, made without chance, follow them. An image that can't
+    be read or decoded raises ValueError with its path: no other may replace it in a test.
     """
     check_size(image_source, settings.augment)
     step = settings.evaluation.batch

@@ -22,7 +22,7 @@ def batch_hard_hinge(
     margin: float,
     reduction: str,
 ) -> torch.Tensor:
-    """sum or mean over anchors i of [margin + max_{j: same} D_ij - min_{k: different} D_ik]_+ (a scalar).
+    """Returns the sum or mean over anchors i of [margin + max_{j: same} D_ij - min_{k: different} D_ik]_+ (a scalar).
 
     anchors (N, D), others (M, D); their Euclidean distance (N, M), which only chooses the pairs and needs no gradient;
     same_identity (N, M) bool. Of several equally hard pairs one is chosen.

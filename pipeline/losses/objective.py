@@ -92,6 +92,6 @@ def rows_of_ranks(own: Rows, counts: Sequence[int], wanted: Collection[str]) -> 
 
 
 def modality_of_ranks(modality: Sequence[int], rows: Sequence[int]) -> list[int]:
-    """The modality of every rank's rows: on each they stand together, in the same order and equally many."""
+    """Returns the modality of every rank's rows: on each they stand together, in the same order and equally many."""
     kinds = list(dict.fromkeys(modality))
     return [kind for count in rows for kind in kinds for _ in range(count // len(kinds))]

@@ -44,7 +44,7 @@ class Rows:
 
     @property
     def logits(self) -> torch.Tensor:
-        """What the classifier says, (N, C)."""
+        """The classifier's output, (N, C)."""
         return self._part("logits")
 
     def _part(self, name: str) -> torch.Tensor:
@@ -61,7 +61,7 @@ class Rows:
 
     @cached_property
     def _by_modality(self) -> dict[Modality, Rows]:
-        """Made once for all terms: the gradients of a modality's rows are then joined once as well."""
+        """Divides the rows once for all terms: the gradients of a modality's rows are then joined once as well."""
         runs = runs_of(self.modality)
         divided = {}
         for modality in Modality:

@@ -81,7 +81,7 @@ class Method(nn.Module):
         raise NotImplementedError
 
     def forward(self, batch: Batch) -> Parts:
-        """As `training_step`: what wraps a module, for ranks or mixed precision, hooks into `forward` alone."""
+        """Returns `training_step`: what wraps a module, for ranks or mixed precision, hooks into `forward` alone."""
         return self.training_step(batch)
 
     def parameter_groups(self, settings: Settings) -> list[ParameterGroup]:

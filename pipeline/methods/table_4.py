@@ -67,6 +67,7 @@ def differences(settings: Settings) -> list[str]:
 
 
 def decisive(settings: Settings) -> dict[str, Any]:
+    """Returns the settings that decide a method, by full name, in one form for equal methods."""
     values = {name: value for name, value, _ in describe(settings) if not name.startswith((*TOLD, *FREE))}
     values["model.backbone"] = values["model.backbone"].partition(".")[0]  # the tag names weights
     used = settings.batch.modalities

@@ -22,7 +22,7 @@ PLAIN_MODULES = ("vision_transformer", "deit", "beit", "eva")
 def create_backbone(
     name: str, *, height: int, width: int, pretrained: bool, weights: str | None, last_stride: int
 ) -> Backbone:
-    """A timm model without classifier and pooling; call its `forward_features` on (B, 3, height, width).
+    """Returns a timm model without classifier and pooling; call its `forward_features` on (B, 3, height, width).
 
     name         timm's, with or without a tag: "resnet50", "resnet50.tv_in1k"
     height, width  of the images, in pixels; given to the models whose input size is fixed (transformers)
@@ -53,7 +53,7 @@ def create_backbone(
 
 
 def check_name(name: str) -> None:
-    """ValueError if timm knows no such model or tag; names the nearest."""
+    """Raises ValueError if timm knows no such model or tag; names the nearest."""
     if not timm.is_model(name):
         nearest = get_close_matches(split_model_name_tag(name)[0], timm.list_models(), n=3) or ["resnet50"]
         raise ValueError(f"backbone: timm has no model {name!r}; nearest: {', '.join(nearest)}")
@@ -97,7 +97,7 @@ def _build(name: str, pretrained: bool, arguments: dict[str, Any]) -> Backbone:
 
 
 def set_last_stride_one(backbone: nn.Module) -> None:
-    """Remove the stride of a ResNet's `layer4`, in place: on the main path and on the shortcut, without dilation.
+    """Removes the stride of a ResNet's `layer4`, in place: on the main path and on the shortcut, without dilation.
 
     The parameters keep their names and shapes, so weights may be loaded before or after.
     """
@@ -123,7 +123,7 @@ def _check_patches(backbone: nn.Module, name: str, height: int, width: int) -> N
 
 
 def freeze_unused(backbone: Backbone, name: str, height: int, width: int) -> None:
-    """Set requires_grad False on parameters that `forward_features` does not use.
+    """Sets requires_grad to False for parameters that `forward_features` does not use.
 
     Distributed training waits for a gradient of every parameter that asks for one. One image is passed forwards and
     backwards in eval mode; no statistics and no gradients are kept.

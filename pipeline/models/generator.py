@@ -25,7 +25,7 @@ class ModalityGenerator(nn.Module):
             nn.init.zeros_(convolution.bias)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """(B, 3, H, W) -> (B, 3, H, W), of the weights' type also under autocast: an image is kept exact."""
+        """Derives (B, 3, H, W) from (B, 3, H, W), of the weights' type also under autocast: an image is kept exact."""
         with torch.autocast(images.device.type, enabled=False):
             gray = self.to_gray(images.to(self.to_gray.weight.dtype))
             return self.to_color(torch.relu(gray))

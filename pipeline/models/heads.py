@@ -83,7 +83,7 @@ class Neck(nn.Module):
             nn.init.normal_(classifier.weight, std=0.001)
 
     def after_pooling(self, pooled: torch.Tensor, modality: Sequence[Modality]) -> Feature:
-        """pooled (B, D); modality: of each row."""
+        """Returns the feature of pooled (B, D) rows; modality: of each row."""
         embedding = self.neck(pooled)
         return Feature(pooled, embedding, self._logits(embedding, modality) if self.training else None)
 

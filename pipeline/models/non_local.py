@@ -32,7 +32,7 @@ class NonLocal(nn.Module):
         nn.init.zeros_(self.norm.bias)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """(B, C, h, w) -> (B, C, h, w)."""
+        """Maps (B, C, h, w) to (B, C, h, w)."""
         theta, phi, g = (part(features).flatten(2) for part in (self.theta, self.phi, self.g))
         # (theta^T phi) g = theta^T (phi g^T): the smaller product, without the N x N matrix
         gathered = torch.einsum("bcn,bdn->bcd", phi, g) / phi.shape[2]

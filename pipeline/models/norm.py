@@ -18,7 +18,7 @@ NORMS = ("global", "local", "frozen")
 
 
 def choose_norm(setting: str, ranks: int) -> str:
-    """`train.norm` -> one of NORMS. One rank's own rows are those of all."""
+    """Returns one of NORMS for `train.norm`. One rank's own rows are those of all."""
     if setting == "frozen":
         return "frozen"
     return "local" if setting == "local" and ranks > 1 else "global"
@@ -47,7 +47,7 @@ def share_children(module: nn.Module, share: Callable[[nn.Module], nn.Module], l
 
 
 def share_on_cpu(part: nn.Module) -> nn.Module:
-    """The same module, whose norms now exchange their statistics; torch's layer for this is for GPUs only."""
+    """Returns the same module, whose norms now exchange their statistics; torch's layer for this is for GPUs only."""
     for layer in part.modules():
         if isinstance(layer, BatchNormAct2d):
             layer.__class__ = SharedBatchNormAct  # the same parameters and buffers, another forward
@@ -100,7 +100,7 @@ class _OfAllRanks(torch.autograd.Function):
 
 
 def statistics_of_all_ranks(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Mean (C,), variance (C,) and number () of the values (B, C, ...) of each channel, those of all ranks together.
+    """Returns mean (C,), variance (C,) and number () of the values (B, C, ...) of each channel, over all ranks.
 
     Joined by the formula of Chan, Golub and LeVeque, "Algorithms for Computing the Sample Variance", 1983.
     """

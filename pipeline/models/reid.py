@@ -23,7 +23,7 @@ AS_IT_IS = "as_it_is"
 
 
 class ReIDOutput(NamedTuple):
-    """What the network says of B images: `features` by name, in the order of the heads."""
+    """The network's output for B images: `features` by name, in the order of the heads."""
 
     features: dict[str, Feature]
 
@@ -39,7 +39,7 @@ class ReIDOutput(NamedTuple):
 
     @property
     def logits(self) -> torch.Tensor | None:
-        """Of the first feature."""
+        """Those of the first feature."""
         return next(iter(self.features.values())).logits
 
 
@@ -87,7 +87,7 @@ class ReIDNetwork(nn.Module):
 
     @property
     def origin(self) -> str:
-        """What its pre-trained weights are (`weights_origin`)."""
+        """The pre-trained weights it started from (`weights_origin`)."""
         return self.backbone.origin
 
     @property
@@ -96,11 +96,11 @@ class ReIDNetwork(nn.Module):
         return {name: width for head in self._heads() for name, width in head.widths.items()}
 
     def forward(self, images: torch.Tensor, modality: torch.Tensor | Sequence[int]) -> ReIDOutput:
-        """images (B, 3, H, W) of a float type, normalized; modality: B values of `Modality` on the host; B >= 1.
+        """Returns the features of images (B, 3, H, W) of a float type, normalized, B >= 1.
 
-        modality is an int64 CPU tensor or a sequence of int. Give the sequence to a model wrapped in
-        DistributedDataParallel, which moves all tensors among its inputs to the device. The output's rows are in the
-        order of the input's. ValueError: a modality that no stem was built for.
+        modality: B values of `Modality` on the host, an int64 CPU tensor or a sequence of int. Give the sequence to a
+        model wrapped in DistributedDataParallel, which moves all tensors among its inputs to the device. The output's
+        rows are in the order of the input's. Raises ValueError for a modality that no stem was built for.
         """
         rows, generator_runs, stem_runs = self._plan(modality)
         images = images.to(next(self.heads.parameters()).dtype)
@@ -111,7 +111,7 @@ class ReIDNetwork(nn.Module):
         return ReIDOutput({name: feature for of_head in made for name, feature in of_head.items()})
 
     def head_parameters(self) -> list[nn.Parameter]:
-        """Trained parameters of the heads, which recipes give a learning rate of their own."""
+        """Returns the trained parameters of the heads, which recipes give a learning rate of their own."""
         return [parameter for parameter in self.heads.parameters() if parameter.requires_grad]
 
     def pretrained_norms(self) -> list[nn.Module]:

@@ -72,7 +72,7 @@ def prepare_training(
 def wrap(method: Method, players: list[Player], accelerator: Accelerator) -> tuple[torch.nn.Module, list[Player]]:
     """Returns both as Accelerate prepares them: for ranks and mixed precision.
 
-    ValueError for several optimizers in fp16, whose one scaler Accelerate updates at each of them.
+    Raises ValueError for several optimizers in fp16, whose one scaler Accelerate updates at each of them.
     """
     if len(players) > 1 and accelerator.scaler is not None:
         raise ValueError("train.precision: fp16 is for methods of one optimizer; use bf16 or fp32")
@@ -84,6 +84,6 @@ def wrap(method: Method, players: list[Player], accelerator: Accelerator) -> tup
 
 
 def set_cudnn(settings: Settings) -> None:
-    """Batches never change their size, so cuDNN may try its kernels out."""
+    """Sets up cuDNN. It may try its kernels out, as batches never change their size."""
     torch.backends.cudnn.benchmark = True
     torch.backends.cudnn.allow_tf32 = settings.train.tf32

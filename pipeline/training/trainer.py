@@ -22,7 +22,7 @@ log = logging.getLogger("pipeline")
 
 @dataclass
 class Interval:
-    """What some steps gave, for a row of metrics.csv or the line of an epoch."""
+    """Sums over some steps, for a row of metrics.csv or the line of an epoch."""
 
     parts: dict[str, list[float]] = field(default_factory=dict)
     images: int = 0
@@ -38,21 +38,23 @@ class Interval:
         self.waiting += step.waiting
 
     def means(self) -> dict[str, float]:
-        """Mean of every part of the loss and of the gradient's norm, where a step has one; rows a second of all ranks;
-        share of the time spent waiting for data."""
+        """Returns the mean of every part of the loss and of the gradient's norm, where a step has one.
+
+        And rows a second of all ranks, and the share of the time spent waiting for data.
+        """
         seconds = time.perf_counter() - self.begin
         means = {name: mean_of_finite(values) for name, values in self.parts.items()}
         return means | {"images_per_second": self.images / seconds, "waiting_for_data": self.waiting / seconds}
 
 
 def mean_of_finite(values: list[float]) -> float:
-    """Infinity where none is."""
+    """Returns the mean of the finite values; infinity where none is."""
     finite = [value for value in values if math.isfinite(value)]
     return sum(finite) / len(finite) if finite else math.inf
 
 
 def train(training: Training) -> bool:
-    """Trains to the last step. False where it was asked to stop before (a checkpoint is then written).
+    """Trains to the last step. Returns False where it was asked to stop before (a checkpoint is then written).
 
     Raises FloatingPointError on all ranks together, before a checkpoint is written, when a loss or a gradient isn't
     finite; KeyboardInterrupt after the checkpoint where Ctrl-C asked for it.
@@ -118,9 +120,9 @@ def announce_stop(training: Training) -> None:
 
 
 def read_steps(training: Training, queued: list[QueuedStep], sums: Sequence[Interval], *, newest_too: bool) -> bool:
-    """Takes the steps out of the queue, but for the newest, which may still be running, and adds them up.
+    """Removes the steps from the queue, except the newest, which may still be running, and adds them up.
 
-    Whether a rank was asked to stop.
+    Returns whether a rank was asked to stop.
     """
     stop = False
     while len(queued) > (0 if newest_too else 1):
@@ -142,7 +144,7 @@ def checkpoint(training: Training) -> None:
 
 
 def record(training: Training, metrics: MetricsFile, interval: Interval) -> None:
-    """A row of metrics.csv, and the trackers'."""
+    """Appends a row to metrics.csv, and to the trackers."""
     position = {
         "step": training.step,
         "epoch": training.step / training.steps_per_epoch,
@@ -154,6 +156,7 @@ def record(training: Training, metrics: MetricsFile, interval: Interval) -> None
 
 
 def epoch_line(training: Training, interval: Interval) -> str:
+    """Returns the line of the log that ends an epoch."""
     means = interval.means()
     speed, waiting = means.pop("images_per_second"), means.pop("waiting_for_data")
     terms = " ".join(f"{name} {means[name]:.3f}" for name in main_parts(list(means)) if name != "gradient_norm")
