@@ -1,4 +1,4 @@
-"""What a graph is fed -> captured images in the size of the network: the start of training and evaluation."""
+"""Input of a graph -> captured images in the size of the network: the start of training and evaluation."""
 
 from __future__ import annotations
 

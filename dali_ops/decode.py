@@ -15,7 +15,7 @@ VISIBLE = "visible"
 INFRARED = "infrared"
 BASES = (VISIBLE, INFRARED)
 
-# In what form a graph gets images: as the path of a file, its content, or its pixels in the size of the network.
+# The form in which a graph gets images: the path of a file, its content, or its pixels in the size of the network.
 PATH, ENCODED, RESIZED = FORMS = ("path", "encoded", "resized")
 
 # Infrared files store one channel three times, so it is decoded once and replicated only just before normalization.
@@ -65,4 +65,4 @@ def only_parsable(encoded: DataNode) -> DataNode:
 def check_base(base: str) -> None:
     """Raises ValueError where a captured modality isn't one of BASES."""
     if base not in BASES:
-        raise ValueError(f"family: expected one of {', '.join(BASES)}; found {base!r}")
+        raise ValueError(f"base: expected one of {', '.join(BASES)}; found {base!r}")

@@ -42,6 +42,7 @@ def evaluation_pipeline(
     Raises ValueError for impossible settings; running raises RuntimeError for a file that cannot be decoded
     (`check.DecodingCheck` finds it).
     """
+    # impossible settings, which DALI would report less clearly
     check_base(base)
     check_size(height, width)
     check_tiles(stages, height, width)
@@ -49,10 +50,12 @@ def evaluation_pipeline(
         batch_size=batch_size, device=device, device_id=device_id, decode=decode, threads=threads, prefetch=prefetch
     )
     with pipeline:
+        # input: paths, encoded images or pixels
         dtype, dimensions, layout = fed_kind(form)
         fed = fn.external_source(source, dtype=dtype, ndim=dimensions, layout=layout)
         size = {"height": height, "width": width}
         image = captured_images(fed, form=form, base=base, **size, device=device, decode_place=decode)
+        # outputs: the captured images, and the derived ones where they are asked for, all of three channels
         outputs = [replicate_to(image, CHANNELS[base])]
         if stages:
             outputs.append(replicate_to(*derive_for_testing(image, CHANNELS[base], stages)))

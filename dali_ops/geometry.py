@@ -25,17 +25,21 @@ def resize(images: DataNode, *, height: int, width: int) -> DataNode:
 
 
 def windows(parameters: np.ndarray, height: int, width: int, pad: int) -> np.ndarray:
-    """Computes crops of images with `pad` black pixels on every side, as one paste each, so that nothing is padded
-    first.
+    """Returns crops of images with `pad` black pixels on every side, as one paste each: no image is padded.
 
     (n, views, ...) parameters -> (n, views, 4, 1, 2) int32: corner in the image, size, and corner in the view of the
     part of the window that lies in the image, each (y, x); last, whether it is flipped (0, 1 for left and right).
     """
+    # How far the window is moved down and to the right against the image; negative: up and to the left.
     shift = parameters[..., CROP].astype(np.int32) - pad
     whole = np.array([height, width], np.int32)
+    # Moved down by s, the window shows the image from row s on, at its own top; moved up by s, it shows the image from
+    # its first row on, s rows below its own top. Either way s rows of the image are lost. Columns likewise.
     corner, size, target = np.clip(shift, 0, whole), np.maximum(whole - np.abs(shift), 0), np.clip(-shift, 0, whole)
+    # A part without pixels has no size and lies at the far corner of the view, as an empty box of `mixing.cover`.
     empty = size.min(axis=-1, keepdims=True) == 0
     size, target = np.where(empty, 0, size), np.where(empty, whole, target)
+    # A flag next to three corners and sizes: one input of the graph instead of two.
     flipped = np.zeros_like(shift)
     flipped[..., 1] = parameters[..., FLIP]
     return np.stack([corner, size, target, flipped], axis=2)[:, :, :, None]

@@ -8,11 +8,11 @@ from nvidia.dali import Pipeline, fn
 from nvidia.dali.data_node import DataNode
 from nvidia.dali.types import DALIDataType
 
-from dali_ops.captured import captured_images, fed_kind
+from dali_ops.captured import Kind, captured_images, fed_kind
 from dali_ops.decode import BASES, check_base
 from dali_ops.derive.stages import check_tiles
 from dali_ops.erasing import erase
-from dali_ops.execution import build, new_pipeline
+from dali_ops.execution import Source, build, new_pipeline
 from dali_ops.geometry import check_size, crop, flip, windows
 from dali_ops.mixing import MIXINGS
 from dali_ops.normalize import replicate_to
@@ -50,7 +50,7 @@ def training_pipeline(
     decoded (`check.DecodingCheck` finds it).
     """
     _check(views, height, width, pad)
-    sampled = erasing or any(view.is_random for view in views)  # else DALI warns of numbers that nobody looks at
+    sampled = erasing or any(view.is_random for view in views)  # else DALI warns of an input that isn't used
     used = [base for base in BASES if any(view.base == base for view in views)]
     pipeline = new_pipeline(
         batch_size=batch_size, device=device, device_id=device_id, decode=decode, threads=threads, prefetch=prefetch
@@ -60,21 +60,15 @@ def training_pipeline(
         *files, parameters = source(iteration)
         return *files, windows(parameters, height, width, pad), *([parameters] if sampled else [])
 
+    size = {"height": height, "width": width}
     with pipeline:
-        kinds = [
-            *[fed_kind(form)] * len(used),
-            (DALIDataType.INT32, 4, None),
-            *([(DALIDataType.FLOAT, 2, None)] if sampled else []),
-        ]
-        dtypes, dimensions, layouts = map(list, zip(*kinds, strict=True))
-        fed = fn.external_source(feed, num_outputs=len(kinds), dtype=dtypes, ndim=dimensions, layout=layouts)
-        files, window = fed[: len(used)], fed[len(used)]
-        parameters = fed[-1]  # the window again where nothing is drawn: then nobody looks
-        size = {"height": height, "width": width}
+        files, window, parameters = training_inputs(feed, form, len(used), sampled)
+        # each captured modality once, however many views show it
         captured = {
             base: captured_images(of_base, form=form, base=base, **size, device=device, decode_place=decode)
             for base, of_base in zip(used, files, strict=True)
         }
+        # a view: derived at first, which may need the whole image, then cropped, flipped and erased
         outputs = []
         for number, view in enumerate(views):
             image, channels = show(view, captured[view.base], parameters[number], **size)
@@ -83,6 +77,21 @@ def training_pipeline(
         pipeline.set_outputs(*outputs)
     build(pipeline)
     return pipeline
+
+
+def training_inputs(
+    feed: Source, form: str, captured: int, sampled: bool
+) -> tuple[Sequence[DataNode], DataNode, DataNode]:
+    """Returns the inputs of the graph: files of each of the `captured` modalities, windows, parameters.
+
+    Where nothing is `sampled`, `feed` gives no parameters; the windows stand for them, and no operator reads them.
+    """
+    kinds: list[Kind] = [*[fed_kind(form)] * captured, (DALIDataType.INT32, 4, None)]
+    if sampled:
+        kinds.append((DALIDataType.FLOAT, 2, None))
+    dtypes, dimensions, layouts = map(list, zip(*kinds, strict=True))
+    fed = fn.external_source(feed, num_outputs=len(kinds), dtype=dtypes, ndim=dimensions, layout=layouts)
+    return fed[:captured], fed[captured], fed[-1]
 
 
 def augment(

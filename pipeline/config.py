@@ -1,8 +1,8 @@
-"""From YAML files and `key=value` words to checked `Settings`, and back.
+"""From YAML files and `key=value` overrides to checked `Settings`, and back.
 
 A file may name another as its `base:` (relative to itself), whose values it overrides. Several files are merged from
-left to right, then the `key=value` words. `python -m pipeline.config [CONFIG ...] [key=value ...]` prints the result
-with the meaning of every key.
+left to right, then the `key=value` overrides. `python -m pipeline.config [CONFIG ...] [key=value ...]` prints the
+result with the help of every key.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from pipeline.parts import PartOptions, reason_of
 from pipeline.settings import DEFAULT_HEADS, Settings
 from pipeline.shipped import find_shipped
 
-# keys, or groups of keys, that say where a run is kept, how it is loaded and how it is judged
+# keys, or groups of keys, that say where a run is kept, how it is loaded and how it is evaluated
 FREE: tuple[str, ...] = ("name", "output", "method.name", "data.root", "data.test_split", "loader.", "evaluation.")
 FREE += ("train.resume", "train.checkpoint_steps", "train.keep_checkpoints", "train.log_steps", "train.trackers")
-# What comes of these depends on the launcher too: it is kept and compared by itself (pipeline.run.provenance).
+# The result of these depends on the launcher too; it is kept and compared by itself (pipeline.run.provenance).
 FREE += ("train.precision", "train.norm")
 
 # keys below which the names are those of parts

@@ -50,6 +50,7 @@ def create_accelerator(settings: Settings, run_folder: str, trackers: Sequence[s
     Raises ValueError where several processes were meant and one was started, for more processes than GPUs, and where
     the launcher's configuration asks for another way of training than plain data parallelism.
     """
+    # mistakes that Accelerate would silently take for something else
     check_launcher()
     check_accelerate_settings(settings.train.precision)
     check_gpu_count()
@@ -69,6 +70,7 @@ def create_accelerator(settings: Settings, run_folder: str, trackers: Sequence[s
         ],
         step_scheduler_with_optimizer=False,
     )
+    # processes that the launcher started and that didn't find each other
     ranks = accelerator.num_processes
     announced = int(os.environ.get("WORLD_SIZE", ranks))
     if announced != ranks:

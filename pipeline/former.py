@@ -29,7 +29,7 @@ DERIVATIONS = {"grey": "gray", "weighted_grey": "weighted_gray", "gamma_grey": "
 DERIVATIONS |= {"pseudo_colour": "pseudo_color"}
 VALUES |= {(f"derive.{of}", was): now for of in ("visible", "infrared") for was, now in DERIVATIONS.items()}
 
-# Full name now -> what a training did at first where nobody gave the key: the first default, where it has changed
+# Full name now -> what a training did at first where the key wasn't given: the first default, where it has changed
 # since, or what was done before there was the key, where that isn't the default.
 FIRST_DEFAULTS: dict[str, Any] = {"model.backbone": "resnet50"}
 
@@ -90,8 +90,8 @@ def exchanged(name: str, value: Any, values: dict[tuple[str, Any], Any]) -> Any:
     """Returns a value of a key, or a list of them, with those among `values` exchanged; `:<probability>` stays."""
     if isinstance(value, (list, tuple)):
         return [exchanged(name, element, values) for element in value]
-    word, colon, rest = value.partition(":") if isinstance(value, str) else (value, "", "")
-    found = values.get((name, word), word) if not isinstance(word, dict) else word
+    first, colon, rest = value.partition(":") if isinstance(value, str) else (value, "", "")
+    found = values.get((name, first), first) if not isinstance(first, dict) else first
     return f"{found}{colon}{rest}" if colon else found
 
 

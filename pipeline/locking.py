@@ -7,9 +7,9 @@ Lustre mounted with `flock` and CephFS keep it over nodes; NFSv4 frees a vanishe
 (about 90 s). POSIX record locks (fcntl) are kept by the same mounts, but are lost when their process closes any
 descriptor of the file. Forked children, which would share a flock and keep it, are made to close it by filelock.
 
-Where the kernel refuses, a file beside it stands for the lock while it is there: the marker, filelock's soft lock. A
-kill leaves it behind: the next start on the same host removes it; on another host nobody can know whether its process
-has ended, and the user is told which file to remove. All nodes must mount the file system alike.
+Where the kernel has no locks, a file next to it stands for the lock while it exists: the marker, filelock's soft lock.
+A kill leaves it behind: the next start on the same host removes it; on another host no process can know whether its
+process has ended, and the user is told which file to remove. All nodes must mount the file system alike.
 """
 
 from __future__ import annotations
@@ -171,7 +171,7 @@ def is_left_behind(marker: Path) -> bool:
     except ProcessLookupError:
         return True
     except (OSError, ValueError):
-        pass  # it is gone, is being written, or is of somebody whose processes can't be asked for
+        pass  # it is gone, is being written, or is of a user whose processes can't be asked for
     return False
 
 

@@ -34,7 +34,7 @@ class PartTable:
     places: dict[str, str]
 
     def find(self, name: str) -> type[Any]:
-        """Returns the class called `name`. ValueError where there is none, with the nearest name."""
+        """Returns the class called `name`. Raises ValueError where there is none, with the nearest name."""
         place = self.places.get(name, name)
         module, _, attribute = place.partition(":")
         if not attribute:
@@ -54,7 +54,7 @@ class PartTable:
     def options_of(self, value: Any, name: str = "") -> PartOptions:
         """Returns the typed options that a mapping of a configuration stands for; `name` is its type if it gives none.
 
-        ValueError, which begins with the key within the mapping, for an unknown type or key, or a wrong value.
+        Raises ValueError, which begins with the key within the mapping, for an unknown type or key, or a wrong value.
         """
         if isinstance(value, PartOptions):
             return value
@@ -73,7 +73,7 @@ class PartTable:
 
 
 def typed(options: type[PartOptions], values: dict[str, Any]) -> PartOptions:
-    """Returns `options` with the values, each of its field's type. ValueError, which begins with the key."""
+    """Returns `options` with the values, each of its field's type. Raises ValueError, which begins with the key."""
     lists = [field.name for field in dataclasses.fields(options) if str(field.type).startswith("list[str]")]
     values = {name: [value] if name in lists and isinstance(value, str) else value for name, value in values.items()}
     try:

@@ -71,15 +71,15 @@ def read_list(file: Path, more: list[str]) -> list[Member]:
 
 def check_same_runs(members: list[Member], origin: Path) -> None:
     """Raises ValueError naming the first member in whose folder something was trained with other settings."""
-    refused = []
+    differing = []
     for member in members:
         try:
             check_same_run(member.settings, member.folder)
         except ValueError as error:
-            refused.append(f"{origin}:{member.line}: {error}")
-    if refused:
-        others = f" ({len(refused)} of {len(members)} members differ; another output= serves them all)"
-        raise ValueError(refused[0] + (others if len(members) > 1 else ""))
+            differing.append(f"{origin}:{member.line}: {error}")
+    if differing:
+        others = f" ({len(differing)} of {len(members)} members differ; another output= serves them all)"
+        raise ValueError(differing[0] + (others if len(members) > 1 else ""))
 
 
 def progress(members: list[Member], failed: dict[Member, int] | None = None) -> pd.DataFrame:
@@ -140,13 +140,13 @@ def train_all(members: list[Member], processes: int, origin: Path) -> None:
         print(f"{origin}: {member.number} of {len(members)}: {shlex.join(member.arguments)}", flush=True)
         status = train_member(member, processes)
         if status == INTERRUPTED:
-            print(f"{origin}: interrupted in {member.folder}; the same command goes on", file=sys.stderr, flush=True)
+            print(f"{origin}: interrupted in {member.folder}; the same command resumes", file=sys.stderr, flush=True)
             sys.exit(INTERRUPTED)
         if status:
             failed[member] = status
         print(progress(members, failed).to_string(), flush=True)
         if not status and not is_finished(member.folder):
-            raise ValueError(f"{origin}: asked to stop in {member.folder}; the same command goes on")
+            raise ValueError(f"{origin}: asked to stop in {member.folder}; the same command resumes")
     if failed:
         names = ", ".join(f"{member.folder} (status {status})" for member, status in failed.items())
         raise ValueError(f"{origin}: {len(failed)} of {len(members)} members failed: {names}")

@@ -86,8 +86,8 @@ def train_run(
     training = prepare_training(settings, accelerator, index, table)
     training.stop = stop
     on_first_rank(accelerator, lambda: record_weights(training.folder, str(training.tested.origin)))
-    recorded = training_rows(index, settings.data)["identity"].nunique()
-    announce(training, table, recorded - len(table.identities), log)
+    found = training_rows(index, settings.data)["identity"].nunique()
+    announce(training, table, found - len(table.identities), log)
     rehearse(settings, index, choose_extractor(settings, accelerator, lambda: training.tested), accelerator)
     if not train(training):
         return False
@@ -127,7 +127,7 @@ def main(argv: list[str] | None = None) -> None:
     settings = load_config(options.arguments, name_required=True)
     folder = run_path(settings)
     check_split_untrained(settings.data, settings.data)
-    fused_derivatives(settings)  # refuses what evaluation could only after the training
+    fused_derivatives(settings)  # raises now what evaluation would only raise after the training
     accelerator = create_training_accelerator(settings, str(folder))
     index = on_first_rank(accelerator, lambda: build_index(settings.data))
     table = build_table(settings, index)

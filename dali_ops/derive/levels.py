@@ -18,7 +18,7 @@ STRAIGHT = (int(np.abs(np.log(np.geomspace(*GAMMA_LIMITS, GAMMA_CURVES))).argmin
 
 # Of CLAHE. Tiles of 36 x 36 pixels at 288 x 144; no level may be more than twice as frequent as if all were alike.
 # Where the tiles don't divide an image, DALI 2.4 mirrors its edge on a CPU, but makes smaller tiles on a GPU, which is
-# another function (and reads beyond small images): such sizes are refused on both (`stages.check_tiles`).
+# another function (and reads beyond small images): such sizes are an error on both (`stages.check_tiles`).
 TILES_DOWN, TILES_ACROSS, CLIP_LIMIT = 8, 4, 2.0
 
 # Palettes of thermal cameras, dark to bright, as colors between which a level is interpolated; then the same reversed.

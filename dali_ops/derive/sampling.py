@@ -1,4 +1,4 @@
-"""Drawing the parameters of derivations: (generator, n) -> (n, PARAMETERS) float32."""
+"""Sampling of the parameters of derivations: (generator, n) -> (n, PARAMETERS) float32."""
 
 from __future__ import annotations
 

@@ -57,13 +57,14 @@ def training_batches(
 
     count = identities_of_ranks(settings.batch.ids_per_batch, ranks)[rank] * settings.batch.images_per_modality
     number = start
+    # A batch that can't be decoded ends the pipelines. New ones begin with it again, without its bad images.
     while True:
         try:
             for plan, images in planned_images(
                 plan_of, number, image_source, [*views.values()], settings, device, count
             ):
                 yield assemble(plan, list(views), images, columns, device)
-                del images  # its memory is free for the next batch, unless somebody else holds it
+                del images  # its memory is free for the next batch, unless the caller holds it
                 number += 1
         except DecodingFailed as failure:
             handle_corrupt_images(failure, image_source, replacements, settings.loader)
@@ -95,6 +96,7 @@ def planned_images(
         plan = plans[first + iteration] = plan_of(first + iteration)
         return (*(image_source.feed(rows) for rows in plan.rows.values()), plan.parameters)
 
+    # Several pipelines on a CPU, in turn; one on a GPU.
     pipelines, place = dali_pipelines(settings.loader, device)
     make = partial(
         training_pipeline,
@@ -108,6 +110,7 @@ def planned_images(
         **place,
     )
     output = TorchOutput(in_turn(make, source, pipelines), device, getattr(torch, settings.loader.image_type))
+    # A plan leaves with its images; those after it were made by pipelines that work ahead.
     for number in itertools.count(first):
         try:
             images = output.next()
@@ -134,9 +137,9 @@ def handle_corrupt_images(
     for row, reason in found:
         message = f"{image_source.path(row)}: cannot be read as an image: {reason}"
         if loader.on_bad_image == "error":
-            raise ValueError(f"{message} (loader.on_bad_image=replace goes on without it)") from failure.error
+            raise ValueError(f"{message} (loader.on_bad_image=replace continues without it)") from failure.error
         replacements.bad.add(row)
-        log.error(f"{message}; others of its identity take its place")
+        log.error(f"{message}; others of its identity replace it")
 
 
 def raise_unexplained(error: RuntimeError, loader: LoaderSettings) -> NoReturn:
@@ -190,6 +193,7 @@ def evaluation_batches(
     check_size(image_source, settings.augment)
     step = settings.evaluation.batch
 
+    # The rows in batches of `step`; the last may be smaller.
     def source(iteration: int) -> list[np.ndarray]:
         if iteration * step >= len(rows):
             raise StopIteration
@@ -213,6 +217,7 @@ def evaluation_batches(
         except RuntimeError as error:
             if not is_of_an_image(error):
                 raise
+            # DALI doesn't say which image it is: the first that can't be decoded alone
             for row, reason in undecodable(image_source, rows[begin : begin + step], modality.key):
                 raise ValueError(f"{image_source.path(row)}: cannot be read as an image: {reason}") from error
             raise_unexplained(error, settings.loader)

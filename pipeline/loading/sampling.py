@@ -22,7 +22,7 @@ from pipeline.settings import AugmentSettings, BatchSettings
 # modalities in use, in the order of `Modality` -> what their images show
 Views = Mapping[Modality, View]
 
-ERASING_ATTEMPTS = 10  # boxes drawn until one fits; as in torchvision's RandomErasing
+ERASING_ATTEMPTS = 10  # boxes sampled until one fits; as in torchvision's RandomErasing
 
 
 class Purpose(IntEnum):
@@ -91,7 +91,7 @@ def training_table(index: pd.DataFrame, batch: BatchSettings) -> TrainingTable:
             if not batch.repeat_images and len(images) < batch.images_per_modality:
                 raise ValueError(
                     f"identity {identity}: expected at least batch.images_per_modality = {batch.images_per_modality} "
-                    f"{base.key} images for training; found {len(images)} (batch.repeat_images=true draws them twice)"
+                    f"{base.key} images for training; found {len(images)} (batch.repeat_images=true samples them twice)"
                 )
     return TrainingTable(usable.to_numpy(np.int64), rows)
 
@@ -131,7 +131,9 @@ def plan_batch(
     ranks: int = 1,
 ) -> Plan:
     """Plans batch `number` (0, 1, ...) of the training; returns the share of `rank`."""
+    # Every rank samples the whole batch and then takes its own part, so that a batch doesn't depend on their number.
     labels = stream(seed, number, Purpose.IDENTITIES).choice(len(table.identities), batch.ids_per_batch, replace=False)
+    # The images of each identity, one captured modality at a time: the derived ones are made of the same.
     rows = {}
     for base in table.rows:
         generator = stream(seed, number, Purpose.IMAGES, base)
@@ -139,11 +141,13 @@ def plan_batch(
             [sample_images(table.rows[base][label], batch.images_per_modality, generator) for label in labels]
         )
     labels = np.repeat(labels, batch.images_per_modality)
+    # How each view of each image is augmented. The functions fill in their own columns and leave the others 0.
     columns = layout.width(max(len(view.stages) for view in views.values()))
     parameters = np.zeros((len(labels), len(views), columns), np.float32)
     for place, (modality, view) in enumerate(views.items()):
         sample_augmentation(parameters[:, place], modality, augment, seed, number)
         sample_derivation(parameters[:, place], modality, view, augment, seed, number)
+    # This rank's identities: images of an identity stand together, so they are one slice.
     shares = identities_of_ranks(batch.ids_per_batch, ranks)
     begin = sum(shares[:rank])
     mine = slice(begin * batch.images_per_modality, (begin + shares[rank]) * batch.images_per_modality)

@@ -29,7 +29,7 @@ def batch_hard_hinge(
 
     Hermans et al., "In Defense of the Triplet Loss for Person Re-Identification", 2017, eq. 5. Without a positive or
     without a negative the hinge is not defined: such an anchor adds nothing to the sum and is not counted in the mean.
-    No anchor left: 0. ValueError: unknown reduction.
+    No anchor left: 0. Raises ValueError for unknown reduction.
     """
     if reduction not in get_args(Reduction):
         raise ValueError(f"reduction: expected one of {', '.join(get_args(Reduction))}; found {reduction!r}")

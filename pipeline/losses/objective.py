@@ -75,7 +75,7 @@ class Objective(nn.Module):
 def build_objective(
     losses: Mapping[str, LossTerm.Options], context: LossContext, mining: str, identities: Sequence[int], rank: int = 0
 ) -> Objective:
-    """Returns the objective of a configuration's `losses`. ValueError naming the key that can't be as it is."""
+    """Returns the objective of a configuration's `losses`. Raises ValueError naming the key that can't be as it is."""
     for name, settings in losses.items():
         if not math.isfinite(settings.weight):
             raise ValueError(f"losses.{name}.weight: expected a number of 0 or more; found {settings.weight}")

@@ -1,4 +1,4 @@
-"""What a term of the loss is, and the rows of a batch that it looks at."""
+"""The contract of a term of the loss, and the rows of a batch that it looks at."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class LossContext:
     """What a term is built for.
 
     modalities  in use in training
-    identities  C, number of training identities; 0 where nobody will be trained
+    identities  C, number of training identities; 0 where no network is trained
     widths      feature -> D, number of its values
     """
 
@@ -140,7 +140,7 @@ def check_in_use(argument: str, modalities: Sequence[Modality], context: LossCon
 
 
 def modalities_of(argument: str, names: Sequence[str]) -> list[Modality]:
-    """Returns the modalities called so. ValueError beginning with the argument where there is no such one."""
+    """Returns the modalities called so. Raises ValueError beginning with the argument where there is no such one."""
     try:
         return [Modality.from_name(name) for name in names]
     except ValueError as error:

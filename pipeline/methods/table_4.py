@@ -40,7 +40,7 @@ FREE += ("train.", "evaluation.", "model.pretrained", "model.weights")
 
 
 def ticks(settings: Settings) -> dict[str, bool]:
-    """Returns whether each of COLUMNS is used. ValueError, which says what differs, for another method."""
+    """Returns whether each of COLUMNS is used. Raises ValueError, which says what differs, for another method."""
     other = differences(settings)
     if other:
         raise ValueError(f"isn't the method of table 4: {', '.join(other)}")

@@ -12,7 +12,7 @@ from timm.models import is_model_in_modules, split_model_name_tag
 from torch import nn
 
 from pipeline.models.timm_model import Backbone
-from pipeline.models.weights import first_line, load_weights, weights_origin
+from pipeline.models.weights import first_line, load_backbone_weights, weights_origin
 
 # timm's modules whose last stage can be kept at stride 1, and those that have no stages of different stride.
 STRIDED_MODULES = ("resnet", "convnext")
@@ -33,17 +33,20 @@ def create_backbone(
                  ConvNeXts: timm's output_stride=16, which dilates the last stage. Plain transformers have no such
                  stride and ignore it.
 
-    The model's attribute `origin` says which weights it has (`weights_origin`). Parameters that `forward_features`
-    does not use (ConvNeXt's head norm) are frozen. ValueError: unknown name or tag, a family without `last_stride` 1,
-    an image size the model cannot take, weights that do not arrive or fit. FileNotFoundError: no such `weights`.
+    The model's attribute `origin` says which weights it has (`weights_origin`). Parameters that `forward_features` does
+    not use (ConvNeXt's head norm) are frozen.
+
+    Raises ValueError for an unknown name or tag, a family without `last_stride` 1, an image size the model cannot take,
+    weights that do not arrive or fit; FileNotFoundError for a file of weights that doesn't exist.
     """
     check_name(name)
     if weights is not None and not Path(weights).is_file():
         raise FileNotFoundError(f"weights: no such file: {weights}")
     arguments = _size_arguments(name, height, width) | _stride_arguments(name, last_stride)
+    # The model with its weights, then the changes of this project, which keep the names of parameters.
     backbone = _build(name, pretrained and weights is None, arguments)
     if weights is not None:
-        load_weights(backbone, weights)
+        load_backbone_weights(backbone, weights)
     backbone.origin = weights_origin(backbone, pretrained, weights)
     if last_stride == 1 and is_model_in_modules(name, "resnet"):
         set_last_stride_one(backbone)

@@ -35,7 +35,7 @@ def put_inserts(backbone: Backbone, inserts: Mapping[str, InsertOptions], height
     """Puts the inserts of a configuration into a timm backbone, in place; images are `height` x `width` pixels.
 
     An insert is built from its settings and the number of channels behind its place. Of several at one place the first
-    comes first. ValueError naming the key where the backbone has no such place, or none with a map.
+    comes first. Raises ValueError naming the key where the backbone has no such place, or none with a map.
     """
     wanted = []
     for name, settings in inserts.items():
@@ -53,7 +53,7 @@ def put_inserts(backbone: Backbone, inserts: Mapping[str, InsertOptions], height
 def channels_behind(backbone: Backbone, place: str, where: str, height: int, width: int) -> int:
     """Returns the channels of the map (B, C, h, w) that a module of the backbone returns; one image is passed through.
 
-    ValueError where there is no such module, or it returns something else.
+    Raises ValueError where there is no such module, or it returns something else.
     """
     try:
         module = backbone.get_submodule(place)

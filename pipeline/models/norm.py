@@ -2,7 +2,7 @@
 
 "global"  of the rows of all ranks: any number of ranks trains as one would
 "local"   of each rank's own rows: another method on every number of ranks
-"frozen"  the backbone keeps those it started with; the neck, which has none to keep, those of the rows of all ranks
+"frozen"  the backbone keeps those it started with; the BN neck, which has none to keep, those of the rows of all ranks
 """
 
 from __future__ import annotations

@@ -43,8 +43,8 @@ def stem_keys(mode: str, modalities: Sequence[Modality]) -> dict[Modality, str]:
 def build_stems(backbone: nn.Module, keys: Sequence[str]) -> nn.ModuleDict:
     """Returns one stem per key, equal at the start; the backbone's own stem is taken out, in place.
 
-    The key "shared" alone leaves the backbone whole and stands for no separate stem. ValueError: a timm family that
-    STEMS doesn't list, with other keys.
+    The key "shared" alone leaves the backbone whole and stands for no separate stem. Raises ValueError for a timm
+    family that STEMS doesn't list, with other keys.
     """
     keys = list(dict.fromkeys(keys))
     if keys == [SHARED]:

@@ -17,12 +17,12 @@ HEADS = ("head", "head_dist", "fc", "classifier", "attn_pool", "pre_logits")
 RESAMPLED = ("pos_embed", "rel_pos", "relative_position")
 
 
-def load_weights(backbone: nn.Module, path: str) -> None:
+def load_backbone_weights(backbone: nn.Module, path: str) -> None:
     """Loads a .safetensors or .pth file into a timm backbone, in place, by timm's own reader and key conversion.
 
     Every tensor of the backbone must be in the file with the same shape, and the file may hold no others; classifier
-    heads are exempt from both. ValueError in one line: file unreadable, or how many tensors match and the first that
-    doesn't.
+    heads are exempt from both. Raises ValueError in one line: file unreadable, or how many tensors match and the first
+    that doesn't.
     """
     state = _convert(backbone, _read(path), path)
     wanted = {key: tensor.shape for key, tensor in backbone.state_dict().items() if _is_needed(key)}

@@ -1,8 +1,8 @@
-"""Checkpoints that are there whole or not at all, and are used only if they are still what was written.
+"""Checkpoints that are there whole or not at all, and are used only if they are still as they were written.
 
-A checkpoint is written to a folder with another name, forced to the disk, then renamed: a run killed at any moment
-finds the newest complete one. Its manifest.json holds the size and the SHA-256 of each file, for disks lose and change
-bits. Checkpoints are ordered by their step, never by their files' times: the clocks of nodes differ.
+A checkpoint is written to a folder with another name, fsynced, then renamed: a run killed at any moment finds the
+newest complete one. Its manifest.json holds the size and the SHA-256 of each file, for disks lose and change bits.
+Checkpoints are ordered by their step, never by their files' times: the clocks of nodes differ.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pipeline.distributed import on_every_rank, on_first_rank
 from pipeline.files import UNFINISHED, force_to_disc, replace_atomically
 
 MANIFEST = "manifest.json"
-DAMAGED = "damaged-"  # how the names of checkpoints begin that were refused
+DAMAGED = "damaged-"  # how the names of checkpoints begin that were set aside
 
 log = logging.getLogger("pipeline")
 
@@ -121,7 +121,7 @@ def newest_undamaged(folder: Path) -> Path | None:
         if reason is None:
             for damaged, why in reasons.items():
                 set_aside(damaged)
-                log.warning(f"{damaged}: not used: {why}; going on from {candidate.name}")
+                log.warning(f"{damaged}: not used: {why}; resuming from {candidate.name}")
             return candidate
         reasons[candidate] = reason
     if reasons:

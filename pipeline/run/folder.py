@@ -32,9 +32,9 @@ from pipeline.run.provenance import (
     check_same_facts,
     code_version,
     decided_facts,
-    go_on,
     older_facts,
     read_facts,
+    resumed_facts,
     write_facts,
 )
 from pipeline.run.trained_identities import check_same_identities, split_path
@@ -77,7 +77,7 @@ def open_run(
         add_environment(folder)
         if facts:
             facts = facts if data is None else dataclasses.replace(facts, train_set=data.digest)
-            write_facts(folder, go_on(before, facts, newest_step(folder / "checkpoints")) if before else facts)
+            write_facts(folder, resumed_facts(before, facts, newest_step(folder / "checkpoints")) if before else facts)
     return folder
 
 
@@ -133,7 +133,7 @@ def check_same_settings(settings: Settings, kept: Path, folder: Path) -> None:
     if unknown:
         raise ValueError(
             f"{folder}: belongs to a run of another version of the code, with {unknown[0]}, which this one doesn't "
-            f"have. Choose another name=, or go on with the version that env.json names"
+            f"have. Choose another name=, or resume with the version that env.json names"
         )
     by_name = SAMPLED_SPLIT if split_path(folder).exists() else ()
     given, before = ({name: value for name, value, _ in describe(one)} for one in (settings, load_kept(kept)))

@@ -162,7 +162,7 @@ def check_same_facts(now: TrainingFacts, before: TrainingFacts, folder: Path, se
             key = "loader.image_type" if name == "image_type" else f"train.{name}"
             raise ValueError(
                 f"{folder}: {key}: the run was begun with {kept}; found {found} ({said}). "
-                f"Go on as it began, or choose another name="
+                f"Resume as it began, or choose another name="
             )
 
 
@@ -173,7 +173,7 @@ def said_of_precision(settings: Settings) -> str:
     return f"train.precision is null and {PRECISION_VARIABLE} " + (f"is {launcher}" if launcher else "isn't set")
 
 
-def go_on(before: TrainingFacts, facts: TrainingFacts, step: int) -> TrainingFacts:
+def resumed_facts(before: TrainingFacts, facts: TrainingFacts, step: int) -> TrainingFacts:
     """Returns the facts of a training that a start of `facts` resumes from `step`.
 
     Stretches of which nothing is left, as they began no earlier, are dropped.
@@ -209,10 +209,10 @@ def code_version() -> str:
     return f"{__version__}+{commit}" if commit else __version__
 
 
-def ask_git(folder: Path, *words: str) -> str:
+def ask_git(folder: Path, *arguments: str) -> str:
     """Returns what git prints about a folder; nothing where it fails or isn't there."""
     try:
-        found = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=10)
+        found = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return found.stdout.strip() if found.returncode == 0 else ""

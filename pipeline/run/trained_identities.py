@@ -56,7 +56,7 @@ def check_split_untrained(data: DataSettings, trained: DataSettings) -> None:
     if data.test_split in trained.train_splits:
         raise ValueError(
             f"data.test_split: {data.test_split} was trained on (data.train_splits={trained.train_splits}); its "
-            f"figures would say nothing"
+            "metrics would say nothing"
         )
 
 

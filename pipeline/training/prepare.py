@@ -30,25 +30,29 @@ def prepare_training(
     rank, ranks = accelerator.process_index, accelerator.num_processes
     norm = choose_norm(settings.train.norm, ranks)
     set_cudnn(settings)
+    # The method, with the same initial weights on all ranks.
     set_seed(settings.seed)
     share = Share(rank, tuple(identities_of_ranks(settings.batch.ids_per_batch, ranks)))
     method = method_of(settings).build(settings, len(table.identities), share)
     place_network(method, settings, accelerator.device)
     if ranks > 1:
         share_statistics(method, norm, method.pretrained_norms())
-    # From here on the ranks draw different numbers; their weights are equal.
+    # From here on the ranks sample different numbers; their weights are equal.
     set_seed(settings.seed, device_specific=True)
+    # The average is a copy of the bare module: made before Accelerate wraps it or torch compiles it.
     average = ModelEmaV3(method.tested, decay=settings.train.ema) if settings.train.ema else None
     players = method.players(settings)
     if settings.train.compile:
         method.tested.compile()
     wrapped, players = wrap(method, players, accelerator)
+    # All that a checkpoint holds is registered before the newest one is loaded.
     replaced = ReplacedCount()
     for kept in (average, replaced):
         if kept is not None:
             accelerator.register_for_checkpointing(kept)
     folder = run_path(settings)
     step = load_newest(accelerator, folder / "checkpoints")
+    # The loader has no state: it starts at the batch that the step stands for.
     accumulate = settings.train.accumulate
     batches = training_batches(
         index, table, settings, accelerator.device, method.views(settings), step * accumulate, rank, ranks

@@ -111,10 +111,12 @@ def set_training_mode(training: Training) -> None:
 def train_step(training: Training) -> QueuedStep:
     """Queues a step; nothing waits for the device."""
     settings, accelerator = training.settings, training.accelerator
+    # The learning rate is a function of the step.
     for player in training.players:
         set_learning_rate(player.optimizer, player.schedule(training.step / training.steps_per_epoch))
     sums: dict[str, torch.Tensor] = {}
     images, replaced, waiting = 0, 0, 0.0
+    # Gradients of `accumulate` batches add up; ranks exchange them with the last.
     accumulate = settings.train.accumulate
     for number in range(accumulate):
         begin = time.perf_counter()
@@ -129,11 +131,13 @@ def train_step(training: Training) -> QueuedStep:
         del batch  # its memory is free for the next one
         for name, value in parts.items():
             sums[name] = sums.get(name, 0) + value.detach() / accumulate
+    # The metrics are queued for exchange before the optimizer steps, so that the host can read them meanwhile.
     sums["gradient_norm"] = gradient_norm(training)
     values = exchange(training, sums, replaced)
     for player in training.players:
         player.optimizer.step()
         player.optimizer.zero_grad(set_to_none=True)
+    # Buffers must be equal on all ranks (`pipeline.distributed`); then the moving average of the weights follows.
     if training.norm == "local":
         average_buffers(training.bare_method)
     if training.average is not None:
