@@ -52,6 +52,7 @@ def load_config(arguments: list[str], name_required: bool = False) -> Settings:
         raise ValueError("expected a configuration file, e.g. configs/demo.yaml; found none")
     layers = [Layer(str(path), values, True) for file in files for path, values in read_layers(file)]
     settings = to_settings([*layers, *(Layer(argument, parse_override(argument)) for argument in overrides)])
+    from pipeline.datasets import dataset_of  # here: it imports pandas, for which `--help` doesn't wait
 
     dataset = dataset_of(settings.data.dataset)
     if settings.name is None:
