@@ -86,10 +86,10 @@ class LossContext:
 
 
 class LossTerm(nn.Module):
-    """A term of the loss, with parameters of its own if it likes.
+    """A term of the loss, which may have parameters of its own.
 
-    reads      which of FEATURES it uses; layers whose output no term reads are frozen
-    compares_rows     whether it compares rows: it then gets the rows of all ranks (`method.mining` global)
+    reads          which of FEATURES it uses; layers whose output no term reads are frozen
+    compares_rows  whether it compares rows: it then gets the rows of all ranks (`method.mining` global)
 
     A subclass checks its settings in `__init__` and raises ValueError beginning with the argument's name.
     """
