@@ -82,7 +82,11 @@ def objective(training: Training, batch: Batch) -> float:
     with torch.no_grad(), training.accelerator.autocast():
         made = method.network(batch.images, batch.modality).features
     features = {
-        name: Rows(*(part.detach().float().requires_grad_() for part in feature), batch.label, batch.modality)
+        name: Rows(
+            {what: part.detach().float().requires_grad_() for what, part in feature._asdict().items()},
+            batch.label,
+            batch.modality,
+        )
         for name, feature in made.items()
     }
     device = training.accelerator.device

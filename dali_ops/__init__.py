@@ -1,6 +1,6 @@
 """Image operations as NVIDIA DALI graphs: decode, resize, derive, crop, flip, normalize, erase.
 
 Knows images and arrays, nothing of data sets, models or config files. Every graph runs on the CPU and on the GPU and
-draws nothing at random: what is random arrives as numbers (`parameters`), so that a NumPy twin (`reference`) can check
+samples nothing: random choices arrive as numbers (`parameters`), so that a NumPy twin (`reference`) can check
 every pixel.
 """

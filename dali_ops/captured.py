@@ -1,27 +1,30 @@
-"""What a graph is fed -> captured images in the size of the network: the start of training and evaluation."""
+"""Input of a graph -> captured images in the size of the network: the start of training and evaluation."""
 
 from __future__ import annotations
 
-from nvidia.dali import types
 from nvidia.dali.data_node import DataNode
+from nvidia.dali.types import DALIDataType
 
 from dali_ops.decode import FORMS, RESIZED, decode
 from dali_ops.geometry import resize
 
-Kind = tuple[types.DALIDataType, int, str | None]  # type, dimensions and layout of an input of the graph
+Kind = tuple[DALIDataType, int, str | None]  # type, dimensions and layout of an input of the graph
 
 
 def fed_kind(form: str) -> Kind:
-    """Of images of the form `form`; ValueError where there is no such form."""
+    """Returns type, dimensions and layout of images of the form `form`.
+
+    Raises ValueError where there is no such form.
+    """
     if form not in FORMS:
         raise ValueError(f"form: expected one of {', '.join(FORMS)}; found {form!r}")
-    return (types.UINT8, 3, "HWC") if form == RESIZED else (types.UINT8, 1, None)
+    return (DALIDataType.UINT8, 3, "HWC") if form == RESIZED else (DALIDataType.UINT8, 1, None)
 
 
 def captured_images(
     fed: DataNode, *, form: str, base: str, height: int, width: int, device: str, decode_place: str
 ) -> DataNode:
-    """uint8 HWC of (height, width) on `device`: three channels for visible, one for infrared."""
+    """Returns uint8 HWC images of (height, width) on `device`: three channels for visible, one for infrared."""
     if form == RESIZED:
         return fed.gpu() if device == "gpu" else fed
     images = decode(fed, form=form, base=base, device=device, decode=decode_place)

@@ -23,14 +23,14 @@ OF_THE_MACHINE = re.compile(
 def is_of_an_image(error: RuntimeError) -> bool:
     """Whether an error of a running pipeline says that an image can't be read or decoded.
 
-    All else is none of the images' fault: a GPU, its memory, a mistake of a graph.
+    All other errors are not the images' fault: a GPU, its memory, a mistake in a graph.
     """
     where, _, reason = str(error).rpartition("encountered:")
     return READING.search(where) is not None and OF_THE_MACHINE.search(reason) is None
 
 
 class DecodingCheck:
-    """Decodes images of one family on the CPU, as training does, and tells which of them can't be."""
+    """Decodes images of one captured modality on the CPU, as training does, and tells which of them can't be."""
 
     def __init__(self, base: str, *, batch_size: int = 1, threads: int = 1) -> None:
         check_base(base)
@@ -39,7 +39,7 @@ class DecodingCheck:
         self.alone: Pipeline | None = None
 
     def reasons(self, encoded: Sequence[np.ndarray]) -> list[str | None]:
-        """For each of at most `batch_size` encoded images (uint8, 1-D): None, or why it can't be decoded."""
+        """Returns for each of at most `batch_size` encoded images (uint8, 1-D) None, or why it can't be decoded."""
         self.together = self.together or decoding_pipeline(self.base, batch_size=self.batch_size, threads=self.threads)
         if all(map(len, encoded)):  # DALI takes no empty arrays
             if self._reason(self.together, encoded) is None:

@@ -1,4 +1,4 @@
-"""Random erasing (Zhong et al., AAAI 2020) with boxes that were drawn elsewhere."""
+"""Random erasing (Zhong et al., AAAI 2020) with boxes that are sampled elsewhere."""
 
 from __future__ import annotations
 

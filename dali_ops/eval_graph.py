@@ -30,16 +30,19 @@ def evaluation_pipeline(
     threads: int,
     prefetch: int,
 ) -> Pipeline:
-    """A built pipeline whose every run gives one batch (n, height, width, 3) uint8, and with `stages` of
-    derivation (applied without chance: `derive.stages.derive_for_testing`) a second one of the derived images.
+    """Returns a built pipeline whose every run makes one batch (n, height, width, 3) uint8.
 
-    source(i) gives a list of 1 to batch_size arrays (of the form `form`: `decode.FORMS`) and raises StopIteration, for
-    that i and all later ones, when there are no more; `run` then raises StopIteration after the last batch. The pixels
-    are those of training without crop, flip and erasing.
+    With `stages` of derivation (applied without chance: `derive.stages.derive_for_testing`) each run also makes a batch
+    of the derived images.
+
+    source(i) returns a list of 1 to batch_size arrays (of the form `form`: `decode.FORMS`) and raises StopIteration,
+    for that i and all later ones, when there are no more; `run` then raises StopIteration after the last batch. The
+    pixels are those of training without crop, flip and erasing.
 
     Raises ValueError for impossible settings; running raises RuntimeError for a file that cannot be decoded
     (`check.DecodingCheck` finds it).
     """
+    # impossible settings, which DALI would report less clearly
     check_base(base)
     check_size(height, width)
     check_tiles(stages, height, width)
@@ -47,10 +50,12 @@ def evaluation_pipeline(
         batch_size=batch_size, device=device, device_id=device_id, decode=decode, threads=threads, prefetch=prefetch
     )
     with pipeline:
+        # input: paths, encoded images or pixels
         dtype, dimensions, layout = fed_kind(form)
         fed = fn.external_source(source, dtype=dtype, ndim=dimensions, layout=layout)
         size = {"height": height, "width": width}
         image = captured_images(fed, form=form, base=base, **size, device=device, decode_place=decode)
+        # outputs: the captured images, and the derived ones where they are asked for, all of three channels
         outputs = [replicate_to(image, CHANNELS[base])]
         if stages:
             outputs.append(replicate_to(*derive_for_testing(image, CHANNELS[base], stages)))

@@ -18,10 +18,10 @@ Source = Callable[[int], Any]  # number of a batch, 0, 1, ... -> what the graph 
 def new_pipeline(
     *, batch_size: int, device: str, device_id: int | None, decode: str, threads: int, prefetch: int
 ) -> Pipeline:
-    """An empty pipeline. `device_id` is ignored on the CPU, where DALI needs no driver.
+    """Returns an empty pipeline. `device_id` is ignored on the CPU, where DALI needs no driver.
 
-    The dynamic executor hands out memory of its own for every batch, so results are never overwritten by later ones.
-    Raises ValueError for a word or a number that is out of range.
+    The dynamic executor allocates new memory for every batch, so results are never overwritten by later ones. Raises
+    ValueError for a name or a number that is out of range.
     """
     _check_choice("device", device, DEVICES)
     _check_choice("decode", decode, DECODE_PLACES)
@@ -50,7 +50,7 @@ OF_THE_DRIVER = re.compile(
 
 
 def build(pipeline: Pipeline) -> None:
-    """Builds it. ValueError, one line, where DALI can't use the driver of the GPU that it was made for."""
+    """Builds the pipeline. Raises ValueError, one line, where DALI can't use the driver of the GPU it was made for."""
     try:
         pipeline.build()
     except RuntimeError as error:
@@ -64,9 +64,9 @@ def build(pipeline: Pipeline) -> None:
 
 
 def in_turn(make: Callable[[Source], Pipeline], source: Source, count: int) -> list[Pipeline]:
-    """`count` pipelines that share the batches of a source: pipeline k makes k, k + count, k + 2 * count, ...
+    """Returns `count` pipelines that share the batches of a source: pipeline k makes k, k + count, k + 2 * count, ...
 
-    On the CPU every operator waits for the last of its pipeline's threads; pipelines of one thread wait for nobody.
+    On the CPU every operator waits for the last of its pipeline's threads; pipelines of one thread never wait.
     """
     return [make(_every(source, first, count)) for first in range(count)]
 

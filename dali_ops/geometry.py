@@ -2,42 +2,51 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
-from nvidia.dali import fn, types
+from nvidia.dali import fn
 from nvidia.dali.data_node import DataNode
+from nvidia.dali.types import DALIInterpType
 
 from dali_ops.parameters import CROP, FLIP
 
 
 def check_size(height: int, width: int) -> None:
+    """Raises ValueError where a size has no pixel."""
     if height < 1 or width < 1:
         raise ValueError(f"height, width: expected at least 1 pixel; found {height}, {width}")
 
 
 def resize(images: DataNode, *, height: int, width: int) -> DataNode:
-    """uint8 HWC of any size -> (height, width), bilinear, antialiased where it shrinks (as PIL's BILINEAR)."""
-    return fn.resize(images, size=[height, width], interp_type=types.INTERP_LINEAR, antialias=True)
+    """Resizes uint8 HWC of any size to (height, width), bilinear, antialiased where it shrinks (as PIL's BILINEAR)."""
+    resized = fn.resize(images, size=[height, width], interp_type=DALIInterpType.INTERP_LINEAR, antialias=True)
+    return cast(DataNode, resized)  # DALI's type is a union: it gives sizes out as well where they are asked for
 
 
 def windows(parameters: np.ndarray, height: int, width: int, pad: int) -> np.ndarray:
-    """Crops of images with `pad` black pixels on every side, as one paste each, so that nothing is padded first.
+    """Returns crops of images with `pad` black pixels on every side, as one paste each: no image is padded.
 
     (n, views, ...) parameters -> (n, views, 4, 1, 2) int32: corner in the image, size, and corner in the view of the
     part of the window that lies in the image, each (y, x); last, whether it is flipped (0, 1 for left and right).
-    A part of no pixels has no size and lies at the far corner of the view, where `mixing.cover` puts an empty box too.
     """
+    # How far the window is moved down and to the right against the image; negative: up and to the left.
     shift = parameters[..., CROP].astype(np.int32) - pad
     whole = np.array([height, width], np.int32)
+    # Moved down by s, the window shows the image from row s on, at its own top; moved up by s, it shows the image from
+    # its first row on, s rows below its own top. Either way s rows of the image are lost. Columns likewise.
     corner, size, target = np.clip(shift, 0, whole), np.maximum(whole - np.abs(shift), 0), np.clip(-shift, 0, whole)
+    # A part without pixels has no size and lies at the far corner of the view, as an empty box of `mixing.cover`.
     empty = size.min(axis=-1, keepdims=True) == 0
     size, target = np.where(empty, 0, size), np.where(empty, whole, target)
+    # A flag next to three corners and sizes: one input of the graph instead of two.
     flipped = np.zeros_like(shift)
     flipped[..., 1] = parameters[..., FLIP]
     return np.stack([corner, size, target, flipped], axis=2)[:, :, :, None]
 
 
 def crop(images: DataNode, window: DataNode, view: int, *, height: int, width: int) -> DataNode:
-    """uint8 HWC of (height, width) -> the same size: the window of a view (of `windows`), black outside."""
+    """Crops uint8 HWC of (height, width) to the window of a view (of `windows`), of the same size, black outside."""
     return fn.multi_paste(
         images,
         in_anchors=window[view, 0],
@@ -48,5 +57,5 @@ def crop(images: DataNode, window: DataNode, view: int, *, height: int, width: i
 
 
 def flip(images: DataNode, window: DataNode, view: int) -> DataNode:
-    """Mirrored left and right where the window of a view (of `windows`) says so."""
+    """Mirrors left and right where the window of a view (of `windows`) says so."""
     return fn.flip(images, horizontal=window[view, 3, 0, 1])

@@ -8,8 +8,9 @@ from __future__ import annotations
 from functools import cache
 
 import torch
-from nvidia.dali import fn, types
+from nvidia.dali import fn
 from nvidia.dali.data_node import DataNode
+from nvidia.dali.types import DALIImageType
 
 # Of ImageNet's training images, red, green and blue, on a scale of 0 to 1: what pretrained backbones expect.
 MEAN = (0.485, 0.456, 0.406)
@@ -17,14 +18,14 @@ STD = (0.229, 0.224, 0.225)
 
 
 def replicate_to(images: DataNode, channels: int, wanted: int = 3) -> DataNode:
-    """uint8 HWC of 1 or 3 `channels` -> of 3 where that is `wanted`, the one replicated."""
+    """Returns uint8 HWC of 1 or 3 `channels` with as many as are `wanted`: 3, the one replicated, or as it is."""
     if channels == wanted:
         return images
-    return fn.color_space_conversion(images, image_type=types.GRAY, output_type=types.RGB)
+    return fn.color_space_conversion(images, image_type=DALIImageType.GRAY, output_type=DALIImageType.RGB)
 
 
 def normalize_into(images: torch.Tensor, levels: torch.Tensor) -> None:
-    """(x / 255 - MEAN) / STD of `levels` (n, H, W, 3) uint8 into `images`, the same shape in float32."""
+    """Writes (x / 255 - MEAN) / STD of `levels` (n, H, W, 3) uint8 into `images`, the same shape in float32."""
     scale, shift = line_factors(levels.shape[2], levels.device)
     # on a CPU image by image, so that what the first pass writes is still in the cache for the second
     count = 1 if levels.device.type == "cpu" else len(levels)
@@ -34,7 +35,8 @@ def normalize_into(images: torch.Tensor, levels: torch.Tensor) -> None:
 
 @cache
 def line_factors(width: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Scale and shift of a line of pixels, (width * 3,) float32 each: torch is ten times slower over three channels."""
+    """Returns scale and shift of a line of pixels, (width * 3,) float32 each: torch is ten times slower over three
+    channels."""
     scale = torch.tensor([1 / (255 * std) for std in STD]).repeat(width)
     shift = torch.tensor([-mean / std for mean, std in zip(MEAN, STD, strict=True)]).repeat(width)
     return scale.to(device), shift.to(device)

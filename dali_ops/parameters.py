@@ -28,15 +28,15 @@ _STAGES, _STAGE_WIDTH = 11, 4
 
 
 def width(stages: int) -> int:
-    """How many numbers a view with so many stages of derivation needs."""
+    """Returns how many numbers a view with that many stages of derivation needs."""
     return _STAGES + stages * _STAGE_WIDTH
 
 
 def applied(stage: int) -> int:
-    """Where it stands whether a stage is applied."""
+    """Returns the column that says whether a stage is applied."""
     return _STAGES + stage * _STAGE_WIDTH
 
 
 def derivation(stage: int) -> slice:
-    """Where a stage's three numbers stand."""
+    """Returns the columns of a stage's three numbers."""
     return slice(applied(stage) + 1, applied(stage) + _STAGE_WIDTH)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from nvidia.dali import Pipeline, fn, types
+from nvidia.dali import Pipeline, fn
 from nvidia.dali.data_node import DataNode
+from nvidia.dali.types import DALIDataType
 
-from dali_ops.captured import captured_images, fed_kind
+from dali_ops.captured import Kind, captured_images, fed_kind
 from dali_ops.decode import BASES, check_base
 from dali_ops.derive.stages import check_tiles
 from dali_ops.erasing import erase
-from dali_ops.execution import build, new_pipeline
+from dali_ops.execution import Source, build, new_pipeline
 from dali_ops.geometry import check_size, crop, flip, windows
 from dali_ops.mixing import MIXINGS
 from dali_ops.normalize import replicate_to
@@ -34,22 +35,22 @@ def training_pipeline(
     threads: int,
     prefetch: int,
 ) -> Pipeline:
-    """A built pipeline whose every run gives one batch a view, in the order of `views`.
+    """Returns a built pipeline whose every run makes one batch a view, in the order of `views`.
 
-    Each is (batch_size, height, width, 3) uint8; `torch_output` turns them into normalized tensors. Every family in use
-    is read, decoded and resized once; a family that no view uses is not read.
+    Each is (batch_size, height, width, 3) uint8; `torch_output` turns them into normalized tensors. Every captured
+    modality in use is read, decoded and resized once; one that no view uses is not read.
 
-    source(i), i = 0, 1, ..., gives a tuple: for each family in use, in the order visible, infrared, a list of
-    batch_size arrays (of the form `form`: `decode.FORMS`); last, a float32 array (batch_size, len(views),
+    source(i), i = 0, 1, ..., returns a tuple: for each captured modality in use, in the order visible, infrared, a list
+    of batch_size arrays (of the form `form`: `decode.FORMS`); last, a float32 array (batch_size, len(views),
     `parameters.width` of the most stages that a view has). It is called `prefetch` batches ahead: let what it returns
-    depend on i alone. With `erasing` False the erasing parameters are not looked at. `pad` is the number of black
-    pixels on every side that the crop may reach into.
+    depend on i alone. With `erasing` False the erasing parameters are ignored. `pad` is the number of black pixels on
+    every side that the crop may reach into.
 
     Raises ValueError for views or settings that are impossible; running raises RuntimeError for a file that cannot be
     decoded (`check.DecodingCheck` finds it).
     """
     _check(views, height, width, pad)
-    sampled = erasing or any(view.is_random for view in views)  # else DALI warns of numbers that nobody looks at
+    sampled = erasing or any(view.is_random for view in views)  # else DALI warns of an input that isn't used
     used = [base for base in BASES if any(view.base == base for view in views)]
     pipeline = new_pipeline(
         batch_size=batch_size, device=device, device_id=device_id, decode=decode, threads=threads, prefetch=prefetch
@@ -59,17 +60,15 @@ def training_pipeline(
         *files, parameters = source(iteration)
         return *files, windows(parameters, height, width, pad), *([parameters] if sampled else [])
 
+    size = {"height": height, "width": width}
     with pipeline:
-        kinds = [*[fed_kind(form)] * len(used), (types.INT32, 4, None), *([(types.FLOAT, 2, None)] if sampled else [])]
-        dtypes, dimensions, layouts = map(list, zip(*kinds, strict=True))
-        fed = fn.external_source(feed, num_outputs=len(kinds), dtype=dtypes, ndim=dimensions, layout=layouts)
-        files, window = fed[: len(used)], fed[len(used)]
-        parameters = fed[-1]  # the window again where nothing is drawn: then nobody looks
-        size = {"height": height, "width": width}
+        files, window, parameters = training_inputs(feed, form, len(used), sampled)
+        # each captured modality once, however many views show it
         captured = {
             base: captured_images(of_base, form=form, base=base, **size, device=device, decode_place=decode)
             for base, of_base in zip(used, files, strict=True)
         }
+        # a view: derived at first, which may need the whole image, then cropped, flipped and erased
         outputs = []
         for number, view in enumerate(views):
             image, channels = show(view, captured[view.base], parameters[number], **size)
@@ -80,16 +79,32 @@ def training_pipeline(
     return pipeline
 
 
+def training_inputs(
+    feed: Source, form: str, captured: int, sampled: bool
+) -> tuple[Sequence[DataNode], DataNode, DataNode]:
+    """Returns the inputs of the graph: files of each of the `captured` modalities, windows, parameters.
+
+    Where nothing is `sampled`, `feed` gives no parameters; the windows stand for them, and no operator reads them.
+    """
+    kinds: list[Kind] = [*[fed_kind(form)] * captured, (DALIDataType.INT32, 4, None)]
+    if sampled:
+        kinds.append((DALIDataType.FLOAT, 2, None))
+    dtypes, dimensions, layouts = map(list, zip(*kinds, strict=True))
+    fed = fn.external_source(feed, num_outputs=len(kinds), dtype=dtypes, ndim=dimensions, layout=layouts)
+    return fed[:captured], fed[captured], fed[-1]
+
+
 def augment(
     image: DataNode, channels: int, window: DataNode, view: int, *, pad: int, height: int, width: int
 ) -> DataNode:
-    """uint8 HWC of 1 or 3 `channels` -> of 3, cropped and flipped as the window of a view (of `windows`) says."""
+    """Crops and flips uint8 HWC of 1 or 3 `channels` as the window of a view (of `windows`) says; returns three
+    channels."""
     image = crop(image, window, view, height=height, width=width) if pad else image
     return replicate_to(flip(image, window, view), channels)
 
 
 def _check(views: Sequence[View], height: int, width: int, pad: int) -> None:
-    """ValueError for what cannot be built."""
+    """Raises ValueError for settings that cannot be built."""
     if not views:
         raise ValueError("views: expected at least one; found none")
     check_size(height, width)

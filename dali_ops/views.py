@@ -15,7 +15,7 @@ from dali_ops.normalize import replicate_to
 
 @dataclass(frozen=True)
 class View:
-    """The captured images of a family (no stages), or what stages of derivation make of them.
+    """The captured images of a modality (no stages), or what stages of derivation make of them.
 
     mixing              a name in `mixing.MIXINGS`: parts of the captured image show through in the derived one; or None
     mixing_probability  with which an image is mixed
@@ -33,7 +33,10 @@ class View:
 
 
 def show(view: View, captured: DataNode, numbers: DataNode, *, height: int, width: int) -> tuple[DataNode, int]:
-    """Recorded uint8 HWC images of (height, width) and the view's `parameters` -> what it shows, and its channels."""
+    """Returns what a view shows of captured uint8 HWC images of (height, width), and its channels.
+
+    numbers: the view's `parameters`.
+    """
     channels = CHANNELS[view.base]
     size = {"height": height, "width": width}
     image, given = apply_stages(captured, channels, view.stages, numbers, **size)

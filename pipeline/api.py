@@ -87,9 +87,9 @@ def search(
     if not 1 <= k <= len(gallery):
         raise ValueError(f"k: expected a number from 1 to {len(gallery)}, the size of the gallery; found {k}")
     distances_of = DISTANCES[metric](prepare_features(gallery, "gallery"))
-    found = []
+    nearest = []
     for queries in prepare_features(query, "query").split(QUERIES_AT_ONCE):
         distances = distances_of(queries)
         check_finite(distances, None)
-        found.append(distances.topk(k, largest=False))
-    return torch.cat([part.values.float() for part in found]), torch.cat([part.indices for part in found])
+        nearest.append(distances.topk(k, largest=False))
+    return torch.cat([part.values.float() for part in nearest]), torch.cat([part.indices for part in nearest])

@@ -11,9 +11,10 @@ if TYPE_CHECKING:  # settings are read without it, in a moment
 
 
 class Modality(IntEnum):
-    """What an image shows. Two modalities are recorded (the base), two are synthesized from them (the derivatives).
+    """What an image shows. Two modalities are captured (the paper's base), two are synthesized from them (its
+    derivatives).
 
-    A modality and its derivative form a *family*: they come from the same image and share its label.
+    A captured image and its derivative share their label.
     """
 
     VISIBLE = 0
@@ -23,7 +24,10 @@ class Modality(IntEnum):
 
     @classmethod
     def from_name(cls, name: str) -> Modality:
-        """``"visible_derived"`` -> ``Modality.VISIBLE_DERIVED``; ValueError names the four names there are."""
+        """Returns `Modality.VISIBLE_DERIVED` for "visible_derived".
+
+        Raises ValueError, which names the four names there are.
+        """
         try:
             return cls[name.upper()]
         except KeyError:
@@ -40,7 +44,7 @@ class Modality(IntEnum):
 
     @property
     def base(self) -> Modality:
-        """The captured modality of this one's family."""
+        """The captured modality that this one is, or is derived from."""
         return Modality.VISIBLE if self in (Modality.VISIBLE, Modality.VISIBLE_DERIVED) else Modality.INFRARED
 
 

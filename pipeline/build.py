@@ -21,7 +21,7 @@ def build_index(data: DataSettings) -> pd.DataFrame:
 
 
 def training_rows(index: pd.DataFrame, data: DataSettings) -> pd.DataFrame:
-    """The rows trained on, with their place in the whole index kept. ValueError where there are none."""
+    """Returns the rows trained on, with their place in the whole index kept. Raises ValueError where there are none."""
     rows = index[index["split"].isin(data.train_splits)]
     if rows.empty:
         raise ValueError(f"data.train_splits: no images in {', '.join(data.train_splits)} of {data.root}")
@@ -29,16 +29,16 @@ def training_rows(index: pd.DataFrame, data: DataSettings) -> pd.DataFrame:
 
 
 def build_table(settings: Settings, index: pd.DataFrame) -> TrainingTable:
-    """The images to train on, by label."""
+    """Returns the images to train on, by label."""
     return training_table(training_rows(index, settings.data), settings.batch)
 
 
 def build_trials(settings: Settings, index: pd.DataFrame) -> list[protocols.Trial]:
-    """The test of the data set's protocol, as `settings.evaluation` wants it."""
+    """Returns the test of the data set's protocol, as `settings.evaluation` wants it."""
     return dataset_of(settings.data.dataset).trials(index, settings.data, settings.evaluation)
 
 
 def place_network(network: Placed, settings: Settings, device: torch.device) -> Placed:
-    """On the device and in the memory layout in which it is trained, so that it is tested by the same kernels."""
+    """Moves a network to the device and memory layout of training, so that it is tested by the same kernels."""
     layout = torch.channels_last if settings.train.channels_last else torch.contiguous_format
     return network.to(device).to(memory_format=layout)

@@ -1,8 +1,8 @@
-"""From YAML files and `key=value` words to checked `Settings`, and back.
+"""From YAML files and `key=value` overrides to checked `Settings`, and back.
 
 A file may name another as its `base:` (relative to itself), whose values it overrides. Several files are merged from
-left to right, then the `key=value` words. `python -m pipeline.config [CONFIG ...] [key=value ...]` prints the result
-with the meaning of every key.
+left to right, then the `key=value` overrides. `python -m pipeline.config [CONFIG ...] [key=value ...]` prints the
+result with the help of every key.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from pipeline.parts import PartOptions, reason_of
 from pipeline.settings import DEFAULT_HEADS, Settings
 from pipeline.shipped import find_shipped
 
-# keys, or groups of keys, that say where a run is kept, how it is loaded and how it is judged
-FREE = ("name", "output", "method.name", "data.root", "data.test_split", "loader.", "evaluation.")
+# keys, or groups of keys, that say where a run is kept, how it is loaded and how it is evaluated
+FREE: tuple[str, ...] = ("name", "output", "method.name", "data.root", "data.test_split", "loader.", "evaluation.")
 FREE += ("train.resume", "train.checkpoint_steps", "train.keep_checkpoints", "train.log_steps", "train.trackers")
-# What comes of these depends on the launcher too: it is kept and compared by itself (pipeline.run.provenance).
+# The result of these depends on the launcher too; it is kept and compared by itself (pipeline.run.provenance).
 FREE += ("train.precision", "train.norm")
 
 # keys below which the names are those of parts
@@ -40,11 +40,11 @@ log = logging.getLogger("pipeline")
 
 
 def load_config(arguments: list[str], name_required: bool = False) -> Settings:
-    """Command-line words -> settings.
+    """Returns the settings of command-line arguments.
 
-    Words are overrides (`is_override`) or YAML files, the user's or shipped ones (`find_shipped`). ValueError or
-    FileNotFoundError, one line, for a file that is missing or is not YAML, an unknown key (with the nearest right one)
-    or a wrong type.
+    Arguments are overrides (`is_override`) or YAML files, the user's or shipped ones (`find_shipped`). Raises
+    ValueError or FileNotFoundError, one line, for a file that is missing or is not YAML, an unknown key (with the
+    nearest right one) or a wrong type.
     """
     files = [find_shipped(Path(argument)) for argument in arguments if not is_override(argument)]
     overrides = [argument for argument in arguments if is_override(argument)]
@@ -52,7 +52,7 @@ def load_config(arguments: list[str], name_required: bool = False) -> Settings:
         raise ValueError("expected a configuration file, e.g. configs/demo.yaml; found none")
     layers = [Layer(str(path), values, True) for file in files for path, values in read_layers(file)]
     settings = to_settings([*layers, *(Layer(argument, parse_override(argument)) for argument in overrides)])
-    from pipeline.datasets import dataset_of  # here, because help doesn't wait for pandas
+    from pipeline.datasets import dataset_of  # here: it imports pandas, for which `--help` doesn't wait
 
     dataset = dataset_of(settings.data.dataset)
     if settings.name is None:
@@ -61,7 +61,7 @@ def load_config(arguments: list[str], name_required: bool = False) -> Settings:
 
 
 def load_kept(file: Path, overrides: Sequence[str] = ()) -> Settings:
-    """The settings that a run keeps in `file`, whichever version wrote them, and `key=value` words on top.
+    """Returns the settings that a run keeps in `file`, whichever version wrote them, with `key=value` overrides on top.
 
     Settings that this version doesn't have are left out with a warning. Raises as `load_config` does.
     """
@@ -74,9 +74,9 @@ def load_kept(file: Path, overrides: Sequence[str] = ()) -> Settings:
 
 
 def read_kept(file: Path) -> tuple[DictConfig, list[str]]:
-    """The settings of a run's config.yaml by their names of now, and the names that this version doesn't have."""
+    """Returns the settings of a run's config.yaml by their current names, and the names this version doesn't have."""
     *_, (_, layer) = read_layers(file)
-    values, unknown = former.read(OmegaConf.to_container(layer), is_known)
+    values, unknown = former.read(to_dict(layer), is_known)
     return OmegaConf.create(values), unknown
 
 
@@ -87,7 +87,7 @@ def is_known(name: str) -> bool:
 
 @functools.cache
 def default_settings() -> Settings:
-    """Returns the defaults, for reading alone: who changes its lists changes them for all."""
+    """Returns the defaults. They are shared: code that changes its lists changes them for all."""
     return Settings()
 
 
@@ -117,12 +117,12 @@ def to_settings(layers: Sequence[Layer]) -> Settings:
 
 
 def is_override(argument: str) -> bool:
-    """Whether a command-line word is a `key=value`: it has a `=`, and no file has that name."""
+    """Whether a command-line argument is a `key=value`: it has a `=`, and no file has that name."""
     return "=" in argument and not os.path.isfile(argument)
 
 
 def read_layers(file: Path, seen: tuple[Path, ...] = ()) -> list[tuple[Path, DictConfig]]:
-    """A file and its bases, the outermost base first, each with its own keys only."""
+    """Returns a file and its bases, the outermost base first, each with its own keys only."""
     if file.resolve() in seen:
         raise ValueError(f"{file}: `base:` leads back to the file itself")
     if not file.is_file():
@@ -139,6 +139,7 @@ def read_layers(file: Path, seen: tuple[Path, ...] = ()) -> list[tuple[Path, Dic
 
 
 def parse_override(argument: str) -> DictConfig:
+    """Returns the values of a `key=value`. Raises ValueError where the value isn't YAML."""
     name, _, value = argument.partition("=")
     try:
         return OmegaConf.from_dotlist([f"{name.lstrip('-')}={value}"])
@@ -147,14 +148,14 @@ def parse_override(argument: str) -> DictConfig:
 
 
 def merge(config: DictConfig, layer: Layer) -> DictConfig:
-    """Returns the layer over `config`. ValueError where it has an unknown key or a value that doesn't fit."""
-    plain = OmegaConf.to_container(layer.values)
+    """Returns the layer over `config`. Raises ValueError where it has an unknown key or a value that doesn't fit."""
+    plain = to_dict(layer.values)
     check_known(plain, Settings, "", layer.origin)
     list_single_values(plain, default_settings())
     try:
         if layer.is_file and "name" in (plain.get("method") or {}):
-            config = OmegaConf.merge(config, without_parts(config, plain))
-        merged = OmegaConf.merge(config, plain)
+            config = put_over(config, without_parts(config, plain))
+        merged = put_over(config, plain)
         if {"method", "inserts", "heads", "losses"} & plain.keys():
             OmegaConf.to_object(merged)  # makes the parts, which check their keys
     except OmegaConfBaseException as error:
@@ -165,8 +166,22 @@ def merge(config: DictConfig, layer: Layer) -> DictConfig:
     return merged
 
 
+def to_dict(values: DictConfig) -> dict:
+    """Returns the values as plain dictionaries and lists."""
+    plain = OmegaConf.to_container(values)
+    assert isinstance(plain, dict)
+    return plain
+
+
+def put_over(config: DictConfig, values: dict) -> DictConfig:
+    """Returns the values over `config`. Raises OmegaConf's errors where they don't fit."""
+    merged = OmegaConf.merge(config, values)
+    assert isinstance(merged, DictConfig)
+    return merged
+
+
 def without_parts(config: DictConfig, layer: dict) -> dict:
-    """Returns what takes the parts of a method away, so that a file that names another has only its own.
+    """Returns values that remove the parts of a method, so that a file that names another method has only its own.
 
     A method that says nothing of its heads has the default one.
     """
@@ -175,7 +190,7 @@ def without_parts(config: DictConfig, layer: dict) -> dict:
 
 
 def check_known(values: dict, settings: type, prefix: str, origin: str) -> None:
-    """ValueError naming the first key that `settings` doesn't have, and the nearest of all keys."""
+    """Raises ValueError naming the first key that `settings` doesn't have, and the nearest of all keys."""
     known = {field.name: field for field in dataclasses.fields(settings)}
     for name, value in values.items():
         full = f"{prefix}{name}"
@@ -189,15 +204,15 @@ def check_known(values: dict, settings: type, prefix: str, origin: str) -> None:
 
 
 def renamed_keys(unknown: str, value: Any) -> str:
-    """Returns `"; loss.margin is losses.intra.margin and losses.cross.margin now"`, or nothing for what never was a
-    key."""
+    """Returns `"; loss.margin is losses.intra.margin and losses.cross.margin now"`, or "" for names that never were
+    keys."""
     names = former.flatten({unknown: value})
     renamed = [f"{name} is {' and '.join(former.KEYS[name])} now" for name in names if name in former.KEYS]
     return "".join(f"; {line}" for line in renamed)
 
 
 def list_single_values(values: dict, settings: Any) -> None:
-    """`derive.visible=gray` -> `[gray]`: one word where a key takes a list of words is a list of it alone."""
+    """Makes lists of single values, in place: `derive.visible=gray` is `[gray]`, as the key takes a list of names."""
     for name, value in values.items():
         default = getattr(settings, name)
         if isinstance(default, PartOptions):
@@ -209,7 +224,7 @@ def list_single_values(values: dict, settings: Any) -> None:
 
 
 def check_ranges(settings: Any) -> None:
-    """ValueError naming the first key whose value breaks the bounds that `settings_key.key` gave it."""
+    """Raises ValueError naming the first key whose value breaks the bounds that `settings_key.key` gave it."""
     for name, value, field in fields_of(settings):
         low, high, choices = (field.metadata[bound] for bound in ("min", "max", "choices"))
         for element in value if isinstance(value, (list, tuple)) else [value]:
@@ -224,7 +239,10 @@ def check_ranges(settings: Any) -> None:
 
 
 def nearest_key(unknown: str) -> str:
-    """`"; the nearest is data.root"`, or nothing when no key is near. A right last word in the wrong group counts."""
+    """Returns `"; the nearest is data.root"`, or where to look when no key is near.
+
+    The right name in another group counts.
+    """
     names = sorted(default_names())
     last_part = unknown.rpartition(".")[2]
     near = difflib.get_close_matches(unknown, names, n=1, cutoff=0.75)
@@ -249,12 +267,12 @@ def fields_of(settings: Any, prefix: str = "") -> Iterator[tuple[str, Any, datac
 
 
 def describe(settings: Any) -> list[tuple[str, Any, str]]:
-    """Returns every key as (full name, value, meaning), in the order of `Settings`."""
+    """Returns every key as (full name, value, help), in the order of `Settings`."""
     return [(name, value, field.metadata["help"]) for name, value, field in fields_of(settings)]
 
 
 def default_name(files: list[Path], settings: Settings, trials_are_trainings: bool) -> str:
-    """`configs/regdb.yaml configs/ablation/b2.yaml seed=1` -> `regdb-b2-trial1-seed1`."""
+    """Returns `regdb-b2-trial1-seed1` for `configs/regdb.yaml configs/ablation/b2.yaml seed=1`."""
     parts = [file.stem for file in files] or ["run"]
     parts += [f"trial{settings.data.trial}"] if trials_are_trainings else []
     parts += [f"seed{settings.seed}"] if settings.seed else []
@@ -271,11 +289,11 @@ def decides_weights(name: str) -> bool:
 
 
 def config_hash(settings: Settings) -> str:
-    """Eight hex digits that tell apart the configurations whose weights differ.
+    """Returns eight hex digits that tell apart the configurations whose weights differ.
 
-    Of the values that aren't the first defaults, under their first names (`pipeline.former`): neither a new key, nor a
-    new name, nor a new default changes the hash of a training that stays what it was. A term of the default loss that
-    isn't there counts as one of weight 0.
+    They are of the values that aren't the first defaults, under their first names (`pipeline.former`): neither a new
+    key, nor a new name, nor a new default changes the hash of a training that stays what it was. A term of the default
+    loss that isn't there counts as one of weight 0.
     """
     given = {name: value for name, value, _ in fields_of(settings)}
     defaults = {name: default_of(field) for name, _, field in fields_of(settings)}
@@ -291,7 +309,7 @@ def filter_deciding(values: dict[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def default_of(field: dataclasses.Field) -> Any:
-    """The default of a key; the type of a part has none."""
+    """Returns the default of a key; the type of a part has none."""
     if field.name == "type":
         return None
     return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()

@@ -44,11 +44,13 @@ log = logging.getLogger("pipeline")
 
 
 def create_accelerator(settings: Settings, run_folder: str, trackers: Sequence[str] = ()) -> Accelerator:
-    """Accelerate as `accelerate launch` or the cluster's environment describes it, but for what would change results.
+    """Starts Accelerate as `accelerate launch` or the cluster's environment describes it, except what would change
+    results.
 
     Raises ValueError where several processes were meant and one was started, for more processes than GPUs, and where
     the launcher's configuration asks for another way of training than plain data parallelism.
     """
+    # mistakes that Accelerate would silently take for something else
     check_launcher()
     check_accelerate_settings(settings.train.precision)
     check_gpu_count()
@@ -68,6 +70,7 @@ def create_accelerator(settings: Settings, run_folder: str, trackers: Sequence[s
         ],
         step_scheduler_with_optimizer=False,
     )
+    # processes that the launcher started and that didn't find each other
     ranks = accelerator.num_processes
     announced = int(os.environ.get("WORLD_SIZE", ranks))
     if announced != ranks:
@@ -76,10 +79,10 @@ def create_accelerator(settings: Settings, run_folder: str, trackers: Sequence[s
 
 
 def create_training_accelerator(settings: Settings, run_folder: str) -> Accelerator:
-    """The same for training.
+    """Starts Accelerate for training.
 
     Raises ValueError also where the ranks can't share the batch, and where a tracker's package is missing (Accelerate
-    would go on without it).
+    would silently continue without it).
     """
     for tracker in settings.train.trackers:
         if importlib.util.find_spec(tracker) is None:
@@ -90,7 +93,7 @@ def create_training_accelerator(settings: Settings, run_folder: str) -> Accelera
 
 
 def check_shares(settings: Settings, ranks: int) -> None:
-    """ValueError where a rank's share of a batch has too few identities to learn from."""
+    """Raises ValueError where a rank's share of a batch has too few identities to learn from."""
     found = settings.batch.ids_per_batch
     local = choose_norm(settings.train.norm, ranks) == "local"
     alone = {"method.mining=local": getattr(settings.method, "mining", "") == "local", "train.norm=local": local}
@@ -104,7 +107,7 @@ def check_shares(settings: Settings, ranks: int) -> None:
 
 
 def norm_problems(settings: Settings, ranks: int) -> list[str]:
-    """What is to be said of the batch norm of a training on so many ranks, a sentence each."""
+    """Returns warnings about the batch norm of a training on that many ranks, a sentence each."""
     each = settings.batch.ids_per_batch // ranks
     if choose_norm(settings.train.norm, ranks) != "local" or each >= FEW_IDENTITIES:
         return []
@@ -115,8 +118,10 @@ def norm_problems(settings: Settings, ranks: int) -> list[str]:
 
 
 def check_accelerate_settings(precision: str | None) -> None:
-    """ValueError naming the variable, which `accelerate launch` sets by its configuration, that asks for something else
-    than data parallelism in fp32, bf16 or fp16."""
+    """Raises ValueError naming a variable that asks for more than data parallelism in fp32, bf16 or fp16.
+
+    `accelerate launch` sets such variables by its configuration.
+    """
     origin = f"the environment or Accelerate's configuration ({default_yaml_config_file}) sets it; leave it out"
     for name, means in FOREIGN.items():
         if os.environ.get(name, "false").lower() not in ("", "0", "false", "no"):
@@ -127,7 +132,7 @@ def check_accelerate_settings(precision: str | None) -> None:
 
 
 def check_gpu_count() -> None:
-    """ValueError where this process would need a GPU that it doesn't see."""
+    """Raises ValueError where this process would need a GPU that it doesn't see."""
     rank, gpus = int(os.environ.get("LOCAL_RANK", 0)), torch.cuda.device_count() if torch.cuda.is_available() else 0
     if gpus and rank >= gpus:
         raise ValueError(
@@ -137,12 +142,12 @@ def check_gpu_count() -> None:
 
 
 def precision_of(accelerator: Accelerator) -> str:
-    """That of the network's products: fp32, bf16 or fp16."""
+    """Returns the precision of the network's products: fp32, bf16 or fp16."""
     return "fp32" if accelerator.mixed_precision == "no" else accelerator.mixed_precision
 
 
 def warn_of_unused_gpu() -> None:
-    """PyTorch takes the CPU without a word where the GPU's driver is older than its CUDA."""
+    """Logs a warning where PyTorch silently falls back to the CPU: the GPU's driver is older than its CUDA."""
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
     if DRIVER.exists() and not torch.cuda.is_available() and not hidden:
         version = DRIVER.read_text().splitlines()[0]
@@ -153,9 +158,10 @@ def warn_of_unused_gpu() -> None:
 
 
 def check_launcher() -> None:
-    """`accelerate launch --cpu` with several processes or machines starts one process on each and tells nobody.
+    """Raises ValueError where several processes were meant to train together and each would train alone.
 
-    It is known by the meeting point that it announces without giving this process a rank (unless MPI does).
+    `accelerate launch --cpu` with several processes or machines starts one process on each without an error. It is
+    known by the meeting point that it announces without giving this process a rank (unless MPI does).
     """
     announced = os.environ.get("ACCELERATE_USE_CPU") and os.environ.get("MASTER_ADDR")
     ranked = any(os.environ.get(name) for name in ("RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK"))
@@ -173,7 +179,7 @@ def check_launcher() -> None:
 
 
 def on_first_rank(accelerator: Accelerator, action: Callable[[], Any]) -> Any:
-    """What `action` returns on the first rank, on all ranks; the others wait for it.
+    """Returns, on all ranks, what `action` returns on the first; the others wait for it.
 
     A ValueError or OSError is raised on the first rank; the others, which have nothing to add, exit with its status.
     """
@@ -192,9 +198,9 @@ def on_first_rank(accelerator: Accelerator, action: Callable[[], Any]) -> Any:
 
 
 def on_every_rank(accelerator: Accelerator, action: Callable[[], Any]) -> None:
-    """Calls `action` on all ranks and waits for the last. OSError on the first rank, naming one that couldn't.
+    """Calls `action` on all ranks and waits for the last. Raises OSError on the first rank, naming one that failed.
 
-    The other ranks exit with its status, so that nobody waits for a rank that gave up.
+    The other ranks exit with its status, so that none waits for a rank that gave up.
     """
     failure = None
     try:

@@ -10,9 +10,9 @@ UNFINISHED = "unfinished-"  # how the names of files and folders begin that are 
 
 
 def replace_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Calls `write` with another name beside `path`, forces the file to the disk and only then renames it.
+    """Calls `write` with another name next to `path`, fsyncs the file and only then renames it.
 
-    A failure, such as a full disk, leaves `path` as it was and nothing beside it.
+    A failure, such as a full disk, leaves `path` as it was and nothing next to it.
     """
     unfinished = path.with_name(f"{UNFINISHED}{path.name}")
     try:
@@ -26,17 +26,19 @@ def replace_atomically(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def write_atomically(path: Path, content: str) -> None:
+    """Writes a text file that is there whole or not at all."""
     replace_atomically(path, lambda unfinished: unfinished.write_text(content))
 
 
 def current_umask() -> int:
+    """Returns the umask of this process."""
     umask = os.umask(0)  # there is no other way to ask
     os.umask(umask)
     return umask
 
 
 def force_to_disc(path: Path) -> None:
-    """A file's content, or a folder's list of names."""
+    """Fsyncs a file's content, or a folder's list of names."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -29,7 +29,7 @@ DERIVATIONS = {"grey": "gray", "weighted_grey": "weighted_gray", "gamma_grey": "
 DERIVATIONS |= {"pseudo_colour": "pseudo_color"}
 VALUES |= {(f"derive.{of}", was): now for of in ("visible", "infrared") for was, now in DERIVATIONS.items()}
 
-# Full name now -> what a training did at first where nobody gave the key: the first default, where it has changed
+# Full name now -> what a training did at first where the key wasn't given: the first default, where it has changed
 # since, or what was done before there was the key, where that isn't the default.
 FIRST_DEFAULTS: dict[str, Any] = {"model.backbone": "resnet50"}
 
@@ -47,7 +47,7 @@ def tensor_now(name: str) -> str:
 
 
 def read(values: dict, known: Callable[[str], bool]) -> tuple[dict, list[str]]:
-    """Returns the values of a kept config.yaml by the names of now, with FIRST_DEFAULTS for keys that it lacks.
+    """Returns the values of a kept config.yaml by the current names, with FIRST_DEFAULTS for keys that it lacks.
 
     And the full names of those that aren't `known` (any more, or yet), which are left out.
     """
@@ -60,7 +60,8 @@ def read(values: dict, known: Callable[[str], bool]) -> tuple[dict, list[str]]:
 
 
 def flatten(values: dict, prefix: str = "") -> dict[str, Any]:
-    flat = {}
+    """Returns the values of nested mappings by full name."""
+    flat: dict[str, Any] = {}
     for name, value in values.items():
         if isinstance(value, dict):
             flat |= flatten(value, f"{prefix}{name}.")
@@ -70,6 +71,7 @@ def flatten(values: dict, prefix: str = "") -> dict[str, Any]:
 
 
 def unflatten(flat: dict[str, Any]) -> dict:
+    """Returns nested mappings of values by full name."""
     nested: dict = {}
     for full, value in flat.items():
         *groups, name = full.split(".")
@@ -88,15 +90,15 @@ def exchanged(name: str, value: Any, values: dict[tuple[str, Any], Any]) -> Any:
     """Returns a value of a key, or a list of them, with those among `values` exchanged; `:<probability>` stays."""
     if isinstance(value, (list, tuple)):
         return [exchanged(name, element, values) for element in value]
-    word, colon, rest = value.partition(":") if isinstance(value, str) else (value, "", "")
-    found = values.get((name, word), word) if not isinstance(word, dict) else word
+    first, colon, rest = value.partition(":") if isinstance(value, str) else (value, "", "")
+    found = values.get((name, first), first) if not isinstance(first, dict) else first
     return f"{found}{colon}{rest}" if colon else found
 
 
 def first_forms(values: dict[str, Any]) -> dict[str, Any]:
     """Returns values by full name as the first version that had the keys wrote them.
 
-    A key that was divided stands under its former name where its parts agree, else under the names of now.
+    A key that was divided stands under its former name where its parts agree, else under the current names.
     """
     former = {name: before for before, names in KEYS.items() for name in names}
     first = {}

@@ -29,7 +29,7 @@ class _GatherRows(torch.autograd.Function):
 
 
 def gather_rows(rows: torch.Tensor, counts: Sequence[int]) -> torch.Tensor:
-    """The rows (n, ...) of every rank below each other, in the order of the ranks, the same on all.
+    """Returns the rows (n, ...) of every rank below each other, in the order of the ranks, the same on all.
 
     counts: n of each rank. Differentiable on condition that every rank then computes the same scalar from the result.
     """
@@ -38,7 +38,7 @@ def gather_rows(rows: torch.Tensor, counts: Sequence[int]) -> torch.Tensor:
 
 
 def mean_over_ranks(values: torch.Tensor) -> torch.Tensor:
-    """Mean over the ranks of a tensor of scalars. A NaN or infinity of any rank reaches all."""
+    """Returns the mean over the ranks of a tensor of scalars. A NaN or infinity of any rank reaches all."""
     if distributed.is_initialized() and distributed.get_world_size() > 1:
         distributed.all_reduce(values)
         values = values / distributed.get_world_size()

@@ -7,9 +7,9 @@ Lustre mounted with `flock` and CephFS keep it over nodes; NFSv4 frees a vanishe
 (about 90 s). POSIX record locks (fcntl) are kept by the same mounts, but are lost when their process closes any
 descriptor of the file. Forked children, which would share a flock and keep it, are made to close it by filelock.
 
-Where the kernel refuses, a file beside it stands for the lock while it is there: the marker, filelock's soft lock. A
-kill leaves it behind: the next start on the same host removes it; on another host nobody can know whether its process
-has ended, and the user is told which file to remove. All nodes must mount the file system alike.
+Where the kernel has no locks, a file next to it stands for the lock while it exists: the marker, filelock's soft lock.
+A kill leaves it behind: the next start on the same host removes it; on another host no process can know whether its
+process has ended, and the user is told which file to remove. All nodes must mount the file system alike.
 """
 
 from __future__ import annotations
@@ -26,12 +26,14 @@ import time
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from filelock import BaseFileLock, SoftFileLock, Timeout, UnixFileLock
 
 HELD = (errno.EACCES, errno.EAGAIN)
 REFUSED = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL)
-ONCE = {"timeout": 0, "thread_local": False}  # one attempt; whichever thread asks, it is the process that holds it
+# One attempt; it is the process that holds a lock, whichever of its threads asks.
+ONCE: dict[str, Any] = {"timeout": 0, "thread_local": False}
 
 
 class Lock:
@@ -47,9 +49,9 @@ class Lock:
         self._text = ""
 
     def acquire(self) -> str | None:
-        """Tries once: what the file says of this process then; None where another holds it.
+        """Tries once; returns what the file then says of this process, None where another holds the lock.
 
-        OSError where the file can't be written.
+        Raises OSError where the file can't be written.
         """
         self._text = json.dumps(this_process())
         kernel = UnixFileLock(self.path, fallback_to_soft=False, on_acquired=self._write, **ONCE)
@@ -86,13 +88,13 @@ class Lock:
         self._held = None
 
     def advice(self) -> str:
-        """What to do about a holder that may have ended; nothing where the kernel keeps the lock."""
+        """Returns what to do about a holder that may have ended; nothing where the kernel keeps the lock."""
         return f"; if it has ended, remove {self.marker} (no locks here: {self.refused})" if self.refused else ""
 
 
 @contextlib.contextmanager
 def locked(path: Path, patience: float) -> Iterator[None]:
-    """Holds the lock whose file is `path`. OSError where another process has held it for `patience` seconds."""
+    """Holds the lock whose file is `path`. Raises OSError where another process has held it for `patience` seconds."""
     lock, begin = Lock(path), time.monotonic()
     try:
         while lock.acquire() is None:
@@ -117,7 +119,7 @@ def own_job() -> str | None:
 
 
 def current_holder(path: Path) -> dict[str, object] | None:
-    """What the file says of the process that holds the lock now; None where none does."""
+    """Returns what the file says of the process that holds the lock now; None where none does."""
     try:
         with open(path) as file:
             try:
@@ -132,7 +134,7 @@ def current_holder(path: Path) -> dict[str, object] | None:
 
 
 def said_holder(path: Path) -> dict[str, object]:
-    """What the lock's file says; empty while it is being written."""
+    """Returns what the lock's file says; empty while it is being written."""
     try:
         return json.loads(path.read_text())
     except (OSError, ValueError):
@@ -169,13 +171,13 @@ def is_left_behind(marker: Path) -> bool:
     except ProcessLookupError:
         return True
     except (OSError, ValueError):
-        pass  # it is gone, is being written, or is of somebody whose processes can't be asked for
+        pass  # it is gone, is being written, or is of a user whose processes can't be asked for
     return False
 
 
 @functools.cache
 def own_host() -> str:
-    """This host as markers name it: with what its processes are numbered in, where that is a container."""
+    """Returns this host as markers name it: with what its processes are numbered in, where that is a container."""
     with tempfile.TemporaryDirectory() as folder:
         marker = Path(folder) / "marker"
         with SoftFileLock(marker, **ONCE):

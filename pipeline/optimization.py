@@ -16,8 +16,8 @@ WARMUP_START = 0.1  # share of the learning rate at step 0, as in AGW's public r
 def create_optimizer(groups: list[dict[str, Any]], settings: OptimizerSettings) -> torch.optim.Optimizer:
     """Returns the optimizer of parameter groups that have a "params" and a "lr" each. Fused: in one kernel.
 
-    The rate that a group begins with stays in its "initial_lr"; what else a group says, as its "weight_decay", goes
-    before the settings.
+    The rate that a group begins with stays in its "initial_lr"; any other key of a group, such as its "weight_decay",
+    overrides the settings.
     """
     groups = [{**group, "initial_lr": group["lr"]} for group in groups]
     if settings.name == "adamw":
@@ -37,10 +37,10 @@ def create_optimizer(groups: list[dict[str, Any]], settings: OptimizerSettings) 
 
 
 def fill_momentum(optimizer: torch.optim.SGD) -> None:
-    """Lets the momentum begin with zeros, which changes no step.
+    """Starts the momentum with zeros, which changes no step.
 
-    Fused SGD makes it of memory as it finds it and fills it at its first step. Where fp16's scaler leaves that step
-    out, what lay in the memory would be the momentum of the second (torch 2.14).
+    Fused SGD allocates it uninitialized and fills it at its first step. Where fp16's scaler skips that step, whatever
+    was in the memory would be the momentum of the second (torch 2.14).
     """
     for group in optimizer.param_groups:
         for parameter in group["params"]:
@@ -48,7 +48,7 @@ def fill_momentum(optimizer: torch.optim.SGD) -> None:
 
 
 def learning_rate_factor(epoch: float, epochs: float, settings: OptimizerSettings) -> float:
-    """Factor of the initial learning rate `epoch` (with its fraction) epochs into a training of `epochs`."""
+    """Returns the factor of the initial learning rate after `epoch` (with its fraction) epochs of `epochs`."""
     if epoch < settings.warmup_epochs:
         return WARMUP_START + (1 - WARMUP_START) * epoch / settings.warmup_epochs
     if settings.schedule == "step":
@@ -58,7 +58,7 @@ def learning_rate_factor(epoch: float, epochs: float, settings: OptimizerSetting
 
 
 def schedule_problems(epochs: float, settings: OptimizerSettings) -> list[str]:
-    """What of the schedule a training of `epochs` never gets to, a sentence each."""
+    """Returns what of the schedule a training of `epochs` never reaches, a sentence each."""
     problems = []
     if settings.warmup_epochs >= epochs:
         highest = learning_rate_factor(epochs, epochs, replace(settings, schedule="step", milestones=[]))
@@ -76,5 +76,6 @@ def schedule_problems(epochs: float, settings: OptimizerSettings) -> list[str]:
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:
+    """Sets each group's learning rate to its initial one times `factor`."""
     for group in optimizer.param_groups:
         group["lr"] = group["initial_lr"] * factor

@@ -33,8 +33,8 @@ class PartTable:
     kind: str
     places: dict[str, str]
 
-    def find(self, name: str) -> type:
-        """Returns the class called `name`. ValueError where there is none, with the nearest name."""
+    def find(self, name: str) -> type[Any]:
+        """Returns the class called `name`. Raises ValueError where there is none, with the nearest name."""
         place = self.places.get(name, name)
         module, _, attribute = place.partition(":")
         if not attribute:
@@ -54,7 +54,7 @@ class PartTable:
     def options_of(self, value: Any, name: str = "") -> PartOptions:
         """Returns the typed options that a mapping of a configuration stands for; `name` is its type if it gives none.
 
-        ValueError, which begins with the key within the mapping, for an unknown type or key, or a wrong value.
+        Raises ValueError, which begins with the key within the mapping, for an unknown type or key, or a wrong value.
         """
         if isinstance(value, PartOptions):
             return value
@@ -73,17 +73,19 @@ class PartTable:
 
 
 def typed(options: type[PartOptions], values: dict[str, Any]) -> PartOptions:
-    """Returns `options` with the values, each of its field's type. ValueError, which begins with the key."""
+    """Returns `options` with the values, each of its field's type. Raises ValueError, which begins with the key."""
     lists = [field.name for field in dataclasses.fields(options) if str(field.type).startswith("list[str]")]
     values = {name: [value] if name in lists and isinstance(value, str) else value for name, value in values.items()}
     try:
-        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(options), values))
+        made = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(options), values))
     except OmegaConfBaseException as error:
         raise ValueError(f"{error.full_key}: {reason_of(error)}") from None
+    assert isinstance(made, options)
+    return made
 
 
 def reason_of(error: OmegaConfBaseException) -> str:
-    """Returns what OmegaConf says, in one line."""
+    """Returns the message of an OmegaConf error, in one line."""
     reason = str(error.msg or error).splitlines()[0]
     # OmegaConf leaves its placeholders in when an element of a tuple is wrong
     return "a value of the wrong type in a list" if "$VALUE" in reason else reason

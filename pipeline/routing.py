@@ -1,29 +1,30 @@
-"""Rows of a batch, sent to the module of their group and back, without asking the device anything."""
+"""Routes rows of a batch to the module of their group and back, without a device sync."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from itertools import groupby
+from typing import TypeVar
 
 import torch
 from torch import nn
 
+Key = TypeVar("Key", bound=Hashable)
 
-def runs_of(keys: Sequence[Hashable]) -> list[tuple[Hashable, int]]:
-    """Runs of equal keys: ``"aab"`` -> ``[("a", 2), ("b", 1)]``."""
+
+def runs_of(keys: Sequence[Key]) -> list[tuple[Key, int]]:
+    """Returns runs of equal keys: ``"aab"`` -> ``[("a", 2), ("b", 1)]``."""
     return [(key, len(list(run))) for key, run in groupby(keys)]
 
 
 def rows_of(tensor: torch.Tensor, runs: Sequence[tuple[Hashable, int]], key: Hashable) -> torch.Tensor:
-    """The rows of one key, in order: a view where they form one run, else a copy. No rows: an empty tensor."""
+    """Returns the rows of one key, in order: a view where they form one run, else a copy. No rows: an empty tensor."""
     pieces = tensor.split([length for _, length in runs]) if runs else ()
     return _join([piece for piece, (found, _) in zip(pieces, runs, strict=True) if found == key] or [tensor[:0]])
 
 
-def apply_by_key(
-    images: torch.Tensor, runs: Sequence[tuple[str, int]], modules: Mapping[str, nn.Module]
-) -> torch.Tensor:
-    """Each row through the module of its key; the output's rows are in the order of the input's.
+def apply_by_key(images: torch.Tensor, runs: Sequence[tuple[str, int]], modules: nn.ModuleDict) -> torch.Tensor:
+    """Passes each row through the module of its key; the output's rows are in the order of the input's.
 
     A module is called once with all its rows (batch norm sees them together), a module without rows is not called.
     The order of calls is that of `modules`, the same on every process (synchronized batch norm relies on it). Rows are

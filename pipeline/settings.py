@@ -15,6 +15,7 @@ from pipeline.settings_key import key
 
 
 def options_of(table: parts.PartTable, value: Any, key_: str, name: str = "") -> parts.PartOptions:
+    """Returns the typed options of a part, as `PartTable.options_of`; errors name the full key."""
     try:
         return table.options_of(value, name)
     except ValueError as error:
@@ -22,6 +23,7 @@ def options_of(table: parts.PartTable, value: Any, key_: str, name: str = "") ->
 
 
 DEFAULT_HEADS = {"global": {"type": "bnneck"}}
+Precision = Literal["fp32", "bf16", "fp16"]
 DIRECTIONS = ("visible_to_infrared", "infrared_to_visible")
 
 
@@ -37,22 +39,22 @@ class DataSettings:
     test_fraction: float = key(0.5, "folder: share of the identities kept for testing, 0-1", min=0, max=1)
     split_seed: int = key(0, "folder: seed of that division", min=0)
     split_file: str | None = key(
-        None, "folder: CSV with the columns identity,split, e.g. a run's split.csv; null: the manifest's, or drawn"
+        None, "folder: CSV with the columns identity,split, e.g. a run's split.csv; null: the manifest's, or sampled"
     )
 
 
 @dataclass(frozen=True)
 class BatchSettings:
-    ids_per_batch: int = key(8, "identities in a global batch (all ranks together)", min=2)
-    images_per_modality: int = key(4, "captured images of an identity in a batch, per captured modality", min=1)
+    ids_per_batch: int = key(8, "identities in a global batch, P of PK sampling (all ranks together)", min=2)
+    images_per_modality: int = key(4, "captured images of an identity in a batch, per captured modality (K)", min=1)
     modalities: list[str] = key(
         list(MODALITY_NAMES), "modalities trained on, captured and derived", choices=MODALITY_NAMES
     )
-    repeat_images: bool = key(True, "draw an image twice where an identity has too few (false: refuse to start)")
+    repeat_images: bool = key(True, "sample an image twice where an identity has too few (false: an error)")
 
     @property
     def rows(self) -> int:
-        """Of a global batch: images of all modalities, the derived ones included."""
+        """Rows of a global batch: images of all modalities, the derived ones included."""
         return self.ids_per_batch * self.images_per_modality * len(self.modalities)
 
 
@@ -70,7 +72,7 @@ class AugmentSettings:
         0.3, "smallest height / width of the erased box; the largest is its inverse", min=0.01, max=1
     )
     derivative_geometry: Literal["own", "shared"] = key(
-        "own", "whether a derivative draws its own crop, flip and erasing or shares its base image's"
+        "own", "whether a derivative samples its own crop, flip and erasing or shares its base image's"
     )
 
 
@@ -93,7 +95,7 @@ class LoaderSettings:
     device: Literal["auto", "cpu"] = key("auto", "where images are augmented: on the GPU that trains, or on the CPU")
     decode: Literal["auto", "cpu", "mixed"] = key(
         "auto",
-        "auto: on the CPU (cpu), which gives the same pixels beside every GPU and refuses an image that is cut short; "
+        "auto: on the CPU (cpu), which gives the same pixels next to every GPU and rejects truncated images; "
         "mixed: JPEGs on the GPU, where neither is sure, for ranks with one or two cores",
     )
     image_type: Literal["float32", "float16", "bfloat16"] = key(
@@ -124,7 +126,7 @@ class ModelSettings:
 @dataclass(frozen=True)
 class OptimizerSettings:
     name: Literal["sgd", "adamw"] = key("sgd", "SGD with Nesterov momentum, or AdamW")
-    lr: float = key(0.1, "learning rate of the neck and the classifier", min=0)
+    lr: float = key(0.1, "learning rate of the BN neck and the classifier", min=0)
     backbone_factor: float = key(0.1, "learning rate of all the rest, as a factor of lr", min=0)
     momentum: float = key(0.9, "of SGD", min=0, max=1)
     weight_decay: float = key(5e-4, "L2 for SGD, decoupled for AdamW", min=0)
@@ -140,9 +142,9 @@ class OptimizerSettings:
 @dataclass(frozen=True)
 class TrainSettings:
     epochs: int = key(80, "length of the training", min=1)
-    steps_per_epoch: int | None = key(None, "optimizer steps; null: until the larger modality was drawn once", min=1)
+    steps_per_epoch: int | None = key(None, "optimizer steps; null: until the larger modality was sampled once", min=1)
     accumulate: int = key(1, "global batches per optimizer step", min=1)
-    precision: Literal["fp32", "bf16", "fp16"] | None = key(None, "null: what `accelerate launch` says, else fp32")
+    precision: Precision | None = key(None, "null: what `accelerate launch` says, else fp32")
     norm: Literal["auto", "local", "frozen"] = key(
         "auto",
         "batch norm statistics: of the rows of all ranks (auto), of each rank's own (local: another method on every "
@@ -154,7 +156,7 @@ class TrainSettings:
     )
     channels_last: bool = key(True, "memory layout of images and weights")
     compile: bool = key(False, "torch.compile the network")
-    resume: Literal["auto", "never"] = key("auto", "auto: go on from the newest checkpoint of the run folder")
+    resume: Literal["auto", "never"] = key("auto", "auto: resume from the newest checkpoint of the run folder")
     checkpoint_steps: int | None = key(None, "optimizer steps between checkpoints; null: an epoch", min=1)
     keep_checkpoints: int = key(2, "newest checkpoints kept", min=1)
     log_steps: int = key(50, "optimizer steps between rows of metrics.csv", min=1)
@@ -194,8 +196,7 @@ class EvaluationSettings:
 @dataclass(frozen=True)
 class Settings:
     """Everything. Parts (`pipeline.parts`) are given as mappings and kept as the typed options of each; one that is
-    None is left out. ValueError naming the key where a mapping isn't one of a part.
-    """
+    None is left out. Raises ValueError naming the key where a mapping isn't one of a part."""
 
     name: str | None = key(None, "name of the run; null: from the configuration files, RegDB's trial and the seed")
     output: str = key("runs", "folder of the run folders")

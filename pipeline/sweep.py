@@ -1,9 +1,9 @@
 """Many runs from one list: `python -m pipeline.sweep LIST [--processes N] [key=value ...]`.
 
-A line of the list is a member: the words that `pipeline.train` takes, written as in a shell; `#` begins a comment. The
-words after LIST are added to each. Members are trained one after the other; those that are finished are left out, those
-begun go on, and one that fails doesn't keep the others back. A folder that holds a training with other settings is no
-member's: then nothing is done. `slurm/sweep.sh` trains the same list as a job array.
+A line of the list is a member: the arguments that `pipeline.train` takes, written as in a shell; `#` begins a comment.
+The arguments after LIST are added to each. Members are trained one after the other; those that are finished are left
+out, those begun resume, and one that fails doesn't stop the others. A folder that holds a training with other settings
+is no member's: then nothing is done. `slurm/sweep.sh` trains the same list as a job array.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ class Member:
 
 
 def read_list(file: Path, more: list[str]) -> list[Member]:
-    """The members of a list, `more` added to the words of each.
+    """Returns the members of a list, `more` added to the arguments of each.
 
-    Raises ValueError naming the line whose words are no configuration, or the two lines that name the same run.
+    Raises ValueError naming the line whose arguments are no configuration, or the two lines that name the same run.
     """
     found = find_shipped(file)
     if not found.is_file():
@@ -70,20 +70,21 @@ def read_list(file: Path, more: list[str]) -> list[Member]:
 
 
 def check_same_runs(members: list[Member], origin: Path) -> None:
-    """ValueError naming the first member in whose folder something was trained with other settings."""
-    refused = []
+    """Raises ValueError naming the first member in whose folder something was trained with other settings."""
+    differing = []
     for member in members:
         try:
             check_same_run(member.settings, member.folder)
         except ValueError as error:
-            refused.append(f"{origin}:{member.line}: {error}")
-    if refused:
-        others = f" ({len(refused)} of {len(members)} members differ; another output= serves them all)"
-        raise ValueError(refused[0] + (others if len(members) > 1 else ""))
+            differing.append(f"{origin}:{member.line}: {error}")
+    if differing:
+        others = f" ({len(differing)} of {len(members)} members differ; another output= serves them all)"
+        raise ValueError(differing[0] + (others if len(members) > 1 else ""))
 
 
 def progress(members: list[Member], failed: dict[Member, int] | None = None) -> pd.DataFrame:
-    """How far each member is: state, optimizer steps logged, rank-1 and mAP in per cent by the first of its protocols.
+    """Returns how far each member is: state, optimizer steps logged, rank-1 and mAP in per cent by the first of its
+    protocols.
 
     States: finished, running (somewhere), failed (here, with its exit status, or as its newest Slurm job), stopped
     (begun, and ended otherwise), waiting.
@@ -92,6 +93,7 @@ def progress(members: list[Member], failed: dict[Member, int] | None = None) -> 
 
 
 def row(member: Member, failed: int | None) -> dict[str, object]:
+    """Returns the row of a member in `progress`; failed: its exit status, where it failed here."""
     steps = read_metrics(member.folder / "metrics.csv")["step"].dropna()
     step = 0 if steps.empty else int(steps.max())
     found: dict[str, object] = {"member": member.number, "run": member.folder.name}
@@ -112,7 +114,8 @@ def row(member: Member, failed: int | None) -> dict[str, object]:
 
 
 def train_member(member: Member, processes: int) -> int:
-    """Exit status of its training, whose output goes where ours does; INTERRUPTED after Ctrl-C.
+    """Trains a member in a process whose output goes where ours does; returns its exit status, INTERRUPTED after
+    Ctrl-C.
 
     Ctrl-C reaches the training as well, which then saves a checkpoint: it is waited for, never killed.
     """
@@ -129,7 +132,7 @@ def train_member(member: Member, processes: int) -> int:
 
 
 def train_all(members: list[Member], processes: int, origin: Path) -> None:
-    """Trains what isn't finished. ValueError naming the members that failed, once the others are through."""
+    """Trains what isn't finished. Raises ValueError naming the members that failed, once the others are through."""
     failed: dict[Member, int] = {}
     for member in members:
         if is_finished(member.folder):
@@ -137,13 +140,13 @@ def train_all(members: list[Member], processes: int, origin: Path) -> None:
         print(f"{origin}: {member.number} of {len(members)}: {shlex.join(member.arguments)}", flush=True)
         status = train_member(member, processes)
         if status == INTERRUPTED:
-            print(f"{origin}: interrupted in {member.folder}; the same command goes on", file=sys.stderr, flush=True)
+            print(f"{origin}: interrupted in {member.folder}; the same command resumes", file=sys.stderr, flush=True)
             sys.exit(INTERRUPTED)
         if status:
             failed[member] = status
         print(progress(members, failed).to_string(), flush=True)
         if not status and not is_finished(member.folder):
-            raise ValueError(f"{origin}: asked to stop in {member.folder}; the same command goes on")
+            raise ValueError(f"{origin}: asked to stop in {member.folder}; the same command resumes")
     if failed:
         names = ", ".join(f"{member.folder} (status {status})" for member, status in failed.items())
         raise ValueError(f"{origin}: {len(failed)} of {len(members)} members failed: {names}")
@@ -151,7 +154,7 @@ def train_all(members: list[Member], processes: int, origin: Path) -> None:
 
 
 def print_tables(members: list[Member], origin: Path) -> None:
-    """Progress and results. ValueError naming the members that aren't finished."""
+    """Prints progress and results. Raises ValueError naming the members that aren't finished."""
     print(progress(members).to_string(), flush=True)
     finished = [member.folder for member in members if is_finished(member.folder)]
     if finished:

@@ -1,6 +1,6 @@
 """Training: `accelerate launch -m pipeline.train CONFIG... [key=value ...]`, then evaluation.
 
-The same command again goes on from the newest checkpoint, or says that the run is finished.
+The same command again resumes from the newest checkpoint, or says that the run is finished.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ from pipeline.training.trainer import train
 
 
 def announce(training: Training, table: TrainingTable, left_out: int, log: logging.Logger) -> None:
+    """Logs what is trained on what, and warnings about its schedule and its norm."""
     images = ", ".join(f"{table.images(modality)} {modality.key}" for modality in table.rows)
     settings, accelerator = training.settings, training.accelerator
     log.info(
@@ -80,13 +81,13 @@ def begin(
 def train_run(
     settings: Settings, accelerator: Accelerator, index: pd.DataFrame, table: TrainingTable, stop: StopRequest
 ) -> bool:
-    """Trains a run to its end and saves its weights. False where it was asked to stop before."""
+    """Trains a run to its end and saves its weights. Returns False where it was asked to stop before."""
     log = logging.getLogger("pipeline")
     training = prepare_training(settings, accelerator, index, table)
     training.stop = stop
-    on_first_rank(accelerator, lambda: record_weights(training.folder, training.tested.origin))
-    recorded = training_rows(index, settings.data)["identity"].nunique()
-    announce(training, table, recorded - len(table.identities), log)
+    on_first_rank(accelerator, lambda: record_weights(training.folder, str(training.tested.origin)))
+    found = training_rows(index, settings.data)["identity"].nunique()
+    announce(training, table, found - len(table.identities), log)
     rehearse(settings, index, choose_extractor(settings, accelerator, lambda: training.tested), accelerator)
     if not train(training):
         return False
@@ -99,6 +100,7 @@ def train_run(
 def keep_weights(training: Training, identities: int) -> None:
     """Writes what is tested, with what is known of its training. Called by one rank."""
     settings, facts = training.settings, read_facts(training.folder)
+    assert facts is not None  # every start of a training writes them
     info = ModelInfo(config_hash(settings), settings.train.epochs, training.replaced.count, training=facts)
     info.save(training.tested, weights_path(training.folder), identities)
 
@@ -106,7 +108,7 @@ def keep_weights(training: Training, identities: int) -> None:
 def train_and_evaluate(
     settings: Settings, accelerator: Accelerator, index: pd.DataFrame, table: TrainingTable, stop: StopRequest
 ) -> None:
-    """Both, or the evaluation alone of a run whose training has ended but whose evaluation has not."""
+    """Trains and evaluates, or only evaluates a run whose training has ended but whose evaluation has not."""
     folder, log = run_path(settings), logging.getLogger("pipeline")
     accelerator.init_trackers(settings.name, config={name: str(value) for name, value, _ in describe(settings)})
     trained = on_first_rank(accelerator, lambda: is_trained(folder))
@@ -125,7 +127,7 @@ def main(argv: list[str] | None = None) -> None:
     settings = load_config(options.arguments, name_required=True)
     folder = run_path(settings)
     check_split_untrained(settings.data, settings.data)
-    fused_derivatives(settings)  # refuses what evaluation could only after the training
+    fused_derivatives(settings)  # raises now what evaluation would only raise after the training
     accelerator = create_training_accelerator(settings, str(folder))
     index = on_first_rank(accelerator, lambda: build_index(settings.data))
     table = build_table(settings, index)

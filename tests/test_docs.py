@@ -220,7 +220,7 @@ def test_the_example_of_a_loss_term_is_learned_at_a_rate_of_its_own(my_project):
     generator = torch.Generator().manual_seed(0)
     pooled, logits = torch.randn(4, 3, generator=generator), torch.randn(4, 2, generator=generator)
     labels, modality = torch.tensor([0, 0, 1, 1]), [Modality.VISIBLE] * 4
-    rows = {"global": Rows(pooled, pooled, logits, labels, modality)}
+    rows = {"global": Rows({"pooled": pooled, "embedding": pooled, "logits": logits}, labels, modality)}
     before = objective(rows)
     assert before["center"].item() == pytest.approx(pooled.square().sum().item() / 8)
     before["loss"].backward()

@@ -96,7 +96,7 @@ def test_a_failed_member_keeps_nobody_back_and_the_same_command_goes_on(people, 
     monkeypatch.setenv("STOP_FILE", str(tmp_path))
     with pytest.raises(SystemExit):
         sweep.main([str(runs), *more])
-    assert f"asked to stop in {tmp_path / 'b'}; the same command goes on" in capfd.readouterr().err
+    assert f"asked to stop in {tmp_path / 'b'}; the same command resumes" in capfd.readouterr().err
     monkeypatch.delenv("STOP_FILE")
     sweep.main([str(runs), *more])
     said = capfd.readouterr().out
@@ -205,4 +205,4 @@ def test_ctrl_c_waits_for_the_training_and_begins_no_other(status, tmp_path):
         time.sleep(0.2)
     _, said = begin.communicate(timeout=60)
     assert begin.returncode == 130 and (tmp_path / "saved").exists()
-    assert said == f"{runs}: interrupted in {tmp_path / 'a'}; the same command goes on\n"
+    assert said == f"{runs}: interrupted in {tmp_path / 'a'}; the same command resumes\n"

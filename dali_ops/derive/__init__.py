@@ -22,9 +22,9 @@ class Derivation:
     name   as in configs
     takes  channels of the image it can be applied to, 1 or 3; None: any
     gives  channels of the result; None: as many as went in
-    draw   (generator, n) -> (n, 3) float32 parameters of n images
+    sample (generator, n) -> (n, 3) float32 parameters of n images
     graph  (uint8 HWC images, their parameters) -> uint8 HWC images; its docstring says what is computed
-    fixed  parameters in the middle of what is drawn, for testing, where nothing is random
+    fixed  parameters in the middle of those that are sampled, for testing, where nothing is random
     tiles  (down, across) that an image is divided into: its height and width are multiples of them
     """
 

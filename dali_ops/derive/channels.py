@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
-from nvidia.dali import fn, types
+from nvidia.dali import fn
 from nvidia.dali.data_node import DataNode
+from nvidia.dali.types import DALIDataType, DALIImageType
 
 from dali_ops.derive.sampling import first_parameter
 
@@ -14,7 +15,7 @@ GREEN = (1, 0, 0)  # as sample_channel gives it
 LUMINANCE = (0.299, 0.587, 0.114)  # of R, G and B, ITU-R BT.601
 
 # All orders of R, G and B but their own; the first is BGR.
-ORDERS = tuple(order for order in reversed([*itertools.permutations(range(3))]) if order != (0, 1, 2))
+ORDERS = tuple(order for order in reversed([*itertools.permutations(range(3), 3)]) if order != (0, 1, 2))
 
 # Gains of the channels of a spectrum. The upper limit saturates only what is brighter than 5/6 of full scale; the lower
 # one leaves a channel dim but not lost; channels that differ by up to three times look clearly colored.
@@ -22,28 +23,31 @@ SPECTRUM_LIMITS = (0.4, 1.2)
 
 
 def sample_channel(generator: np.random.Generator, count: int) -> np.ndarray:
-    """(count, 3) float32: the index of a channel (0, 1, 2), 0, 0."""
+    """Returns (count, 3) float32: the index of a channel (0, 1, 2), 0, 0."""
     return first_parameter(generator.integers(3, size=count))
 
 
 def sample_weights(generator: np.random.Generator, count: int) -> np.ndarray:
-    """(count, 3) float32: weights of R, G and B, uniform over all that are >= 0 and add up to 1 (flat Dirichlet)."""
+    """Returns (count, 3) float32: weights of R, G and B, uniform over all that are >= 0 and sum to 1.
+
+    That is a flat Dirichlet distribution.
+    """
     return generator.dirichlet(np.ones(3), size=count).astype(np.float32)
 
 
 def sample_order(generator: np.random.Generator, count: int) -> np.ndarray:
-    """(count, 3) float32: which channel becomes R, G and B, one of ORDERS."""
+    """Returns (count, 3) float32: which channel becomes R, G and B, one of ORDERS."""
     return np.array(ORDERS, np.float32)[generator.integers(len(ORDERS), size=count)]
 
 
 def sample_spectrum(generator: np.random.Generator, count: int) -> np.ndarray:
-    """(count, 3) float32: gains of R, G and B, each uniform in SPECTRUM_LIMITS."""
+    """Returns (count, 3) float32: gains of R, G and B, each uniform in SPECTRUM_LIMITS."""
     return generator.uniform(*SPECTRUM_LIMITS, size=(count, 3)).astype(np.float32)
 
 
 def gray(image: DataNode, parameters: DataNode) -> DataNode:
     """0.299 R + 0.587 G + 0.114 B (ITU-R BT.601)."""
-    return fn.color_space_conversion(image, image_type=types.RGB, output_type=types.GRAY)
+    return fn.color_space_conversion(image, image_type=DALIImageType.RGB, output_type=DALIImageType.GRAY)
 
 
 def random_channel(image: DataNode, parameters: DataNode) -> DataNode:
@@ -53,7 +57,7 @@ def random_channel(image: DataNode, parameters: DataNode) -> DataNode:
 
 def weighted_gray(image: DataNode, parameters: DataNode) -> DataNode:
     """w0 R + w1 G + w2 B with random weights that add up to 1."""
-    return fn.coord_transform(image, M=fn.reshape(parameters, shape=[1, 3]), dtype=types.UINT8)
+    return fn.coord_transform(image, M=fn.reshape(parameters, shape=[1, 3]), dtype=DALIDataType.UINT8)
 
 
 def channel_shuffle(image: DataNode, parameters: DataNode) -> DataNode:
@@ -67,5 +71,6 @@ def spectrum(image: DataNode, parameters: DataNode) -> DataNode:
 
 
 def channel(image: DataNode, number: DataNode) -> DataNode:
-    number = fn.cast(number, dtype=types.INT32)
+    """Returns the channel `number` of an image, as an image of one channel."""
+    number = fn.cast(number, dtype=DALIDataType.INT32)
     return image[:, :, number : number + 1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from nvidia.dali import fn, types
 from nvidia.dali.data_node import DataNode
+from nvidia.dali.types import DALIDataType
 
 from dali_ops.derive.channels import gray
 from dali_ops.derive.sampling import first_parameter
@@ -17,7 +18,7 @@ STRAIGHT = (int(np.abs(np.log(np.geomspace(*GAMMA_LIMITS, GAMMA_CURVES))).argmin
 
 # Of CLAHE. Tiles of 36 x 36 pixels at 288 x 144; no level may be more than twice as frequent as if all were alike.
 # Where the tiles don't divide an image, DALI 2.4 mirrors its edge on a CPU, but makes smaller tiles on a GPU, which is
-# another function (and reads beyond small images): such sizes are refused on both (`stages.check_tiles`).
+# another function (and reads beyond small images): such sizes are an error on both (`stages.check_tiles`).
 TILES_DOWN, TILES_ACROSS, CLIP_LIMIT = 8, 4, 2.0
 
 # Palettes of thermal cameras, dark to bright, as colors between which a level is interpolated; then the same reversed.
@@ -27,26 +28,27 @@ PALETTES = (IRON, RAINBOW, IRON[::-1], RAINBOW[::-1])
 
 
 def gamma_tables() -> np.ndarray:
-    """(GAMMA_CURVES, 256) uint8: row k maps a level v to 255 * (v / 255) ** gamma_k, rounded; gamma_0 is the lowest."""
+    """Returns (GAMMA_CURVES, 256) uint8: row k maps a level v to 255 * (v / 255) ** gamma_k, rounded; gamma_0 is the
+    lowest."""
     gammas = np.geomspace(*GAMMA_LIMITS, GAMMA_CURVES)
     levels = np.arange(256) / 255
     return np.rint(255 * levels[None, :] ** gammas[:, None]).astype(np.uint8)
 
 
 def palette_tables() -> np.ndarray:
-    """(palettes, 3, 256) uint8: the R, G and B of every level."""
+    """Returns (palettes, 3, 256) uint8: the R, G and B of every level."""
     levels, anchors = np.arange(256), np.linspace(0, 255, len(IRON))
     tables = [[np.interp(levels, anchors, colors) for colors in np.transpose(palette)] for palette in PALETTES]
     return np.rint(tables).astype(np.uint8)
 
 
 def sample_gamma(generator: np.random.Generator, count: int) -> np.ndarray:
-    """(count, 3) float32: the row of `gamma_tables`, 0, 0."""
+    """Returns (count, 3) float32: the row of `gamma_tables`, 0, 0."""
     return first_parameter(generator.integers(GAMMA_CURVES, size=count))
 
 
 def sample_palette(generator: np.random.Generator, count: int) -> np.ndarray:
-    """(count, 3) float32: the number of a palette, 0, 0."""
+    """Returns (count, 3) float32: the number of a palette, 0, 0."""
     return first_parameter(generator.integers(len(PALETTES), size=count))
 
 
@@ -76,7 +78,7 @@ def clahe(image: DataNode, parameters: DataNode) -> DataNode:
 
 def inversion(image: DataNode, parameters: DataNode) -> DataNode:
     """255 - v: what is cold looks hot."""
-    return types.Constant(255, dtype=types.UINT8) - image
+    return types.Constant(255, dtype=DALIDataType.UINT8) - image
 
 
 def pseudo_color(image: DataNode, parameters: DataNode) -> DataNode:
@@ -88,12 +90,12 @@ def pseudo_color(image: DataNode, parameters: DataNode) -> DataNode:
 
 
 def look_up(image: DataNode, tables: np.ndarray, row: DataNode) -> DataNode:
-    """Levels through a row of `tables` (rows, 256) uint8.
+    """Maps levels through a row of `tables` (rows, 256) uint8.
 
-    DALI's tables are constants, so all rows lie in one table and a pixel finds its own by an offset: five times faster
+    DALI's tables are constants, so all rows are in one table and a pixel finds its own by an offset: five times faster
     on the CPU than powers of floats.
     """
-    offset = fn.cast(row * 256, dtype=types.UINT16)
-    index = fn.cast(image, dtype=types.UINT16) + (offset.gpu() if image.device == "gpu" else offset)
+    offset = fn.cast(row * 256, dtype=DALIDataType.UINT16)
+    index = fn.cast(image, dtype=DALIDataType.UINT16) + (offset.gpu() if image.device == "gpu" else offset)
     values = tables.ravel().tolist()
-    return fn.lookup_table(index, keys=list(range(len(values))), values=values, dtype=types.UINT8)
+    return fn.lookup_table(index, keys=list(range(len(values))), values=values, dtype=DALIDataType.UINT8)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from nvidia.dali import fn, types
 from nvidia.dali.data_node import DataNode
+from nvidia.dali.types import DALIDataType
 
 from dali_ops import parameters as layout
 from dali_ops.derive import Derivation
@@ -28,13 +29,13 @@ class Stage:
 
 
 def channels_after(stage: Stage, channels: int) -> int:
-    """Channels of an image that had `channels` before the stage. Where some images leave it out, all have the more."""
+    """Returns the channels after a stage that is given `channels`; the larger number where some images skip it."""
     given = stage.derivation.gives or channels
     return given if stage.probability == 1 else max(given, channels)
 
 
 def check_tiles(stages: Sequence[Stage], height: int, width: int) -> None:
-    """ValueError where a derivation can't be applied to images of that size."""
+    """Raises ValueError where a derivation can't be applied to images of that size."""
     for stage in stages:
         derivation = stage.derivation
         if not derivation.divides(height, width):
@@ -48,7 +49,7 @@ def check_tiles(stages: Sequence[Stage], height: int, width: int) -> None:
 def apply_stages(
     image: DataNode, channels: int, stages: Sequence[Stage], numbers: DataNode, *, height: int, width: int
 ) -> tuple[DataNode, int]:
-    """uint8 HWC images of (height, width) and their `parameters` -> the derived images and their number of channels."""
+    """Returns the derived images and their channels, of uint8 HWC images of (height, width) and their `parameters`."""
     for number, stage in enumerate(stages):
         made = stage.derivation.graph(image, numbers[layout.derivation(number)])
         given, after = stage.derivation.gives or channels, channels_after(stage, channels)
@@ -60,16 +61,19 @@ def apply_stages(
 
 
 def derive_for_testing(image: DataNode, channels: int, stages: Sequence[Stage]) -> tuple[DataNode, int]:
-    """The same without chance: fixed parameters, and only the stages that most training images went through."""
+    """Derives without chance: with fixed parameters, and only the stages that most training images go through."""
     for stage in stages:
         if stage.probability >= 0.5:
-            image = stage.derivation.graph(image, fn.constant(fdata=[*stage.derivation.fixed], shape=[3]))
+            fixed = types.Constant([float(value) for value in stage.derivation.fixed], shape=[3])
+            image = stage.derivation.graph(image, fixed)
             channels = stage.derivation.gives or channels
     return image, channels
 
 
 def _choose(made: DataNode, before: DataNode, applied: DataNode, height: int, width: int) -> DataNode:
-    """`made` where `applied` is 1, else `before`: the whole image is covered, or nothing of it."""
-    whole = types.Constant([height, width], dtype=types.INT32, shape=[1, 2])
-    corner = types.Constant([0, 0], dtype=types.INT32, shape=[1, 2])
-    return cover(before, made, corner, whole * fn.cast(applied, dtype=types.INT32), boxes=1, height=height, width=width)
+    """Returns `made` where `applied` is 1, else `before`: the whole image is covered, or nothing of it."""
+    whole = types.Constant([height, width], dtype=DALIDataType.INT32, shape=[1, 2])
+    corner = types.Constant([0, 0], dtype=DALIDataType.INT32, shape=[1, 2])
+    return cover(
+        before, made, corner, whole * fn.cast(applied, dtype=DALIDataType.INT32), boxes=1, height=height, width=width
+    )

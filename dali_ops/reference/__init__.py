@@ -21,21 +21,24 @@ from dali_ops.views import View
 
 
 def decode(path: str | os.PathLike[str], base: str) -> np.ndarray:
-    """Three channels for visible, one for infrared, by PIL. DALI's JPEG decoding may differ by a level or two."""
+    """Decodes by PIL: three channels for visible, one for infrared.
+
+    DALI's JPEG decoding may differ by a level or two.
+    """
     with Image.open(path) as file:
         image = ImageOps.exif_transpose(file)
         return np.asarray(image.convert("RGB")) if base == VISIBLE else np.asarray(image.convert("L"))[:, :, None]
 
 
 def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Bilinear with antialiasing, by PIL. DALI may differ by a level."""
+    """Resizes by PIL, bilinear with antialiasing. DALI may differ by a level."""
     channels = [Image.fromarray(image[:, :, channel]) for channel in range(image.shape[2])]
     resized = [channel.resize((width, height), Image.Resampling.BILINEAR) for channel in channels]
     return np.stack([np.asarray(channel) for channel in resized], axis=2)
 
 
 def crop(image: np.ndarray, pad: int, top: int, left: int) -> np.ndarray:
-    """A window of the image's own size out of the image with `pad` black pixels on every side."""
+    """Returns a window of the image's own size out of the image with `pad` black pixels on every side."""
     height, width, _ = image.shape
     padded = np.pad(image, ((pad, pad), (pad, pad), (0, 0)))
     return padded[top : top + height, left : left + width]
@@ -46,14 +49,14 @@ def flip(image: np.ndarray) -> np.ndarray:
 
 
 def erase(image: np.ndarray, top: int, left: int, height: int, width: int) -> np.ndarray:
-    """uint8 HW3 with the mean color in the box."""
+    """Returns uint8 HW3 with the mean color in the box."""
     erased = image.copy()
     erased[top : top + height, left : left + width] = ERASED
     return erased
 
 
 def view(captured: np.ndarray, shown: View, numbers: np.ndarray, *, pad: int, erasing: bool) -> np.ndarray:
-    """One view (uint8 HW3) of one resized uint8 image; `numbers` are the parameters of the view."""
+    """Returns one view (uint8 HW3) of one resized uint8 image; `numbers` are the parameters of the view."""
     image = captured
     for number, stage in enumerate(shown.stages):
         if stage.probability == 1 or numbers[layout.applied(number)]:
@@ -70,5 +73,5 @@ def three_channels(image: np.ndarray) -> np.ndarray:
 
 
 def normalize(image: np.ndarray) -> np.ndarray:
-    """uint8 HW3 -> float32 3HW."""
+    """Normalizes uint8 HW3 to float32 3HW."""
     return ((image / 255 - np.array(MEAN)) / np.array(STD)).transpose(2, 0, 1).astype(np.float32)

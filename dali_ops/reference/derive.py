@@ -8,7 +8,7 @@ from dali_ops.derive.levels import CLIP_LIMIT, GAMMA_CURVES, GAMMA_LIMITS, PALET
 
 
 def derive(image: np.ndarray, name: str, numbers: np.ndarray) -> np.ndarray:
-    """The derivation `name` of one image; `numbers` are its three parameters."""
+    """Returns the derivation `name` of one image; `numbers` are its three parameters."""
     return DERIVE[name](image, np.asarray(numbers, np.float64))
 
 
@@ -25,7 +25,10 @@ def weighted_gray(image: np.ndarray, numbers: np.ndarray) -> np.ndarray:
 
 
 def gray(image: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-    """In fixed point of 15 bits, as DALI on the CPU. In floats, as on the GPU, one pixel in 750 is a level off."""
+    """Computes in fixed point of 15 bits, as DALI on the CPU.
+
+    In floats, as on the GPU, one pixel in 750 is a level off.
+    """
     weights = np.array([9798, 19235, 3735])  # 0.299, 0.587, 0.114, together 2 ** 15
     return ((image * weights).sum(axis=2, keepdims=True) + 2**14 >> 15).astype(np.uint8)
 
@@ -50,7 +53,8 @@ def gamma_gray(image: np.ndarray, numbers: np.ndarray) -> np.ndarray:
 
 
 def equalize(image: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-    """Each channel as OpenCV: its darkest level becomes 0, its brightest 255; one of one level stays as it is."""
+    """Equalizes each channel as OpenCV: its darkest level becomes 0, its brightest 255; one of one level stays as it
+    is."""
     return np.stack([equalize_channel(image[:, :, channel]) for channel in range(image.shape[2])], axis=2)
 
 
@@ -65,7 +69,7 @@ def equalize_channel(channel: np.ndarray) -> np.ndarray:
 
 
 def clahe(image: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-    """As OpenCV: a table for each tile of the image, which the tiles divide; a pixel goes through the tables of the
+    """Equalizes as OpenCV: with a table for each tile; tiles divide the image. A pixel goes through the tables of the
     four nearest tiles, weighted by how near their centers are."""
     height, width, _ = image.shape
     down, across = height // TILES_DOWN, width // TILES_ACROSS
@@ -79,7 +83,7 @@ def clahe(image: np.ndarray, numbers: np.ndarray) -> np.ndarray:
 
 
 def clipped_table(tile: np.ndarray) -> np.ndarray:
-    """(256,) uint8: equalisation, with what exceeds the limit of a level spread over all."""
+    """Returns (256,) uint8: equalisation, with what exceeds the limit of a level spread over all."""
     limit = max(int(CLIP_LIMIT * tile.size / 256), 1)
     counts = np.bincount(tile, minlength=256)
     excess = int(np.maximum(counts - limit, 0).sum())
@@ -91,7 +95,7 @@ def clipped_table(tile: np.ndarray) -> np.ndarray:
 
 
 def neighbours(length: int, tile: int, tiles: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """For each pixel of a line the tile whose center is before it, and the one behind, with their weights."""
+    """Returns for each pixel of a line the tile whose center is before it, and the one behind, with their weights."""
     position = np.arange(length) / tile - 0.5
     before = np.floor(position).astype(int)
     behind = position - before
@@ -103,7 +107,7 @@ def inversion(image: np.ndarray, numbers: np.ndarray) -> np.ndarray:
 
 
 def sharpness(image: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-    """Against the image smoothed by 1 4 6 4 1 in both directions; beyond its edges it is mirrored."""
+    """Compares with the image smoothed by 1 4 6 4 1 in both directions; beyond its edges it is mirrored."""
     smoothed = image.astype(np.float64)
     for axis in (0, 1):
         edges = [(2, 2) if other == axis else (0, 0) for other in range(3)]

@@ -1,4 +1,4 @@
-"""The NumPy twin of every way of mixing: (derived, recorded, four whole numbers) -> mixed, uint8 HWC."""
+"""The NumPy twin of every way of mixing: (derived, captured, four whole numbers) -> mixed, uint8 HWC."""
 
 from __future__ import annotations
 

@@ -13,9 +13,9 @@ from pipeline.text import nearest
 # command -> the module whose `main` runs it, and what it does
 COMMANDS = {
     "train": ("pipeline.train", "train a network, then evaluate it"),
-    "evaluate": ("pipeline.evaluate", "evaluate a run, or features of any code"),
+    "evaluate": ("pipeline.evaluate", "evaluate a run, or precomputed features"),
     "prepare": ("pipeline.prepare", "check a data set before training, and pack it"),
-    "tables": ("pipeline.tables.__main__", "tables of results, beside the literature's"),
+    "tables": ("pipeline.tables.__main__", "tables of results, next to the literature's"),
     "report": ("pipeline.report.__main__", "one page of everything that is known of some runs"),
     "figures": ("pipeline.figures.__main__", "data sets, batches and rankings as images"),
     "sweep": ("pipeline.sweep", "train the runs of a list"),
@@ -55,6 +55,7 @@ def run_module(name: str) -> None:
 
 
 def describe_commands() -> str:
+    """Returns what `--help` prints: the commands, and examples."""
     program = name_program()
     lines = [f"usage: {program} COMMAND ...", "", "Visible-infrared person re-identification.", "", "commands:"]
     lines += [f"  {name:<10} {summary}" for name, (_, summary) in COMMANDS.items()]

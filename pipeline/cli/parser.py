@@ -35,7 +35,7 @@ class CommandParser(argparse.ArgumentParser):
         return self.parse_intermixed_args([self._without_dashes(argument) for argument in argv])
 
     def _without_dashes(self, argument: str) -> str:
-        """`--train.epochs=3` -> `train.epochs=3`, where no option has that name."""
+        """Returns `train.epochs=3` for `--train.epochs=3`, where no option has that name."""
         name, equals, _ = argument.partition("=")
         options = {string for action in self._actions for string in action.option_strings}
         return argument.lstrip("-") if equals and argument.startswith("-") and name not in options else argument
@@ -45,7 +45,7 @@ class CommandParser(argparse.ArgumentParser):
 
 
 def name_program(command: str = "") -> str:
-    """How the command was called, to be called so again: by the console command, or as a module."""
+    """Returns how the command was called, to be called so again: by the console command, or as a module."""
     started = Path(sys.argv[0])
     if started.stem == CONSOLE:
         return f"{CONSOLE} {command}".rstrip()

@@ -16,7 +16,7 @@ EXAMPLES = (
 
 
 def read_options(argv: list[str]) -> argparse.Namespace:
-    """Returns the options; `asked` says whether somebody wants to train with the settings, which are in `arguments`."""
+    """Returns the options; `asked` says whether a configuration file is among the `arguments`, to train with."""
     parser = CommandParser("prepare", "Checks a data set before training, and packs it.", EXAMPLES)
     parser.add_argument("arguments", nargs="*", metavar="CONFIG|key=value", help="as for training")
     add_data_set(parser)

@@ -9,7 +9,7 @@ from pipeline.cli.parser import CommandParser
 
 RUNS, ALL = "runs", "all"  # the runs by themselves; and with every layout that they have rows for
 FORMATS = ("text", "markdown", "latex", "html", "csv")
-SUMMARY = "Prints the means of the results of runs, also beside the literature's, or compares runs."
+SUMMARY = "Prints the means of the results of runs, also next to the literature's, or compares runs."
 EXAMPLES = (
     "runs/sysu runs/sysu-b2",
     "runs/sysu-seed* --layout sysu --format latex --out tables",

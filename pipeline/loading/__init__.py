@@ -1,1 +1,1 @@
-"""Index -> batches on the device: what is drawn, which images, how they are augmented."""
+"""Index -> batches on the device: what is sampled, which images, how they are augmented."""

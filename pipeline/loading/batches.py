@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
 from typing import NoReturn
 
@@ -24,7 +24,7 @@ from pipeline.loading.derivations import views_in_use
 from pipeline.loading.hardware import dali_pipelines
 from pipeline.loading.images import ImageSource, check_size, open_images, undecodable
 from pipeline.loading.replacement import Replacements
-from pipeline.loading.sampling import Plan, TrainingTable, identities_of_ranks, plan_batch
+from pipeline.loading.sampling import Plan, TrainingTable, Views, identities_of_ranks, plan_batch
 from pipeline.settings import LoaderSettings, Settings
 
 log = logging.getLogger("pipeline")
@@ -35,15 +35,15 @@ def training_batches(
     table: TrainingTable,
     settings: Settings,
     device: torch.device,
-    views: Mapping[Modality, View] | None = None,
+    views: Views | None = None,
     start: int = 0,
     rank: int = 0,
     ranks: int = 1,
-) -> Iterator[Batch]:
-    """This rank's share of the global batches number `start`, `start` + 1, ... without end.
+) -> Generator[Batch, None, None]:
+    """Yields this rank's share of the global batches number `start`, `start` + 1, ... without end.
 
     `index` is that of `settings.data.root`; `views` say what the images of each modality show (`views_in_use` unless
-    they are given). An image that can't be read or decoded raises ValueError with its path, or another takes its place,
+    they are given). An image that can't be read or decoded raises ValueError with its path, or is replaced by another,
     as `loader.on_bad_image` says.
     """
     views = views_in_use(settings) if views is None else views
@@ -57,23 +57,24 @@ def training_batches(
 
     count = identities_of_ranks(settings.batch.ids_per_batch, ranks)[rank] * settings.batch.images_per_modality
     number = start
+    # A batch that can't be decoded ends the pipelines. New ones begin with it again, without its bad images.
     while True:
         try:
             for plan, images in planned_images(
                 plan_of, number, image_source, [*views.values()], settings, device, count
             ):
                 yield assemble(plan, list(views), images, columns, device)
-                del images  # its memory is free for the next batch, unless somebody else holds it
+                del images  # its memory is free for the next batch, unless the caller holds it
                 number += 1
         except DecodingFailed as failure:
             handle_corrupt_images(failure, image_source, replacements, settings.loader)
 
 
 class DecodingFailed(Exception):
-    """DALI could not decode an image of a batch; its own error is the cause."""
+    """DALI could not decode an image of a batch, and said so by `error`."""
 
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
+    def __init__(self, plan: Plan, error: RuntimeError) -> None:
+        self.plan, self.error = plan, error
 
 
 def planned_images(
@@ -85,9 +86,9 @@ def planned_images(
     device: torch.device,
     count: int,
 ) -> Iterator[tuple[Plan, torch.Tensor]]:
-    """Plan and images of batch `first` and all after it, with `count` captured images of each modality.
+    """Yields plan and images of batch `first` and all after it, with `count` captured images of each modality.
 
-    DecodingFailed ends it: DALI promises nothing afterwards.
+    Raises DecodingFailed, which ends it: DALI guarantees nothing afterwards.
     """
     plans: dict[int, Plan] = {}  # made ahead by the pipelines, used when the batch comes out
 
@@ -95,6 +96,7 @@ def planned_images(
         plan = plans[first + iteration] = plan_of(first + iteration)
         return (*(image_source.feed(rows) for rows in plan.rows.values()), plan.parameters)
 
+    # Several pipelines on a CPU, in turn; one on a GPU.
     pipelines, place = dali_pipelines(settings.loader, device)
     make = partial(
         training_pipeline,
@@ -108,13 +110,14 @@ def planned_images(
         **place,
     )
     output = TorchOutput(in_turn(make, source, pipelines), device, getattr(torch, settings.loader.image_type))
+    # A plan leaves with its images; those after it were made by pipelines that work ahead.
     for number in itertools.count(first):
         try:
             images = output.next()
         except RuntimeError as error:
             if not is_of_an_image(error):
                 raise
-            raise DecodingFailed(plans[number]) from error
+            raise DecodingFailed(plans[number], error) from error
         yield plans.pop(number), images
         del images
 
@@ -124,22 +127,23 @@ def handle_corrupt_images(
 ) -> None:
     """Finds the bad images of a batch and has them replaced.
 
-    ValueError naming the first where they aren't to be replaced; as `raise_unexplained` where there are none.
+    Raises ValueError naming the first where `loader.on_bad_image` is "error"; as `raise_unexplained` where there are
+    none.
     """
     rows = failure.plan.rows
     found = [bad for base in rows for bad in undecodable(image_source, rows[base], base.key)]
     if not found:
-        raise_unexplained(failure.__cause__, loader)
+        raise_unexplained(failure.error, loader)
     for row, reason in found:
         message = f"{image_source.path(row)}: cannot be read as an image: {reason}"
         if loader.on_bad_image == "error":
-            raise ValueError(f"{message} (loader.on_bad_image=replace goes on without it)") from failure.__cause__
+            raise ValueError(f"{message} (loader.on_bad_image=replace continues without it)") from failure.error
         replacements.bad.add(row)
-        log.error(f"{message}; others of its identity take its place")
+        log.error(f"{message}; others of its identity replace it")
 
 
 def raise_unexplained(error: RuntimeError, loader: LoaderSettings) -> NoReturn:
-    """Where DALI can't decode a batch of which every image can be decoded on the CPU: ValueError if a GPU did it."""
+    """Raises `error`, of a batch whose images can all be decoded on the CPU; ValueError where a GPU decoded it."""
     if loader.decode == "mixed":
         raise ValueError(
             "loader.decode: the GPU can't decode an image that the CPU can (mixed); use loader.decode=cpu"
@@ -154,7 +158,7 @@ def assemble(
     columns: dict[str, np.ndarray],
     device: torch.device,
 ) -> Batch:
-    """A batch from its images, which stand view after view, in the order of `modalities`."""
+    """Returns a batch of its images, which stand view after view, in the order of `modalities`."""
     rows = np.concatenate([plan.rows[modality.base] for modality in modalities])
     modality = np.repeat([int(modality) for modality in modalities], len(plan.labels))
 
@@ -180,14 +184,16 @@ def evaluation_batches(
     device: torch.device,
     stages: Sequence[Stage] = (),
 ) -> Iterator[torch.Tensor]:
-    """Images (b, 3, H, W) of rows of the index, recorded in one modality, in their order, `evaluation.batch` at a time.
+    """Yields images (b, 3, H, W) of rows of the index, captured in one modality, in their order, `evaluation.batch` at
+    a time.
 
-    With `stages` of derivation (2b, 3, H, W): their derivatives, made without chance, stand behind them.
-    An image that can't be read or decoded raises ValueError with its path: no other may stand in for it in a test.
+    With `stages` of derivation (2b, 3, H, W): their derivatives, made without chance, follow them. An image that can't
+    be read or decoded raises ValueError with its path: no other may replace it in a test.
     """
     check_size(image_source, settings.augment)
     step = settings.evaluation.batch
 
+    # The rows in batches of `step`; the last may be smaller.
     def source(iteration: int) -> list[np.ndarray]:
         if iteration * step >= len(rows):
             raise StopIteration
@@ -211,6 +217,7 @@ def evaluation_batches(
         except RuntimeError as error:
             if not is_of_an_image(error):
                 raise
+            # DALI doesn't say which image it is: the first that can't be decoded alone
             for row, reason in undecodable(image_source, rows[begin : begin + step], modality.key):
                 raise ValueError(f"{image_source.path(row)}: cannot be read as an image: {reason}") from error
             raise_unexplained(error, settings.loader)

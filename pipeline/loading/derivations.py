@@ -16,7 +16,7 @@ LEARNED = "learned"  # the derivation that the network makes itself; its rows le
 
 
 def views_in_use(settings: Settings) -> dict[Modality, View]:
-    """What the images of each modality in use show, in the order of `Modality`. ValueError as for `derivations`."""
+    """Returns what the images of each modality in use show, in the order of `Modality`. Raises as `derivations`."""
     stages = derivations(settings)
     mixing = None if settings.derive.mixing == "none" else settings.derive.mixing
     views = {}
@@ -29,9 +29,10 @@ def views_in_use(settings: Settings) -> dict[Modality, View]:
 
 
 def derivations(settings: Settings) -> dict[Modality, tuple[Stage, ...] | None]:
-    """Derived modality in use -> the stages of its derivation; None where the network makes it itself (learned).
+    """Returns the stages of each derived modality in use; None where the network derives it itself (learned).
 
-    ValueError naming the key for a derivation that there isn't or that can't be applied there, or not in that size.
+    Raises ValueError naming the key for a derivation that doesn't exist or that can't be applied there, or not in that
+    size.
     """
     chosen = {
         Modality.VISIBLE_DERIVED: ("derive.visible", settings.derive.visible),
@@ -50,9 +51,11 @@ def derivations(settings: Settings) -> dict[Modality, tuple[Stage, ...] | None]:
 
 
 def parse_stages(texts: Sequence[str], channels: int) -> tuple[Stage, ...]:
-    """`["weighted_gray", "gamma:0.5"]` -> stages that can follow each other, from an image of so many channels.
+    """Returns the stages of `["weighted_gray", "gamma:0.5"]`, from an image of `channels`; each can follow the one
+    before it.
 
-    ValueError for a derivation that there isn't or that can't be applied there, and for an impossible probability.
+    Raises ValueError for a derivation that doesn't exist or that can't be applied there, and for an impossible
+    probability.
     """
     if not texts:
         raise ValueError("expected one derivation or more (identity changes nothing); found none")
@@ -70,6 +73,10 @@ def parse_stages(texts: Sequence[str], channels: int) -> tuple[Stage, ...]:
 
 
 def parse_probability(text: str, probability: str) -> float:
+    """Returns the number behind the colon of NAME:PROBABILITY; 1 where there is none.
+
+    Raises ValueError for any other.
+    """
     try:
         value = float(probability) if ":" in text else 1.0
     except ValueError:

@@ -13,7 +13,8 @@ MOST_PIPELINES = 8  # side by side; each holds the images of its batches in memo
 
 
 def usable_cores() -> int:
-    """Cores of this process: what Slurm gave each task, else those of the job divided among the ranks of its node.
+    """Returns the cores of this process: what Slurm gave each task, else those of the job divided among its node's
+    ranks.
 
     joblib knows the limits that are set from outside: CPU affinity, and the quota of a container's control group.
     """
@@ -24,13 +25,12 @@ def usable_cores() -> int:
 
 
 def dali_pipelines(loader: LoaderSettings, device: torch.device) -> tuple[int, dict]:
-    """How many DALI pipelines feed a network on `device`, and where and with how many threads each of them runs.
+    """Returns how many DALI pipelines feed a network on `device`, and where and with how many threads each of them
+    runs.
 
     On the CPU one for each core, as they needn't wait for each other (`execution.in_turn`); of several threads each
     where there are more than MOST_PIPELINES cores. Images are decoded on the CPU unless `loader.decode` is mixed
-    (`dali_ops.decode` says what that costs).
-
-    ValueError where `loader.decode` wants a GPU and there is none.
+    (`dali_ops.decode` says what that costs). Raises ValueError where `loader.decode` needs a GPU and there is none.
     """
     on_gpu = device.type == "cuda" and loader.device == "auto"
     if loader.decode == "mixed" and not on_gpu:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -31,11 +30,14 @@ class FolderImages:
         return self._paths[row]
 
     def feed(self, rows: Iterable[int]) -> list[np.ndarray]:
-        """What a DALI graph takes for these rows of the index, uint8."""
+        """Returns what a DALI graph takes for these rows of the index, uint8."""
         return [path_bytes(path) for path in self._paths[rows]]
 
     def read(self, row: int) -> np.ndarray:
-        """The image as it is kept, uint8. ValueError with the reason in a few words where it can't be read."""
+        """Returns the image as it is stored, uint8.
+
+        Raises ValueError with the reason in a few words where it can't be read.
+        """
         path = Path(self._paths[row])
         try:
             return np.frombuffer(path.read_bytes(), np.uint8)
@@ -46,7 +48,7 @@ class FolderImages:
         except PermissionError:
             reason = "no permission to read the file"
         except OSError as error:
-            reason = os.strerror(error.errno)
+            reason = error.strerror or str(error)
         raise ValueError(reason)
 
 
@@ -62,7 +64,7 @@ class PackedImages:
         return self._packs.path(row)
 
     def feed(self, rows: Iterable[int]) -> list[np.ndarray]:
-        """As for folders. ValueError, one line, where a pack is damaged."""
+        """Returns what a DALI graph takes. Raises ValueError, one line, where a pack is damaged."""
         fed = []
         for row in rows:
             try:
@@ -79,12 +81,12 @@ ImageSource = FolderImages | PackedImages
 
 
 def open_images(root: str | Path, index: pd.DataFrame) -> ImageSource:
-    """The images of `index`, as `pipeline.datasets.read_index` read it from `root`."""
+    """Returns the images of `index`, as `pipeline.datasets` read it from `root`."""
     return PackedImages(Packs(root)) if is_packed(root) else FolderImages(index)
 
 
 def check_size(image_source: ImageSource, augment: AugmentSettings) -> None:
-    """ValueError where images were packed in another size than the network's."""
+    """Raises ValueError where images were packed in another size than the network's."""
     if image_source.size not in (None, (augment.height, augment.width)):
         raise ValueError(
             f"augment.height, augment.width: the pack holds images of {image_source.size[0]} x {image_source.size[1]}; "
@@ -94,9 +96,9 @@ def check_size(image_source: ImageSource, augment: AugmentSettings) -> None:
 
 
 def undecodable(image_source: ImageSource, rows: Iterable[int], base: str) -> Iterator[tuple[int, str]]:
-    """Those of the rows, each once, that can't be read or decoded, with the reason in a few words.
+    """Yields those of the rows, each once, that can't be read or decoded, with the reason in a few words.
 
-    None of pixels: there is nothing to decode in them.
+    None of a resized pack: there is nothing to decode in pixels.
     """
     if image_source.form == RESIZED:
         return

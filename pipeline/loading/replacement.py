@@ -25,7 +25,7 @@ class ReplacedCount:
 
 
 class Replacements:
-    """The images found to be bad so far. The next good one of the same identity and modality takes a bad one's place.
+    """The images found to be bad so far. A bad one is replaced by the next good one of the same identity and modality.
 
     Which one that is depends on the files alone, not on when they were met: a resumed run has the same batches.
     """
@@ -35,7 +35,10 @@ class Replacements:
         self.bad: set[int] = set()
 
     def good_row(self, row: int, label: int, modality: Modality) -> int:
-        """`row`, or where it is bad the next that isn't (round to the first). ValueError where none is."""
+        """Returns `row`, or where it is bad the next that isn't (after the last the first).
+
+        Raises ValueError where none is.
+        """
         if row not in self.bad:
             return row
         rows = self.table.rows[modality][label]
@@ -47,7 +50,7 @@ class Replacements:
         return good
 
     def apply(self, plan: Plan) -> Plan:
-        """The plan with good images in the place of bad ones."""
+        """Returns the plan with good images instead of bad ones."""
         if not self.bad:
             return plan
         rows = {

@@ -6,6 +6,7 @@ its own share, and a batch is the same on 1, 2 or 64 ranks.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -19,9 +20,9 @@ from pipeline.batch import Modality
 from pipeline.settings import AugmentSettings, BatchSettings
 
 # modalities in use, in the order of `Modality` -> what their images show
-Views = dict[Modality, View]
+Views = Mapping[Modality, View]
 
-ERASING_ATTEMPTS = 10  # boxes drawn until one fits; as in torchvision's RandomErasing
+ERASING_ATTEMPTS = 10  # boxes sampled until one fits; as in torchvision's RandomErasing
 
 
 class Purpose(IntEnum):
@@ -68,7 +69,7 @@ class Plan:
 
 
 def training_table(index: pd.DataFrame, batch: BatchSettings) -> TrainingTable:
-    """Rows by identity and captured modality, of the identities that have images in every captured modality in use.
+    """Returns rows by identity and captured modality, of the identities with images in every captured modality in use.
 
     Raises ValueError for fewer identities than a batch needs, and for an identity with too few images where
     `repeat_images` is off.
@@ -90,31 +91,31 @@ def training_table(index: pd.DataFrame, batch: BatchSettings) -> TrainingTable:
             if not batch.repeat_images and len(images) < batch.images_per_modality:
                 raise ValueError(
                     f"identity {identity}: expected at least batch.images_per_modality = {batch.images_per_modality} "
-                    f"{base.key} images for training; found {len(images)} (batch.repeat_images=true draws them twice)"
+                    f"{base.key} images for training; found {len(images)} (batch.repeat_images=true samples them twice)"
                 )
     return TrainingTable(usable.to_numpy(np.int64), rows)
 
 
 def count_images(index: pd.DataFrame, batch: BatchSettings) -> pd.DataFrame:
-    """Number of images: a row for each identity, a column for each captured modality that must be read."""
+    """Returns numbers of images: a row for each identity, a column for each captured modality that must be read."""
     bases = captured_modalities(batch)
     counts = pd.crosstab(index["identity"], index["modality"]).reindex(columns=[int(base) for base in bases])
     return counts.fillna(0).astype(int).set_axis(pd.Index(bases, dtype=object), axis=1)
 
 
 def captured_modalities(batch: BatchSettings) -> list[Modality]:
-    """The captured modalities that must be read for those in use, in the order of `Modality`."""
+    """Returns the captured modalities that must be read for those in use, in the order of `Modality`."""
     return sorted({Modality.from_name(name).base for name in batch.modalities})
 
 
 def steps_in_epoch(table: TrainingTable, batch: BatchSettings) -> int:
-    """Batches until the modality with more images has been drawn once on average (as in AGW's public recipe)."""
+    """Returns the batches until the modality with more images was sampled once on average (as AGW's public recipe)."""
     images = max(table.images(modality) for modality in table.rows)
     return -(-images // (batch.ids_per_batch * batch.images_per_modality))
 
 
 def identities_of_ranks(identities: int, ranks: int) -> list[int]:
-    """How many of a global batch's identities each rank has: as evenly as they can be shared, the first ranks more."""
+    """Returns how many of a batch's identities each rank has: as evenly as they can be shared, the first ranks more."""
     each, more = divmod(identities, ranks)
     return [each + (rank < more) for rank in range(ranks)]
 
@@ -129,8 +130,10 @@ def plan_batch(
     rank: int = 0,
     ranks: int = 1,
 ) -> Plan:
-    """Batch `number` (0, 1, ...) of the training; of its identities, the share of `rank`."""
+    """Plans batch `number` (0, 1, ...) of the training; returns the share of `rank`."""
+    # Every rank samples the whole batch and then takes its own part, so that a batch doesn't depend on their number.
     labels = stream(seed, number, Purpose.IDENTITIES).choice(len(table.identities), batch.ids_per_batch, replace=False)
+    # The images of each identity, one captured modality at a time: the derived ones are made of the same.
     rows = {}
     for base in table.rows:
         generator = stream(seed, number, Purpose.IMAGES, base)
@@ -138,11 +141,13 @@ def plan_batch(
             [sample_images(table.rows[base][label], batch.images_per_modality, generator) for label in labels]
         )
     labels = np.repeat(labels, batch.images_per_modality)
+    # How each view of each image is augmented. The functions fill in their own columns and leave the others 0.
     columns = layout.width(max(len(view.stages) for view in views.values()))
     parameters = np.zeros((len(labels), len(views), columns), np.float32)
     for place, (modality, view) in enumerate(views.items()):
         sample_augmentation(parameters[:, place], modality, augment, seed, number)
         sample_derivation(parameters[:, place], modality, view, augment, seed, number)
+    # This rank's identities: images of an identity stand together, so they are one slice.
     shares = identities_of_ranks(batch.ids_per_batch, ranks)
     begin = sum(shares[:rank])
     mine = slice(begin * batch.images_per_modality, (begin + shares[rank]) * batch.images_per_modality)
@@ -150,12 +155,12 @@ def plan_batch(
 
 
 def stream(seed: int, number: int, purpose: Purpose, modality: int = 0) -> np.random.Generator:
-    """A counter-based generator of its own for every batch, purpose and modality."""
+    """Returns a counter-based generator for one batch, purpose and modality, independent of all others."""
     return np.random.Generator(np.random.Philox(key=[seed, number], counter=[0, 0, modality, purpose]))
 
 
 def sample_images(rows: np.ndarray, count: int, generator: np.random.Generator) -> np.ndarray:
-    """`count` of the rows without repetition; where there are too few, all of them as often as needed."""
+    """Returns `count` of the rows without repetition; where there are too few, all of them as often as needed."""
     rounds = [generator.permutation(rows) for _ in range(-(-count // len(rows)))]
     return np.concatenate(rounds)[:count]
 
@@ -187,14 +192,14 @@ def sample_derivation(
 
 
 def sample_geometry(generator: np.random.Generator, count: int, augment: AugmentSettings) -> np.ndarray:
-    """(count, 3): top and left of the crop in the padded image, and whether it is flipped."""
+    """Returns (count, 3): top and left of the crop in the padded image, and whether it is flipped."""
     corner = generator.integers(0, 2 * augment.pad, size=(count, 2), endpoint=True)
     flip = generator.random((count, 1)) < augment.flip
     return np.concatenate([corner, flip], axis=1)
 
 
 def sample_erasing(generator: np.random.Generator, count: int, augment: AugmentSettings) -> np.ndarray:
-    """(count, 4): top, left, height, width of the erased box; zeros where nothing is erased.
+    """Returns (count, 4): top, left, height, width of the erased box; zeros where nothing is erased.
 
     Area uniform, log of the aspect uniform, the first of ERASING_ATTEMPTS boxes that fits the image.
     """

@@ -21,7 +21,7 @@ def cross_modality_loss(
     margin: float,
     reduction: str,
 ) -> torch.Tensor:
-    """MDL(M1 <-> M2) = MDL(M1 -> M2) + MDL(M2 -> M1) (a scalar), where
+    """Returns MDL(M1 <-> M2) = MDL(M1 -> M2) + MDL(M2 -> M1) (a scalar), where
 
     MDL(M1 -> M2) = sum over i in M1 of [a + max_{j in M2, y_j = y_i} D_ij - min_{k in M2, y_k != y_i} D_ik]_+.
 
@@ -45,6 +45,8 @@ class CrossModalityLoss(BatchHardLoss):
             [["infrared", "visible"], ["visible", "infrared_derived"], ["infrared", "visible_derived"]],
             "pairs of modalities summed over, each in both directions",
         )
+
+    settings: Options
 
     def __init__(self, settings: Options, context: LossContext) -> None:
         super().__init__(settings, context)

@@ -11,12 +11,15 @@ import torch
 
 @torch.no_grad()
 def euclidean(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """D_ij = ||a_i - b_j||_2: (N, D), (M, D) -> (N, M), without a gradient, which would need N M D numbers on a GPU."""
+    """Returns D_ij = ||a_i - b_j||_2: (N, D), (M, D) -> (N, M), without a gradient.
+
+    That would need N M D numbers on a GPU.
+    """
     return torch.cdist(_wide(a), _wide(b), compute_mode="donot_use_mm_for_euclid_dist")
 
 
 def paired_euclidean(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """||a_i - b_i||_2: (N, D), (N, D) -> (N,). The gradient at distance 0 is 0."""
+    """Returns ||a_i - b_i||_2: (N, D), (N, D) -> (N,). The gradient at distance 0 is 0."""
     return torch.linalg.vector_norm(_wide(a) - _wide(b), dim=1)
 
 

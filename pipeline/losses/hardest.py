@@ -22,14 +22,14 @@ def batch_hard_hinge(
     margin: float,
     reduction: str,
 ) -> torch.Tensor:
-    """sum or mean over anchors i of [margin + max_{j: same} D_ij - min_{k: different} D_ik]_+ (a scalar).
+    """Returns the sum or mean over anchors i of [margin + max_{j: same} D_ij - min_{k: different} D_ik]_+ (a scalar).
 
     anchors (N, D), others (M, D); their Euclidean distance (N, M), which only chooses the pairs and needs no gradient;
     same_identity (N, M) bool. Of several equally hard pairs one is chosen.
 
     Hermans et al., "In Defense of the Triplet Loss for Person Re-Identification", 2017, eq. 5. Without a positive or
     without a negative the hinge is not defined: such an anchor adds nothing to the sum and is not counted in the mean.
-    No anchor left: 0. ValueError: unknown reduction.
+    No anchor left: 0. Raises ValueError for unknown reduction.
     """
     if reduction not in get_args(Reduction):
         raise ValueError(f"reduction: expected one of {', '.join(get_args(Reduction))}; found {reduction!r}")
@@ -51,6 +51,8 @@ class BatchHardLoss(LossTerm):
     class Options(LossTerm.Options):
         margin: float = key(0.3, "of the hinge, in units of the feature distance", min=0)
         reduction: Reduction = key("mean", "over the anchors")
+
+    settings: Options
 
     @property
     def hinge(self) -> tuple[float, str]:

@@ -12,7 +12,7 @@ from pipeline.settings_key import key
 
 
 def identity_loss(logits: torch.Tensor, labels: torch.Tensor, label_smoothing: float = 0.0) -> torch.Tensor:
-    """Mean over rows i of - sum_c q_ic log softmax(logits_i)_c, with q_i = (1 - s) onehot(y_i) + s / C.
+    """Returns the mean over rows i of - sum_c q_ic log softmax(logits_i)_c, with q_i = (1 - s) onehot(y_i) + s / C.
 
     logits (B, C), computed in float32 or wider; labels (B,) int64 in 0 .. C - 1; s = label_smoothing in 0 .. 1.
     """
@@ -27,6 +27,7 @@ class IdentityLoss(LossTerm):
     class Options(LossTerm.Options):
         label_smoothing: float = key(0.0, "share of the target spread over all identities, 0-1", min=0, max=1)
 
+    settings: Options
     reads = ("logits",)
     compares_rows = False
 

@@ -14,11 +14,11 @@ from pipeline.settings_key import key
 
 
 def intra_modality_loss(features: torch.Tensor, labels: torch.Tensor, margin: float, reduction: str) -> torch.Tensor:
-    """MML(M) = sum over i in M of [a + max_{j in M, y_j = y_i} D_ij - min_{k in M, y_k != y_i} D_ik]_+ (a scalar).
+    """Returns MML(M) = sum over i in M of [a + max_{j in M, y_j = y_i} D_ij - min_{k in M, y_k != y_i} D_ik]_+.
 
-    features (N, D) of modality M, labels (N,) int64, a = margin, D Euclidean. The anchor itself is among its positives,
-    at distance 0. reduction "sum", or "mean" over the anchors that have a negative. ICPR 2020, slide on MML (which
-    prints a plus before the min; with it the loss could not reach 0).
+    A scalar. features (N, D) of modality M, labels (N,) int64, a = margin, D Euclidean. The anchor itself is among its
+    positives, at distance 0. reduction "sum", or "mean" over the anchors that have a negative. ICPR 2020, slide on MML
+    (which prints a plus before the min; with it the loss could not reach 0).
     """
     distance, same_identity = euclidean(features, features), labels[:, None] == labels[None, :]
     return batch_hard_hinge(features, features, distance, same_identity, margin, reduction)
@@ -32,6 +32,8 @@ class IntraModalityLoss(BatchHardLoss):
         modalities: list[str] | None = key(
             None, "modalities summed over; null: all in batch.modalities", choices=MODALITY_NAMES
         )
+
+    settings: Options
 
     def __init__(self, settings: Options, context: LossContext) -> None:
         super().__init__(settings, context)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Collection, Mapping, Sequence
+from functools import reduce
+from typing import cast
 
 from torch import nn
 
 from pipeline.gathering import gather_rows
 from pipeline.losses.term import FEATURES, LossContext, LossTerm, Parts, Rows, scalars
-from pipeline.parts import LOSSES, PartOptions, build_part
+from pipeline.parts import LOSSES, build_part
 
 
 class Objective(nn.Module):
@@ -23,7 +26,8 @@ class Objective(nn.Module):
 
     def __init__(self, terms: Mapping[str, LossTerm], mining: str, identities: Sequence[int], rank: int = 0) -> None:
         super().__init__()
-        self.terms = nn.ModuleDict({name: term for name, term in terms.items() if term.settings.weight})
+        in_use = nn.ModuleDict({name: term for name, term in terms.items() if term.settings.weight})
+        self.terms = cast("Mapping[str, LossTerm]", in_use)  # torch's type says nothing of what is in it
         if not self.terms:
             raise ValueError("losses: every term is switched off; give one of them a weight above 0")
         self.mining, self.identities, self.rank = mining, tuple(identities), rank
@@ -44,11 +48,11 @@ class Objective(nn.Module):
                 of_feature = f"{feature}_" if len(term.features) > 1 else ""
                 for part, value in scalars(term(rows)):
                     parts[f"{of_feature}{part}".rstrip("_")] = value * share / len(term.features)
-            total = sum(parts.values())
+            total = reduce(operator.add, parts.values())
             weighted.append(term.settings.weight * total)
             report[name] = total.detach()
             report |= {f"{name}_{part}": value.detach() for part, value in parts.items() if part}
-        return {"loss": sum(weighted), **report}
+        return {"loss": reduce(operator.add, weighted), **report}
 
     def _rows(
         self, features: Mapping[str, Rows], feature: str, term: LossTerm, gathered: dict[str, Rows]
@@ -69,9 +73,9 @@ class Objective(nn.Module):
 
 
 def build_objective(
-    losses: Mapping[str, PartOptions], context: LossContext, mining: str, identities: Sequence[int], rank: int = 0
+    losses: Mapping[str, LossTerm.Options], context: LossContext, mining: str, identities: Sequence[int], rank: int = 0
 ) -> Objective:
-    """Returns the objective of a configuration's `losses`. ValueError naming the key that can't be as it is."""
+    """Returns the objective of a configuration's `losses`. Raises ValueError naming the key that can't be as it is."""
     for name, settings in losses.items():
         if not math.isfinite(settings.weight):
             raise ValueError(f"losses.{name}.weight: expected a number of 0 or more; found {settings.weight}")
@@ -81,12 +85,13 @@ def build_objective(
 
 def rows_of_ranks(own: Rows, counts: Sequence[int], wanted: Collection[str]) -> Rows:
     """Returns the rows of every rank below each other, of features those `wanted`; counts: how many each rank has."""
-    parts = {name: gather_rows(getattr(own, name), counts) if name in wanted else None for name in FEATURES}
+    # in the order of FEATURES: every rank must ask for the same exchange at the same time
+    parts = {name: gather_rows(own.parts[name], counts) for name in FEATURES if name in wanted}
     labels, modality = gather_rows(own.labels, counts), modality_of_ranks(own.modality, counts)
-    return Rows(**parts, labels=labels, modality=modality)
+    return Rows(parts, labels, modality)
 
 
 def modality_of_ranks(modality: Sequence[int], rows: Sequence[int]) -> list[int]:
-    """The modality of every rank's rows: on each they stand together, in the same order and equally many."""
+    """Returns the modality of every rank's rows: on each they stand together, in the same order and equally many."""
     kinds = list(dict.fromkeys(modality))
     return [kind for count in rows for kind in kinds for _ in range(count // len(kinds))]

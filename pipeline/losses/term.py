@@ -1,8 +1,8 @@
-"""What a term of the loss is, and the rows of a batch that it looks at."""
+"""The contract of a term of the loss, and the rows of a batch that it looks at."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -23,19 +23,34 @@ FEATURES = ("pooled", "embedding", "logits")
 class Rows:
     """N rows of one feature, of this rank's share of a batch or of all ranks.
 
-    pooled     (N, D) before the BN neck, embedding (N, D) after it
-    logits     (N, C)
+    parts      by name, those of FEATURES that a term `reads`; a rank's own rows have all
     labels     (N,) int64, 0 .. C - 1
     modality   N values of `Modality` on the host; rows of a modality stand together
-
-    Of the rows of all ranks only those of FEATURES are there that a term reads; None stands for the others.
     """
 
-    pooled: torch.Tensor | None
-    embedding: torch.Tensor | None
-    logits: torch.Tensor | None
+    parts: Mapping[str, torch.Tensor]
     labels: torch.Tensor
     modality: Sequence[int]
+
+    @property
+    def pooled(self) -> torch.Tensor:
+        """The feature before the BN neck, (N, D)."""
+        return self._part("pooled")
+
+    @property
+    def embedding(self) -> torch.Tensor:
+        """The feature after the BN neck, (N, D)."""
+        return self._part("embedding")
+
+    @property
+    def logits(self) -> torch.Tensor:
+        """The classifier's output, (N, C)."""
+        return self._part("logits")
+
+    def _part(self, name: str) -> torch.Tensor:
+        if name not in self.parts:
+            raise LookupError(f"{name}: expected among what the term reads; found {', '.join(self.parts)}")
+        return self.parts[name]
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -46,13 +61,13 @@ class Rows:
 
     @cached_property
     def _by_modality(self) -> dict[Modality, Rows]:
-        """Made once for all terms: the gradients of a modality's rows are then joined once as well."""
-        runs, found = runs_of(self.modality), {name: getattr(self, name) for name in FEATURES}
+        """Divides the rows once for all terms: the gradients of a modality's rows are then joined once as well."""
+        runs = runs_of(self.modality)
         divided = {}
         for modality in Modality:
-            parts = {name: None if part is None else rows_of(part, runs, modality) for name, part in found.items()}
+            parts = {name: rows_of(part, runs, modality) for name, part in self.parts.items()}
             labels = rows_of(self.labels, runs, modality)
-            divided[modality] = Rows(**parts, labels=labels, modality=(int(modality),) * len(labels))
+            divided[modality] = Rows(parts, labels, (int(modality),) * len(labels))
         return divided
 
 
@@ -61,7 +76,7 @@ class LossContext:
     """What a term is built for.
 
     modalities  in use in training
-    identities  C, number of training identities; 0 where nobody will be trained
+    identities  C, number of training identities; 0 where no network is trained
     widths      feature -> D, number of its values
     """
 
@@ -71,10 +86,10 @@ class LossContext:
 
 
 class LossTerm(nn.Module):
-    """A term of the loss, with parameters of its own if it likes.
+    """A term of the loss, which may have parameters of its own.
 
-    reads      which of FEATURES it uses; layers whose output no term reads are frozen
-    compares_rows     whether it compares rows: it then gets the rows of all ranks (`method.mining` global)
+    reads          which of FEATURES it uses; layers whose output no term reads are frozen
+    compares_rows  whether it compares rows: it then gets the rows of all ranks (`method.mining` global)
 
     A subclass checks its settings in `__init__` and raises ValueError beginning with the argument's name.
     """
@@ -87,7 +102,9 @@ class LossTerm(nn.Module):
     reads: tuple[str, ...] = ("pooled",)
     compares_rows = True
 
-    def __init__(self, settings: Any, context: LossContext) -> None:
+    settings: Options
+
+    def __init__(self, settings: Options, context: LossContext) -> None:
         super().__init__()
         self.settings, self.context = settings, context
         unknown = [name for name in settings.features or () if name not in context.widths]
@@ -123,7 +140,7 @@ def check_in_use(argument: str, modalities: Sequence[Modality], context: LossCon
 
 
 def modalities_of(argument: str, names: Sequence[str]) -> list[Modality]:
-    """Returns the modalities called so. ValueError beginning with the argument where there is no such one."""
+    """Returns the modalities called so. Raises ValueError beginning with the argument where there is no such one."""
     try:
         return [Modality.from_name(name) for name in names]
     except ValueError as error:

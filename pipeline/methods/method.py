@@ -60,7 +60,7 @@ class Method(nn.Module):
     def build(cls, settings: Settings, identities: int, share: Share, weights: bool = True) -> Method:
         """Returns the untrained method for so many training identities.
 
-        `weights` False leaves pre-trained weights out. ValueError naming the key that can't be as it is.
+        `weights` False leaves pre-trained weights out. Raises ValueError naming the key that can't be as it is.
         """
         raise NotImplementedError
 
@@ -71,7 +71,7 @@ class Method(nn.Module):
 
     @classmethod
     def views(cls, settings: Settings) -> dict[Modality, View]:
-        """Returns what the loader makes of each modality in use. ValueError naming the key."""
+        """Returns what the loader makes of each modality in use. Raises ValueError naming the key."""
         return views_in_use(settings)
 
     # ---- trained
@@ -81,7 +81,7 @@ class Method(nn.Module):
         raise NotImplementedError
 
     def forward(self, batch: Batch) -> Parts:
-        """As `training_step`: what wraps a module, for ranks or mixed precision, hooks into `forward` alone."""
+        """Returns `training_step`: what wraps a module, for ranks or mixed precision, hooks into `forward` alone."""
         return self.training_step(batch)
 
     def parameter_groups(self, settings: Settings) -> list[ParameterGroup]:
@@ -119,7 +119,7 @@ class Method(nn.Module):
     def columns(cls, settings: Settings) -> dict[str, bool]:
         """Returns the ticks of the paper's table 4, by the names of `literature/ablation.csv`.
 
-        ValueError, which says what differs, for whatever isn't the paper's method or a part of it.
+        Raises ValueError, which says what differs, for whatever isn't the paper's method or a part of it.
         """
         raise ValueError(f"{settings.method.name} is another method than that of table 4")
 

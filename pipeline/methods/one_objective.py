@@ -58,7 +58,7 @@ class OneObjective(Method):
         # features are compared in float32 or wider, whatever the products before were computed in
         with torch.autocast(batch.images.device.type, enabled=False):
             features = {
-                name: Rows(*(wide(part) for part in feature), batch.label, batch.modality)
+                name: Rows({what: wide(part) for what, part in feature._asdict().items()}, batch.label, batch.modality)
                 for name, feature in output.features.items()
             }
             return self.objective(features)
@@ -89,6 +89,7 @@ class OneObjective(Method):
 
 
 def wide(part: torch.Tensor) -> torch.Tensor:
+    """Returns a feature in float32 or wider."""
     return part.to(torch.promote_types(part.dtype, torch.float32))
 
 
@@ -126,7 +127,7 @@ def build_network(settings: Settings, identities: int, weights: bool = True) -> 
 
 @contextlib.contextmanager
 def keys_named() -> Iterator[None]:
-    """What is raised about an argument of a network says the key of a configuration instead."""
+    """Turns the argument of a network that an error names into the key of a configuration."""
     try:
         yield
     except (ValueError, FileNotFoundError) as error:

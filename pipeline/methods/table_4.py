@@ -24,7 +24,7 @@ TOLD = (
     "losses.cross.pairs",
 )
 # whose weights and data, where and how it is trained and tested. Any other key decides, and any that will ever be.
-FREE = (
+FREE: tuple[str, ...] = (
     "name",
     "output",
     "seed",
@@ -40,7 +40,7 @@ FREE += ("train.", "evaluation.", "model.pretrained", "model.weights")
 
 
 def ticks(settings: Settings) -> dict[str, bool]:
-    """Returns whether each of COLUMNS is used. ValueError, which says what differs, for another method."""
+    """Returns whether each of COLUMNS is used. Raises ValueError, which says what differs, for another method."""
     other = differences(settings)
     if other:
         raise ValueError(f"isn't the method of table 4: {', '.join(other)}")
@@ -69,6 +69,7 @@ def differences(settings: Settings) -> list[str]:
 
 
 def decisive(settings: Settings) -> dict[str, Any]:
+    """Returns the settings that decide a method, by full name, in one form for equal methods."""
     values = {name: value for name, value, _ in describe(settings) if not name.startswith((*TOLD, *FREE))}
     values["model.backbone"] = values["model.backbone"].partition(".")[0]  # the tag names weights
     used = settings.batch.modalities

@@ -1,1 +1,1 @@
-"""The network: a timm backbone with one stem per group of modalities, pooling, a batch-norm neck and a classifier."""
+"""The network: a timm backbone with one stem per group of modalities, pooling, a BN neck and a classifier."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any, cast
 
 import timm
 import torch
 from timm.models import is_model_in_modules, split_model_name_tag
 from torch import nn
 
-from pipeline.models.weights import first_line, load_weights, weights_origin
+from pipeline.models.timm_model import Backbone
+from pipeline.models.weights import first_line, load_backbone_weights, weights_origin
 
 # timm's modules whose last stage can be kept at stride 1, and those that have no stages of different stride.
 STRIDED_MODULES = ("resnet", "convnext")
@@ -19,8 +21,8 @@ PLAIN_MODULES = ("vision_transformer", "deit", "beit", "eva")
 
 def create_backbone(
     name: str, *, height: int, width: int, pretrained: bool, weights: str | None, last_stride: int
-) -> nn.Module:
-    """A timm model without classifier and pooling; call its `forward_features` on (B, 3, height, width).
+) -> Backbone:
+    """Returns a timm model without classifier and pooling; call its `forward_features` on (B, 3, height, width).
 
     name         timm's, with or without a tag: "resnet50", "resnet50.tv_in1k"
     height, width  of the images, in pixels; given to the models whose input size is fixed (transformers)
@@ -31,17 +33,20 @@ def create_backbone(
                  ConvNeXts: timm's output_stride=16, which dilates the last stage. Plain transformers have no such
                  stride and ignore it.
 
-    The model's attribute `origin` says which weights it has (`weights_origin`). Parameters that `forward_features`
-    does not use (ConvNeXt's head norm) are frozen. ValueError: unknown name or tag, a family without `last_stride` 1,
-    an image size the model cannot take, weights that do not arrive or fit. FileNotFoundError: no such `weights`.
+    The model's attribute `origin` says which weights it has (`weights_origin`). Parameters that `forward_features` does
+    not use (ConvNeXt's head norm) are frozen.
+
+    Raises ValueError for an unknown name or tag, a family without `last_stride` 1, an image size the model cannot take,
+    weights that do not arrive or fit; FileNotFoundError for a file of weights that doesn't exist.
     """
     check_name(name)
     if weights is not None and not Path(weights).is_file():
         raise FileNotFoundError(f"weights: no such file: {weights}")
     arguments = _size_arguments(name, height, width) | _stride_arguments(name, last_stride)
+    # The model with its weights, then the changes of this project, which keep the names of parameters.
     backbone = _build(name, pretrained and weights is None, arguments)
     if weights is not None:
-        load_weights(backbone, weights)
+        load_backbone_weights(backbone, weights)
     backbone.origin = weights_origin(backbone, pretrained, weights)
     if last_stride == 1 and is_model_in_modules(name, "resnet"):
         set_last_stride_one(backbone)
@@ -51,7 +56,7 @@ def create_backbone(
 
 
 def check_name(name: str) -> None:
-    """ValueError if timm knows no such model or tag; names the nearest."""
+    """Raises ValueError if timm knows no such model or tag; names the nearest."""
     if not timm.is_model(name):
         nearest = get_close_matches(split_model_name_tag(name)[0], timm.list_models(), n=3) or ["resnet50"]
         raise ValueError(f"backbone: timm has no model {name!r}; nearest: {', '.join(nearest)}")
@@ -61,16 +66,16 @@ def check_name(name: str) -> None:
         raise ValueError(f"backbone: timm has no weights {name!r}; there are: {', '.join(tags) or 'none'}")
 
 
-def _size_arguments(name: str, height: int, width: int) -> dict[str, object]:
+def _size_arguments(name: str, height: int, width: int) -> dict[str, Any]:
     config = timm.get_pretrained_cfg(name)
     if config is None or not config.fixed_input_size:
         return {}
     # Some variants read the grid from the image on each call, which a network with separate stems cannot.
-    fixed = {"dynamic_img_size": False} if is_model_in_modules(name, "vision_transformer") else {}
+    fixed: dict[str, Any] = {"dynamic_img_size": False} if is_model_in_modules(name, "vision_transformer") else {}
     return {"img_size": (height, width)} | fixed
 
 
-def _stride_arguments(name: str, last_stride: int) -> dict[str, object]:
+def _stride_arguments(name: str, last_stride: int) -> dict[str, Any]:
     if last_stride not in (1, 2):
         raise ValueError(f"last_stride: expected 1 or 2; found {last_stride!r}")
     if last_stride == 2 or is_model_in_modules(name, ("resnet", *PLAIN_MODULES)):
@@ -81,9 +86,10 @@ def _stride_arguments(name: str, last_stride: int) -> dict[str, object]:
     raise ValueError(f"last_stride: 1 is for timm's modules {known}; {name} is of another: set it to 2")
 
 
-def _build(name: str, pretrained: bool, arguments: dict) -> nn.Module:
+def _build(name: str, pretrained: bool, arguments: dict[str, Any]) -> Backbone:
     try:
-        return timm.create_model(name, pretrained=pretrained, num_classes=0, global_pool="", **arguments)
+        model = timm.create_model(name, pretrained=pretrained, num_classes=0, global_pool="", **arguments)
+        return cast(Backbone, model)
     except Exception as error:  # timm and the hub raise many kinds; the user needs one line
         if pretrained:
             raise ValueError(
@@ -94,11 +100,11 @@ def _build(name: str, pretrained: bool, arguments: dict) -> nn.Module:
 
 
 def set_last_stride_one(backbone: nn.Module) -> None:
-    """Remove the stride of a ResNet's `layer4`, in place: on the main path and on the shortcut, without dilation.
+    """Removes the stride of a ResNet's `layer4`, in place: on the main path and on the shortcut, without dilation.
 
     The parameters keep their names and shapes, so weights may be loaded before or after.
     """
-    block = backbone.layer4[0]
+    block: Any = backbone.get_submodule("layer4.0")  # timm's BasicBlock or Bottleneck
     for module in block.modules():
         if isinstance(module, nn.Conv2d) and module.stride == (2, 2):
             module.stride = (1, 1)
@@ -119,8 +125,8 @@ def _check_patches(backbone: nn.Module, name: str, height: int, width: int) -> N
         )
 
 
-def freeze_unused(backbone: nn.Module, name: str, height: int, width: int) -> None:
-    """Set requires_grad False on parameters that `forward_features` does not use.
+def freeze_unused(backbone: Backbone, name: str, height: int, width: int) -> None:
+    """Sets requires_grad to False for parameters that `forward_features` does not use.
 
     Distributed training waits for a gradient of every parameter that asks for one. One image is passed forwards and
     backwards in eval mode; no statistics and no gradients are kept.

@@ -20,11 +20,12 @@ class ModalityGenerator(nn.Module):
         self.to_gray = nn.Conv2d(3, 1, kernel_size=1)
         self.to_color = nn.Conv2d(1, 3, kernel_size=1)
         for convolution in (self.to_gray, self.to_color):
+            assert convolution.bias is not None  # a convolution has one unless told otherwise
             nn.init.constant_(convolution.weight, INITIAL_WEIGHT)
             nn.init.zeros_(convolution.bias)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """(B, 3, H, W) -> (B, 3, H, W), of the weights' type also under autocast: an image is kept exact."""
+        """Derives (B, 3, H, W) from (B, 3, H, W), of the weights' type also under autocast: an image is kept exact."""
         with torch.autocast(images.device.type, enabled=False):
             gray = self.to_gray(images.to(self.to_gray.weight.dtype))
             return self.to_color(torch.relu(gray))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol, cast
 
 import torch
 from torch import nn
@@ -47,6 +47,21 @@ class HeadContext:
     identities: int
 
 
+class Head(Protocol):
+    """A module that makes features of the backbone's map. Built from its Options, its name and a HeadContext.
+
+    widths  D of each of its features, by name
+    """
+
+    widths: dict[str, int]
+
+    def __call__(self, features: torch.Tensor, pooling: Pooling, modality: Sequence[Modality]) -> dict[str, Feature]:
+        """Returns features by name. features: the backbone's map of B images; modality: of each."""
+
+    def freeze_unread(self, reads: Callable[[str, str], bool]) -> None:
+        """Freezes layers whose output no loss looks at. `reads`: whether one does, of (feature, field of Feature)."""
+
+
 class Neck(nn.Module):
     """The BN neck and the classifiers of one feature. The neck's bias stays 0, classifiers have none (Luo et al., "Bag
     of Tricks", 2019).
@@ -68,7 +83,7 @@ class Neck(nn.Module):
             nn.init.normal_(classifier.weight, std=0.001)
 
     def after_pooling(self, pooled: torch.Tensor, modality: Sequence[Modality]) -> Feature:
-        """pooled (B, D); modality: of each row."""
+        """Returns the feature of pooled (B, D) rows; modality: of each row."""
         embedding = self.neck(pooled)
         return Feature(pooled, embedding, self._logits(embedding, modality) if self.training else None)
 
@@ -77,8 +92,11 @@ class Neck(nn.Module):
             return self.classifier(embedding)
         return apply_by_key(embedding, runs_of([self.classifier_of[found] for found in modality]), self.classifier)
 
-    def freeze_unread(self, reads: Callable[[str], bool]) -> None:
-        """Freezes what no loss reaches: distributed training waits for a gradient of every trained parameter."""
+    def freeze(self, reads: Callable[[str], bool]) -> None:
+        """Freezes what no loss reaches: distributed training waits for a gradient of every trained parameter.
+
+        reads: whether a loss looks at a field of Feature.
+        """
         self.classifier.requires_grad_(reads("logits"))
         self.neck.weight.requires_grad_(reads("logits") or reads("embedding"))
 
@@ -92,16 +110,16 @@ class BNNeckHead(Neck):
             "shared", "one classifier, one per captured modality and its derivative (source), or one per modality"
         )
 
-    def __init__(self, settings: Any, name: str, context: HeadContext) -> None:
+    def __init__(self, settings: Options, name: str, context: HeadContext) -> None:
         super().__init__(context.width, context.identities, settings.classifiers, context.modalities)
         self.name, self.widths = name, {name: context.width}
 
     def forward(self, features: torch.Tensor, pooling: Pooling, modality: Sequence[Modality]) -> dict[str, Feature]:
-        """Returns features by name. features: the backbone's map of B images; modality: of each."""
+        """Returns the feature by name, as `Head` says."""
         return {self.name: self.after_pooling(pooling(features), modality)}
 
     def freeze_unread(self, reads: Callable[[str, str], bool]) -> None:
-        super().freeze_unread(partial(reads, self.name))
+        self.freeze(partial(reads, self.name))
 
 
 class StripesHead(nn.Module):
@@ -114,21 +132,22 @@ class StripesHead(nn.Module):
         width: int | None = key(None, "values each stripe's feature is reduced to; null: all the backbone's", min=1)
         classifiers: Classifiers = key("shared", "as for bnneck")
 
-    def __init__(self, settings: Any, name: str, context: HeadContext) -> None:
+    def __init__(self, settings: Options, name: str, context: HeadContext) -> None:
         super().__init__()
         width = settings.width or context.width
         self.widths = {f"{name}_{number}": width for number in range(settings.count)}
         reduce = partial(nn.Linear, context.width, width) if settings.width else nn.Identity
         self.reductions = nn.ModuleDict({stripe: reduce() for stripe in self.widths})
         neck = partial(Neck, width, context.identities, settings.classifiers, context.modalities)
-        self.necks = nn.ModuleDict({stripe: neck() for stripe in self.widths})
+        necks = nn.ModuleDict({stripe: neck() for stripe in self.widths})
+        self.necks = cast("Mapping[str, Neck]", necks)  # torch's type says nothing of what is in it
 
     def forward(self, features: torch.Tensor, pooling: Pooling, modality: Sequence[Modality]) -> dict[str, Feature]:
-        """As `BNNeckHead.forward`. ValueError where the map has too few rows to divide."""
+        """Returns features by name, as `Head` says. Raises ValueError where the map has too few rows to divide."""
         stripes = zip(self.widths, pooling.stripes(features, len(self.widths)), strict=True)
         return {name: self.necks[name].after_pooling(self.reductions[name](part), modality) for name, part in stripes}
 
     def freeze_unread(self, reads: Callable[[str, str], bool]) -> None:
         for name, neck in self.necks.items():
-            neck.freeze_unread(partial(reads, name))
+            neck.freeze(partial(reads, name))
             self.reductions[name].requires_grad_(any(reads(name, what) for what in Feature._fields))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from pipeline.models.timm_model import Backbone
 from pipeline.parts import INSERTS, PartOptions, build_part
 from pipeline.settings_key import key
 
@@ -30,11 +31,11 @@ class Followed(nn.Module):
         return self.insert(self.module(*inputs))
 
 
-def put_inserts(backbone: nn.Module, inserts: Mapping[str, PartOptions], height: int, width: int) -> None:
+def put_inserts(backbone: Backbone, inserts: Mapping[str, InsertOptions], height: int, width: int) -> None:
     """Puts the inserts of a configuration into a timm backbone, in place; images are `height` x `width` pixels.
 
     An insert is built from its settings and the number of channels behind its place. Of several at one place the first
-    comes first. ValueError naming the key where the backbone has no such place, or none with a map.
+    comes first. Raises ValueError naming the key where the backbone has no such place, or none with a map.
     """
     wanted = []
     for name, settings in inserts.items():
@@ -49,10 +50,10 @@ def put_inserts(backbone: nn.Module, inserts: Mapping[str, PartOptions], height:
         setattr(backbone.get_submodule(parent), child, followed)
 
 
-def channels_behind(backbone: nn.Module, place: str, where: str, height: int, width: int) -> int:
+def channels_behind(backbone: Backbone, place: str, where: str, height: int, width: int) -> int:
     """Returns the channels of the map (B, C, h, w) that a module of the backbone returns; one image is passed through.
 
-    ValueError where there is no such module, or it returns something else.
+    Raises ValueError where there is no such module, or it returns something else.
     """
     try:
         module = backbone.get_submodule(place)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import nn
@@ -24,7 +23,7 @@ class NonLocal(nn.Module):
     class Options(InsertOptions):
         channels: int = key(1, "of theta, phi and g; AGW's public code: 1", min=1)
 
-    def __init__(self, settings: Any, channels: int) -> None:
+    def __init__(self, settings: Options, channels: int) -> None:
         super().__init__()
         inner = settings.channels
         self.theta, self.phi, self.g = (nn.Conv2d(channels, inner, kernel_size=1) for _ in range(3))
@@ -33,7 +32,7 @@ class NonLocal(nn.Module):
         nn.init.zeros_(self.norm.bias)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """(B, C, h, w) -> (B, C, h, w)."""
+        """Maps (B, C, h, w) to (B, C, h, w)."""
         theta, phi, g = (part(features).flatten(2) for part in (self.theta, self.phi, self.g))
         # (theta^T phi) g = theta^T (phi g^T): the smaller product, without the N x N matrix
         gathered = torch.einsum("bcn,bdn->bcd", phi, g) / phi.shape[2]

@@ -2,7 +2,7 @@
 
 "global"  of the rows of all ranks: any number of ranks trains as one would
 "local"   of each rank's own rows: another method on every number of ranks
-"frozen"  the backbone keeps those it started with; the neck, which has none to keep, those of the rows of all ranks
+"frozen"  the backbone keeps those it started with; the BN neck, which has none to keep, those of the rows of all ranks
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ NORMS = ("global", "local", "frozen")
 
 
 def choose_norm(setting: str, ranks: int) -> str:
-    """`train.norm` -> one of NORMS. One rank's own rows are those of all."""
+    """Returns one of NORMS for `train.norm`. One rank's own rows are those of all."""
     if setting == "frozen":
         return "frozen"
     return "local" if setting == "local" and ranks > 1 else "global"
@@ -47,7 +47,7 @@ def share_children(module: nn.Module, share: Callable[[nn.Module], nn.Module], l
 
 
 def share_on_cpu(part: nn.Module) -> nn.Module:
-    """The same module, whose norms now exchange their statistics; torch's layer for this is for GPUs only."""
+    """Returns the same module, whose norms now exchange their statistics; torch's layer for this is for GPUs only."""
     for layer in part.modules():
         if isinstance(layer, BatchNormAct2d):
             layer.__class__ = SharedBatchNormAct  # the same parameters and buffers, another forward
@@ -100,7 +100,7 @@ class _OfAllRanks(torch.autograd.Function):
 
 
 def statistics_of_all_ranks(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Mean (C,), variance (C,) and number () of the values (B, C, ...) of each channel, those of all ranks together.
+    """Returns mean (C,), variance (C,) and number () of the values (B, C, ...) of each channel, over all ranks.
 
     Joined by the formula of Chan, Golub and LeVeque, "Algorithms for Computing the Sample Variance", 1983.
     """
@@ -137,6 +137,8 @@ class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
 
     @torch.no_grad()
     def _track(self, mean: torch.Tensor, unbiased_variance: torch.Tensor) -> None:
+        assert self.num_batches_tracked is not None and self.running_mean is not None and self.running_var is not None
+        assert self.momentum is not None  # None averages over all batches: no backbone of timm asks for it
         self.num_batches_tracked.add_(1)
         self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
         self.running_var.lerp_(unbiased_variance.to(self.running_var.dtype), self.momentum)

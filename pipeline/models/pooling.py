@@ -35,8 +35,11 @@ class Pooling(nn.Module):
         self.eps = eps
 
     def stripes(self, features: torch.Tensor, count: int) -> list[torch.Tensor]:
-        """Returns (B, C) of each of `count` horizontal stripes of a 4-d map, from the top, as PCB's adaptive pooling
-        divides it. ValueError where the map has fewer rows, or its places are tokens."""
+        """Returns (B, C) of each of `count` horizontal stripes of a 4-d map, from the top, divided as PCB's adaptive
+        pooling.
+
+        Raises ValueError where the map has fewer rows, or its places are tokens.
+        """
         if features.ndim != 4:
             raise ValueError("expected a backbone that returns a map of rows and columns; found tokens")
         rows = 1 if self.channels_last else 2
@@ -47,8 +50,9 @@ class Pooling(nn.Module):
         return [self(features.narrow(rows, begin, end - begin)) for begin, end in edges]
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """(B, C, H, W), (B, H, W, C) or tokens (B, N, C), any float type -> (B, C) float32 or wider."""
+        """Pools (B, C, H, W), (B, H, W, C) or tokens (B, N, C), any float type, to (B, C) float32 or wider."""
         assert features.ndim in (3, 4), f"expected a map or tokens; found shape {tuple(features.shape)}"
+        positions: tuple[int, ...]
         if features.ndim == 3:
             features, positions = features[:, self.prefix_tokens :], (1,)
         else:
@@ -60,7 +64,7 @@ class Pooling(nn.Module):
 
 
 def pooling_for(backbone: nn.Module, kind: str, power: float) -> Pooling:
-    """The pooling that fits what a timm backbone's `forward_features` returns."""
+    """Returns the pooling that fits what a timm backbone's `forward_features` returns."""
     return Pooling(
         kind,
         power=power,

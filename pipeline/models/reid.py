@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple, cast
 
 import torch
 from torch import nn
 
 from pipeline.batch import Modality
 from pipeline.models.generator import ModalityGenerator
-from pipeline.models.heads import Feature, HeadContext
+from pipeline.models.heads import Feature, Head, HeadContext
 from pipeline.models.inserts import Followed
 from pipeline.models.norm import norm_layers
 from pipeline.models.pooling import Pooling
 from pipeline.models.stems import build_stems, stem_keys
+from pipeline.models.timm_model import Backbone
 from pipeline.parts import HEADS, PartOptions, build_part
 from pipeline.routing import apply_by_key, runs_of
 
@@ -22,7 +23,7 @@ AS_IT_IS = "as_it_is"
 
 
 class ReIDOutput(NamedTuple):
-    """What the network says of B images: `features` by name, in the order of the heads."""
+    """The network's output for B images: `features` by name, in the order of the heads."""
 
     features: dict[str, Feature]
 
@@ -38,7 +39,7 @@ class ReIDOutput(NamedTuple):
 
     @property
     def logits(self) -> torch.Tensor | None:
-        """Of the first feature."""
+        """Those of the first feature."""
         return next(iter(self.features.values())).logits
 
 
@@ -62,7 +63,7 @@ class ReIDNetwork(nn.Module):
     def __init__(
         self,
         *,
-        backbone: nn.Module,
+        backbone: Backbone,
         modalities: Sequence[Modality],
         stems: str,
         identities: int,
@@ -86,20 +87,20 @@ class ReIDNetwork(nn.Module):
 
     @property
     def origin(self) -> str:
-        """What its pre-trained weights are (`weights_origin`)."""
+        """The pre-trained weights it started from (`weights_origin`)."""
         return self.backbone.origin
 
     @property
     def widths(self) -> dict[str, int]:
         """D of each feature, by name."""
-        return {name: width for head in self.heads.values() for name, width in head.widths.items()}
+        return {name: width for head in self._heads() for name, width in head.widths.items()}
 
     def forward(self, images: torch.Tensor, modality: torch.Tensor | Sequence[int]) -> ReIDOutput:
-        """images (B, 3, H, W) of a float type, normalized; modality: B values of `Modality` on the host; B >= 1.
+        """Returns the features of images (B, 3, H, W) of a float type, normalized, B >= 1.
 
-        modality is an int64 CPU tensor or a sequence of int. Give the sequence to a model wrapped in
-        DistributedDataParallel, which moves all tensors among its inputs to the device. The output's rows are in the
-        order of the input's. ValueError: a modality that no stem was built for.
+        modality: B values of `Modality` on the host, an int64 CPU tensor or a sequence of int. Give the sequence to a
+        model wrapped in DistributedDataParallel, which moves all tensors among its inputs to the device. The output's
+        rows are in the order of the input's. Raises ValueError for a modality that no stem was built for.
         """
         rows, generator_runs, stem_runs = self._plan(modality)
         images = images.to(next(self.heads.parameters()).dtype)
@@ -110,7 +111,7 @@ class ReIDNetwork(nn.Module):
         return ReIDOutput({name: feature for of_head in made for name, feature in of_head.items()})
 
     def head_parameters(self) -> list[nn.Parameter]:
-        """Trained parameters of the heads, which recipes give a learning rate of their own."""
+        """Returns the trained parameters of the heads, which recipes give a learning rate of their own."""
         return [parameter for parameter in self.heads.parameters() if parameter.requires_grad]
 
     def pretrained_norms(self) -> list[nn.Module]:
@@ -121,8 +122,11 @@ class ReIDNetwork(nn.Module):
 
     def freeze_unread(self, reads: Callable[[str, str], bool]) -> None:
         """Freezes layers of the heads whose output no loss looks at. `reads`: whether one does, of (feature, what)."""
-        for head in self.heads.values():
+        for head in self._heads():
             head.freeze_unread(reads)
+
+    def _heads(self) -> Iterable[Head]:
+        return cast("Iterable[Head]", self.heads.values())  # torch's type says nothing of what is in it
 
     @torch.compiler.disable  # reads values on the host; what follows is compiled for the runs that it found
     def _plan(

@@ -24,9 +24,9 @@ SHARED = "shared"
 
 
 def stem_keys(mode: str, modalities: Sequence[Modality]) -> dict[Modality, str]:
-    """Which stem a modality's rows go through.
+    """Returns the stem that each modality's rows go through.
 
-    mode  "source":   one stem per family; a modality and its derivative share it
+    mode  "source":   one stem per captured modality, which its derivative shares
           "modality": one stem per modality in use
           "shared":   one stem for all
     """
@@ -41,10 +41,10 @@ def stem_keys(mode: str, modalities: Sequence[Modality]) -> dict[Modality, str]:
 
 
 def build_stems(backbone: nn.Module, keys: Sequence[str]) -> nn.ModuleDict:
-    """One stem per key, equal at the start; the backbone's own stem is taken out, in place.
+    """Returns one stem per key, equal at the start; the backbone's own stem is taken out, in place.
 
-    The key "shared" alone leaves the backbone whole and stands for no separate stem. ValueError: a timm family that
-    STEMS doesn't list, with other keys.
+    The key "shared" alone leaves the backbone whole and stands for no separate stem. Raises ValueError for a timm
+    family that STEMS doesn't list, with other keys.
     """
     keys = list(dict.fromkeys(keys))
     if keys == [SHARED]:
@@ -54,7 +54,7 @@ def build_stems(backbone: nn.Module, keys: Sequence[str]) -> nn.ModuleDict:
 
 
 def take_stem(backbone: nn.Module) -> nn.Sequential:
-    """Remove the stem; `backbone.forward_features` then takes the stem's output. Parameters keep their names in it."""
+    """Removes the stem; `backbone.forward_features` then takes the stem's output. Parameters keep their names in it."""
     names = next((names for family, names in STEMS.items() if isinstance(backbone, family)), None)
     # With a dynamic image size timm asks the patch embedding for its grid on every call.
     if names is None or getattr(backbone, "dynamic_img_size", False):

@@ -9,18 +9,20 @@ import timm.models
 import torch
 from torch import nn
 
+from pipeline.models.timm_model import Backbone
+
 # Top-level modules of a file or a model that retrieval does not use: a file may have them or lack them.
 HEADS = ("head", "head_dist", "fc", "classifier", "attn_pool", "pre_logits")
 # Tensors that timm resamples for the size of the images, by arithmetic that may round otherwise on another machine.
 RESAMPLED = ("pos_embed", "rel_pos", "relative_position")
 
 
-def load_weights(backbone: nn.Module, path: str) -> None:
-    """Load a .safetensors or .pth file into a timm backbone, in place, by timm's own reader and key conversion.
+def load_backbone_weights(backbone: nn.Module, path: str) -> None:
+    """Loads a .safetensors or .pth file into a timm backbone, in place, by timm's own reader and key conversion.
 
     Every tensor of the backbone must be in the file with the same shape, and the file may hold no others; classifier
-    heads are exempt from both. ValueError in one line: file unreadable, or how many tensors match and the first that
-    doesn't.
+    heads are exempt from both. Raises ValueError in one line: file unreadable, or how many tensors match and the first
+    that doesn't.
     """
     state = _convert(backbone, _read(path), path)
     wanted = {key: tensor.shape for key, tensor in backbone.state_dict().items() if _is_needed(key)}
@@ -40,8 +42,8 @@ def load_weights(backbone: nn.Module, path: str) -> None:
     )
 
 
-def weights_origin(backbone: nn.Module, pretrained: bool, weights: str | None) -> str:
-    """What a backbone starts from: `resnet50.tv_in1k <SHA-256>`, `file <SHA-256>`, or `random`.
+def weights_origin(backbone: Backbone, pretrained: bool, weights: str | None) -> str:
+    """Returns what a backbone starts from: `resnet50.tv_in1k <SHA-256>`, `file <SHA-256>`, or `random`.
 
     The digest's first 16 digits; it is of all tensors but heads, batch norm's counters and RESAMPLED.
     """
@@ -53,7 +55,7 @@ def weights_origin(backbone: nn.Module, pretrained: bool, weights: str | None) -
 
 
 def digest(backbone: nn.Module) -> str:
-    """SHA-256, 64 hex digits, of the names, types, shapes and values of the tensors that count."""
+    """Returns the SHA-256, 64 hex digits, of the names, types, shapes and values of the tensors that count."""
     found = hashlib.sha256()
     for key, tensor in sorted(backbone.state_dict().items()):
         if _is_needed(key) and not any(part in key for part in RESAMPLED):
@@ -64,7 +66,7 @@ def digest(backbone: nn.Module) -> str:
 
 
 def first_line(error: Exception) -> str:
-    """An exception's kind and the first line of its message."""
+    """Returns an exception's kind and the first line of its message."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
@@ -85,7 +87,7 @@ def _read(path: str) -> dict[str, torch.Tensor]:
 
 
 def _convert(backbone: nn.Module, state: dict[str, torch.Tensor], path: str) -> dict[str, torch.Tensor]:
-    """timm's conversion of foreign key names, and of position embeddings to the image size, where it has one."""
+    """Converts foreign key names, and position embeddings to the image size, by timm where it has a function for it."""
     convert = getattr(import_module(type(backbone).__module__), "checkpoint_filter_fn", None)
     if convert is None:
         return state

@@ -1,8 +1,8 @@
-"""Checkpoints that are there whole or not at all, and are used only if they are still what was written.
+"""Checkpoints that are there whole or not at all, and are used only if they are still as they were written.
 
-A checkpoint is written to a folder with another name, forced to the disk, then renamed: a run killed at any moment
-finds the newest complete one. Its manifest.json holds the size and the SHA-256 of each file, for disks lose and change
-bits. Checkpoints are ordered by their step, never by their files' times: the clocks of nodes differ.
+A checkpoint is written to a folder with another name, fsynced, then renamed: a run killed at any moment finds the
+newest complete one. Its manifest.json holds the size and the SHA-256 of each file, for disks lose and change bits.
+Checkpoints are ordered by their step, never by their files' times: the clocks of nodes differ.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from pipeline.distributed import on_every_rank, on_first_rank
 from pipeline.files import UNFINISHED, force_to_disc, replace_atomically
 
 MANIFEST = "manifest.json"
-DAMAGED = "damaged-"  # how the names of checkpoints begin that were refused
+DAMAGED = "damaged-"  # how the names of checkpoints begin that were set aside
 
 log = logging.getLogger("pipeline")
 
 
 def save_checkpoint(accelerator: Accelerator, folder: Path, step: int, keep: int) -> None:
-    """Saves the training as it stands after `step` optimizer steps; keeps the newest `keep`. Called by all ranks.
+    """Saves the training as it is after `step` optimizer steps; keeps the newest `keep`. Called by all ranks.
 
     Weights, optimizer, gradient scaler, random states of every rank and what was registered for checkpointing.
     Raises OSError on all ranks together where one can't write; the checkpoints before are then untouched.
@@ -58,7 +58,7 @@ def clear_leftovers(folder: Path) -> None:
 
 
 def complete(unfinished: Path, finished: Path, keep: int) -> None:
-    """Gives a written checkpoint its manifest and its name; removes all but the newest `keep` beside it."""
+    """Gives a written checkpoint its manifest and its name; removes all but the newest `keep` next to it."""
     entries = {file.name: fingerprint(file) for file in sorted(unfinished.iterdir())}
     (unfinished / MANIFEST).write_text(json.dumps(entries, indent=2) + "\n")
     for file in unfinished.iterdir():
@@ -79,12 +79,12 @@ def fingerprint(file: Path) -> dict[str, int | str]:
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """Checkpoints that were written to their end, the oldest first."""
+    """Returns the checkpoints that were written to their end, the oldest first."""
     return sorted(folder.glob("step-*"))
 
 
 def newest_step(folder: Path) -> int:
-    """The step of the newest checkpoint, damaged or not; 0 where there is none."""
+    """Returns the step of the newest checkpoint, damaged or not; 0 where there is none."""
     found = checkpoints(folder)
     return step_of(found[-1]) if found else 0
 
@@ -96,8 +96,8 @@ def step_of(checkpoint: Path) -> int:
 def load_newest(accelerator: Accelerator, folder: Path) -> int:
     """Restores the newest undamaged checkpoint; returns its step, 0 where there is none. Called by all ranks.
 
-    The first rank chooses for all. ValueError where there are checkpoints and each is damaged, or the newest is of
-    another network, as one of an older run over data that has changed since.
+    The first rank chooses for all. Raises ValueError where there are checkpoints and each is damaged, or the newest is
+    of another network, as one of an older run over data that has changed since.
     """
     newest = on_first_rank(accelerator, lambda: newest_undamaged(folder))
     if newest is None:
@@ -111,14 +111,17 @@ def load_newest(accelerator: Accelerator, folder: Path) -> int:
 
 
 def newest_undamaged(folder: Path) -> Path | None:
-    """The newest checkpoint that is as it was written. Newer ones, damaged, are set aside and the reason is logged."""
-    reasons = {}
+    """Returns the newest checkpoint that is as it was written.
+
+    Newer ones, damaged, are set aside and the reason is logged. Raises ValueError where all are damaged.
+    """
+    reasons: dict[Path, str] = {}
     for candidate in reversed(checkpoints(folder)):
         reason = damage(candidate)
         if reason is None:
             for damaged, why in reasons.items():
                 set_aside(damaged)
-                log.warning(f"{damaged}: not used: {why}; going on from {candidate.name}")
+                log.warning(f"{damaged}: not used: {why}; resuming from {candidate.name}")
             return candidate
         reasons[candidate] = reason
     if reasons:
@@ -131,7 +134,7 @@ def newest_undamaged(folder: Path) -> Path | None:
 
 
 def damage(checkpoint: Path) -> str | None:
-    """What is wrong with a checkpoint: the first file that isn't as its manifest says; None for an intact one."""
+    """Returns what is wrong with a checkpoint: the first file that isn't as its manifest says; None if it is intact."""
     try:
         entries = json.loads((checkpoint / MANIFEST).read_text())
     except FileNotFoundError:
@@ -161,13 +164,13 @@ def set_aside(damaged: Path) -> None:
 
 
 def save_weights(network: torch.nn.Module, path: Path, facts: dict[str, str] | None = None) -> None:
-    """The network's weights and buffers as safetensors, with `facts` about them in its header."""
+    """Writes the network's weights and buffers as safetensors, with `facts` about them in its header."""
     weights = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
     replace_atomically(path, lambda unfinished: save_file(weights, unfinished, facts))
 
 
 def weights_facts(path: Path) -> dict[str, str]:
-    """What `save_weights` was told besides the weights. ValueError where the file isn't one of weights."""
+    """Returns the facts that `save_weights` wrote. Raises ValueError where the file isn't one of weights."""
     try:
         with safe_open(path, framework="pt") as weights:
             return weights.metadata() or {}
@@ -176,7 +179,7 @@ def weights_facts(path: Path) -> dict[str, str]:
 
 
 def load_weights(network: torch.nn.Module, path: Path) -> None:
-    """Into a network of the same shape. ValueError naming the first key that doesn't fit."""
+    """Loads weights into a network of the same shape. Raises ValueError naming the first key that doesn't fit."""
     try:
         network.load_state_dict({former.tensor_now(name): tensor for name, tensor in load_file(path).items()})
     except (RuntimeError, OSError) as error:

@@ -16,6 +16,7 @@ import sys
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
+from typing import cast
 
 import pandas as pd
 import torch
@@ -31,14 +32,14 @@ from pipeline.run.provenance import (
     check_same_facts,
     code_version,
     decided_facts,
-    go_on,
     older_facts,
     read_facts,
+    resumed_facts,
     write_facts,
 )
 from pipeline.run.trained_identities import check_same_identities, split_path
 from pipeline.run.training_data import TrainingData, check_same_data
-from pipeline.settings import Settings
+from pipeline.settings import Precision, Settings
 
 PACKAGES = ("torch", "torchvision", "timm", "accelerate", "nvidia-dali-cuda130", "pandas", "numpy", "omegaconf")
 
@@ -60,9 +61,9 @@ def open_run(
     """Makes the run folder or checks that it belongs to these settings. Called by one rank.
 
     `split_of`: the data set's `named_splits`; `data`: what is trained on; `facts`: of this start. A folder in which
-    nothing was trained is taken, whosever it was. Else raises ValueError naming the first setting that differs, the
-    first identity that is trained on in one of the two only, what else differs in the data or in what the launcher
-    decides, or where `train.resume=never`.
+    nothing was trained is taken, whosever it was. Else raises ValueError naming the first setting or fact of the
+    launcher that differs, the first identity that is trained on in one of the two only, what else differs in the data,
+    or where `train.resume=never`.
     """
     folder = run_path(settings)
     before = None
@@ -76,31 +77,26 @@ def open_run(
         add_environment(folder)
         if facts:
             facts = facts if data is None else dataclasses.replace(facts, train_set=data.digest)
-            write_facts(folder, go_on(before, facts, newest_step(folder / "checkpoints")) if before else facts)
+            write_facts(folder, resumed_facts(before, facts, newest_step(folder / "checkpoints")) if before else facts)
     return folder
 
 
 def check_same_start(
     settings: Settings, folder: Path, split_of: dict[str, str], data: TrainingData | None, facts: TrainingFacts | None
 ) -> TrainingFacts | None:
-    """The facts of what was trained in a folder, as far as they are known. ValueError as `open_run` says."""
-    check_same_run(settings, folder)
+    """Returns the facts of what was trained in a folder, as far as they are known. Raises as `open_run` says."""
+    before = check_same_run(settings, folder, facts)
     if settings.train.resume == "never":
         raise ValueError(f"{folder}: holds a run already and train.resume is never; choose another name=")
     if split_path(folder).exists():
         check_same_identities(settings, split_of, split_path(folder))
     if data:
         check_same_data(data, folder, settings.data.root)
-    before = kept_facts(folder) if (folder / "config.yaml").exists() else None
-    if before and facts:
-        # what is left to do where all is trained, the evaluation, is the same on any number of ranks
-        now = dataclasses.replace(facts, norm=UNKNOWN) if is_trained(folder) else facts
-        check_same_facts(now, before, folder, settings)
     return before
 
 
 def keep_data(folder: Path, split_of: dict[str, str] | None, data: TrainingData | None) -> None:
-    """Of a run that begins: later it would say who is there then, not who was trained on."""
+    """Records what a run that begins is trained on: later the data set may hold something else."""
     split_path(folder).unlink(missing_ok=True)
     if split_of:
         write_splits(split_of, split_path(folder))
@@ -113,20 +109,31 @@ def is_begun(folder: Path) -> bool:
     return bool(checkpoints(folder / "checkpoints")) or is_trained(folder)
 
 
-def check_same_run(settings: Settings, folder: Path) -> None:
-    """ValueError where something was trained in a run folder with other settings, naming the first that differs."""
+def check_same_run(settings: Settings, folder: Path, facts: TrainingFacts | None = None) -> TrainingFacts | None:
+    """Returns the facts of what was trained in a run folder; None where nothing was, or its settings aren't kept.
+
+    facts: of a start that would resume it; without them those are compared that the settings decide. Raises ValueError
+    naming the first setting or fact that differs.
+    """
     kept = folder / "config.yaml"
-    if is_begun(folder) and kept.exists():
-        check_same_settings(settings, kept, folder)
-        check_same_facts(decided_facts(settings), kept_facts(folder), folder, settings)
+    if not (is_begun(folder) and kept.exists()):
+        return None
+    check_same_settings(settings, kept, folder)
+    before, now = kept_facts(folder), facts or decided_facts(settings)
+    if is_trained(folder):
+        # all that is left, the evaluation, is the same on any number of ranks
+        now = dataclasses.replace(now, norm=decided_facts(settings).norm)
+    check_same_facts(now, before, folder, settings)
+    return before
 
 
 def check_same_settings(settings: Settings, kept: Path, folder: Path) -> None:
+    """Raises ValueError naming the first setting that decides the weights and differs from the one in `kept`."""
     unknown = [name for name in read_kept(kept)[1] if decides_weights(name)]
     if unknown:
         raise ValueError(
             f"{folder}: belongs to a run of another version of the code, with {unknown[0]}, which this one doesn't "
-            f"have. Choose another name=, or go on with the version that env.json names"
+            f"have. Choose another name=, or resume with the version that env.json names"
         )
     by_name = SAMPLED_SPLIT if split_path(folder).exists() else ()
     given, before = ({name: value for name, value, _ in describe(one)} for one in (settings, load_kept(kept)))
@@ -139,13 +146,15 @@ def check_same_settings(settings: Settings, kept: Path, folder: Path) -> None:
 
 
 def kept_facts(folder: Path) -> TrainingFacts:
-    """Of a run that has begun; what can be known of one that is older than training.json."""
+    """Returns the facts of a run that has begun; what can be known of one that is older than training.json."""
     return read_facts(folder) or older_facts(folder, settings_of(folder))
 
 
 def with_precision(settings: Settings, facts: TrainingFacts | None) -> Settings:
-    """The settings to keep: with the precision that was trained in, so that it is evaluated in the same."""
-    precision = facts.precision if facts and facts.precision != UNKNOWN else settings.train.precision
+    """Returns the settings to keep: with the precision that was trained in, so that it is evaluated in the same."""
+    precision = settings.train.precision
+    if facts and facts.precision != UNKNOWN:
+        precision = cast(Precision, facts.precision)
     return dataclasses.replace(settings, train=dataclasses.replace(settings.train, precision=precision))
 
 
@@ -154,7 +163,7 @@ def weights_path(folder: Path) -> Path:
 
 
 def is_trained(folder: Path) -> bool:
-    """The weights are written after the last step, before the evaluation."""
+    """Whether a run is trained: its weights are written after the last step, before the evaluation."""
     return weights_path(folder).exists()
 
 
@@ -170,7 +179,7 @@ def mark_finished(folder: Path) -> None:
 
 
 def add_environment(folder: Path) -> None:
-    """A start more in env.json: a list of what `environment` said of each."""
+    """Adds a start to env.json: a list of the `environment` of each."""
     try:
         before = read_environments(folder)
     except (ValueError, FileNotFoundError):
@@ -179,9 +188,9 @@ def add_environment(folder: Path) -> None:
 
 
 def read_environments(folder: Path) -> list[dict]:
-    """What env.json says of each start, the first one first; older files say it of one.
+    """Returns the environment of each start, the first one first; older files hold that of one.
 
-    ValueError or FileNotFoundError where it can't be read.
+    Raises ValueError or FileNotFoundError where env.json can't be read.
     """
     file = folder / "env.json"
     if not file.is_file():
@@ -198,7 +207,7 @@ def read_environments(folder: Path) -> list[dict]:
 
 
 def environment() -> dict:
-    """Versions, code and hardware, as far as they can be found out."""
+    """Returns versions, code and hardware, as far as they can be found out."""
     gpus = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
     return {
         "command": sys.argv,
@@ -223,7 +232,7 @@ def installed_version(package: str) -> str | None:
 
 
 def start_log(folder: Path | None) -> logging.Logger:
-    """Lines to the terminal and to log.txt; only errors where `folder` is None (ranks other than the first)."""
+    """Starts logging to the terminal and to log.txt; only errors where `folder` is None (all ranks but the first)."""
     log = logging.getLogger("pipeline")
     log.handlers.clear()
     log.propagate = False
@@ -238,7 +247,7 @@ def start_log(folder: Path | None) -> logging.Logger:
 
 
 def log_failure(log: logging.Logger, error: Exception) -> None:
-    """A line in log.txt alone: the terminal gets it from `pipeline.errors`."""
+    """Writes a line to log.txt alone: the terminal gets it from `pipeline.errors`."""
     record = log.makeRecord(log.name, logging.ERROR, __file__, 0, f"error: {error}", (), None)
     for handler in log.handlers:
         if isinstance(handler, logging.FileHandler):
@@ -246,7 +255,10 @@ def log_failure(log: logging.Logger, error: Exception) -> None:
 
 
 def read_metrics(path: Path) -> pd.DataFrame:
-    """The rows of a metrics.csv as numbers; NaN where a kill cut a row off. Without rows where there is no file yet."""
+    """Returns the rows of a metrics.csv as numbers; NaN where a crash truncated a row.
+
+    No rows where there is no file yet.
+    """
     if not path.is_file() or not path.stat().st_size:
         return pd.DataFrame(columns=["step", "epoch"], dtype=float)
     return pd.read_csv(path, on_bad_lines="skip").apply(pd.to_numeric, errors="coerce")
@@ -255,7 +267,7 @@ def read_metrics(path: Path) -> pd.DataFrame:
 class MetricsFile:
     """metrics.csv: one row per interval of steps, appended as they come.
 
-    Rows after the step that the run resumes from, and a row that a kill cut off, are dropped at the start.
+    Rows after the step that the run resumes from, and a row that a crash truncated, are dropped at the start.
     """
 
     def __init__(self, path: Path, resumed_step: int) -> None:
@@ -272,7 +284,7 @@ class MetricsFile:
 
 
 def settings_of(folder: Path) -> Settings:
-    """The settings a run was trained with."""
+    """Returns the settings a run was trained with."""
     settings = load_kept(folder / "config.yaml")
     return dataclasses.replace(settings, name=folder.name, output=str(folder.parent))
 

@@ -10,12 +10,12 @@ STOPPED = "asked to stop"  # in the line of one that was only asked to end
 
 
 def newest_logs(folder: Path) -> Path | None:
-    """The folder of the ranks' logs of a run's newest job; None where there was none."""
+    """Returns the folder of the ranks' logs of a run's newest job; None where there was none."""
     return max((folder / "slurm").glob("*/"), key=lambda logs: logs.stat().st_mtime, default=None)
 
 
 def failure(logs: Path) -> str | None:
-    """`rank-0.txt: error: ...`, the last of the lines that say why a job failed; None where none says so."""
+    """Returns `rank-0.txt: error: ...`, the last of the lines that say why a job failed; None where none says so."""
     for file in sorted(logs.glob("rank-*.txt")):
         reason = None
         for line in file.read_text(errors="replace").splitlines():

@@ -23,16 +23,16 @@ log = logging.getLogger("pipeline")
 
 
 class RunLock:
-    """A run folder, made where it isn't there, that nobody else trains in until `close`."""
+    """A run folder, made where it doesn't exist, in which no other process trains until `close`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.lock = Lock(lock_path(folder))
 
     def acquire(self) -> str:
-        """Who holds the lock now, as text: this process. Called by one rank.
+        """Returns who holds the lock now, as text: this process. Called by one rank.
 
-        ValueError where another training holds it, or the folder can't be written.
+        Raises ValueError where another training holds it, or the folder can't be written.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -70,13 +70,13 @@ def lock_path(folder: Path) -> Path:
 
 
 def current_holder(folder: Path) -> str | None:
-    """Who trains in a run folder now; None where nobody does."""
+    """Returns who trains in a run folder now; None where no process does."""
     holder = locking.current_holder(lock_path(folder))
     return None if holder is None else describe_holder(holder)
 
 
 def check_shared_folder(folder: Path, holder: str) -> None:
-    """ValueError where this node sees another run folder than the first rank, whose `acquire` returned `holder`."""
+    """Raises ValueError where this node sees another run folder than the first rank, whose `acquire` gave `holder`."""
     begin = time.monotonic()
     while True:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-# of a row, beside the parts of the loss
+# columns of a row next to the parts of the loss
 POSITION = ("step", "epoch", "lr")
 MEASURED = ("gradient_norm", "images_per_second", "waiting_for_data", "replaced_images")
 

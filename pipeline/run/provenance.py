@@ -1,7 +1,7 @@
 """What a training really used, beyond its settings: these leave it to the launcher, the machine and timm.
 
 Kept in training.json of the run folder, which grows with each start, and in the header of the weights; columns of every
-row of results. A run isn't gone on with where its weights would then be of two kinds.
+row of results. A run isn't resumed where its weights would then be of two kinds.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PRECISION_VARIABLE = "ACCELERATE_MIXED_PRECISION"
 
 @dataclass(frozen=True)
 class Stretch:
-    """A start of a training that goes on from `step`.
+    """A start of a training that resumes from `step`.
 
     ranks: of the job, 0 where it isn't known; decode: where images are decoded, cpu or mixed (GPU).
     """
@@ -59,7 +59,7 @@ class TrainingFacts:
     stretches: tuple[Stretch, ...] = ()
 
     def columns(self) -> dict[str, str]:
-        """Of a row of results."""
+        """Returns the columns of a row of results."""
         ranks = [str(stretch.ranks) if stretch.ranks else UNKNOWN for stretch in self.stretches]
         return {
             "train_set": self.train_set,
@@ -76,7 +76,7 @@ class TrainingFacts:
 
     @classmethod
     def from_json(cls, text: str) -> TrainingFacts:
-        """ValueError where it isn't what `to_json` gives."""
+        """Returns the facts that `to_json` wrote. Raises ValueError where they aren't."""
         try:
             values = json.loads(text)
             return cls(**values | {"stretches": tuple(Stretch(**stretch) for stretch in values["stretches"])})
@@ -85,7 +85,7 @@ class TrainingFacts:
 
 
 def in_order(values: Iterable[str]) -> str:
-    """`a, b`: each once; `none` where there are none."""
+    """Returns `a, b`: each once; `none` where there are none."""
     return ", ".join(dict.fromkeys(values)) or NONE
 
 
@@ -93,12 +93,12 @@ UNTRAINED = TrainingFacts(NONE, NONE, NONE, NONE, "float32")
 
 
 def describe_precision(precision: str, image_type: str) -> str:
-    """`bf16`, or `bf16 of float16 images` where these are shorter than float32."""
+    """Returns `bf16`, or `bf16 of float16 images` where these are shorter than float32."""
     return precision if image_type == "float32" else f"{precision} of {image_type} images"
 
 
 def starting_facts(settings: Settings, accelerator: Accelerator) -> TrainingFacts:
-    """Of a start with this launcher on this machine; its data and its weights aren't known yet."""
+    """Returns the facts of a start with this launcher on this machine; its data and its weights aren't known yet."""
     ranks = accelerator.num_processes
     _, place = dali_pipelines(settings.loader, accelerator.device)
     return TrainingFacts(
@@ -112,7 +112,7 @@ def starting_facts(settings: Settings, accelerator: Accelerator) -> TrainingFact
 
 
 def decided_facts(settings: Settings) -> TrainingFacts:
-    """What the settings decide, whatever the launcher says; the rest isn't known."""
+    """Returns what the settings decide, whatever the launcher says; the rest isn't known."""
     norm = UNKNOWN if settings.train.norm == "local" else choose_norm(settings.train.norm, 1)
     return TrainingFacts(UNKNOWN, UNKNOWN, settings.train.precision or UNKNOWN, norm, settings.loader.image_type)
 
@@ -126,7 +126,7 @@ def write_facts(folder: Path, facts: TrainingFacts) -> None:
 
 
 def read_facts(folder: Path) -> TrainingFacts | None:
-    """None for runs that are older than this record; ValueError where it can't be read."""
+    """Returns None for runs that are older than this record. Raises ValueError where it can't be read."""
     file = facts_path(folder)
     if not file.exists():
         return None
@@ -137,21 +137,21 @@ def read_facts(folder: Path) -> TrainingFacts | None:
 
 
 def older_facts(folder: Path, kept: Settings) -> TrainingFacts:
-    """What the settings and the checkpoints tell of a run without the record."""
-    norm, ranks = kept.train.norm, ranks_of_checkpoints(folder)
-    norm = choose_norm(norm, ranks) if norm != "local" or ranks else UNKNOWN
+    """Returns what the settings and the checkpoints tell of a run without the record."""
+    setting, ranks = kept.train.norm, ranks_of_checkpoints(folder)
+    norm = choose_norm(setting, ranks) if setting != "local" or ranks else UNKNOWN
     stretch = Stretch(0, ranks, UNKNOWN, UNKNOWN)
     return TrainingFacts(UNKNOWN, UNKNOWN, kept.train.precision or UNKNOWN, norm, kept.loader.image_type, (stretch,))
 
 
 def ranks_of_checkpoints(folder: Path) -> int:
-    """By the random states that each rank saves in the newest; 0 where there is no checkpoint."""
+    """Returns the ranks by the random states that each saved in the newest checkpoint; 0 where there is none."""
     found = checkpoints(folder / "checkpoints")
     return len([*found[-1].glob("random_states_*.pkl")]) if found else 0
 
 
 def check_same_facts(now: TrainingFacts, before: TrainingFacts, folder: Path, settings: Settings) -> None:
-    """ValueError where a run would go on in another precision, with other statistics or with other images."""
+    """Raises ValueError where a run would resume in another precision, with other statistics or with other images."""
     for name, said in (
         ("precision", said_of_precision(settings)),
         ("norm", f"train.norm={settings.train.norm}" + "".join(f", on {it.ranks} processes" for it in now.stretches)),
@@ -162,7 +162,7 @@ def check_same_facts(now: TrainingFacts, before: TrainingFacts, folder: Path, se
             key = "loader.image_type" if name == "image_type" else f"train.{name}"
             raise ValueError(
                 f"{folder}: {key}: the run was begun with {kept}; found {found} ({said}). "
-                f"Go on as it began, or choose another name="
+                f"Resume as it began, or choose another name="
             )
 
 
@@ -173,8 +173,8 @@ def said_of_precision(settings: Settings) -> str:
     return f"train.precision is null and {PRECISION_VARIABLE} " + (f"is {launcher}" if launcher else "isn't set")
 
 
-def go_on(before: TrainingFacts, facts: TrainingFacts, step: int) -> TrainingFacts:
-    """The facts of a training that a start of `facts` goes on with from `step`.
+def resumed_facts(before: TrainingFacts, facts: TrainingFacts, step: int) -> TrainingFacts:
+    """Returns the facts of a training that a start of `facts` resumes from `step`.
 
     Stretches of which nothing is left, as they began no earlier, are dropped.
     """
@@ -183,9 +183,9 @@ def go_on(before: TrainingFacts, facts: TrainingFacts, step: int) -> TrainingFac
 
 
 def record_weights(folder: Path, origin: str) -> None:
-    """Keeps what a run begins from, in a folder that `open_run` has opened. Called by one rank.
+    """Records what a run begins from, in a folder that `open_run` has opened. Called by one rank.
 
-    ValueError where it goes on and began from something else.
+    Raises ValueError where it resumes and began from something else.
     """
     facts = read_facts(folder)
     if facts is None:
@@ -200,7 +200,8 @@ def record_weights(folder: Path, origin: str) -> None:
 
 
 def code_version() -> str:
-    """`0.1.0+1a2b3c4`, with `.dirty` where tracked files were changed; the version alone outside a git checkout."""
+    """Returns `0.1.0+1a2b3c4`, with `.dirty` where tracked files were changed; the version alone outside a git
+    checkout."""
     here = Path(__file__)
     if not ask_git(here.parent, "ls-files", here.name):  # installed: what lies around it is another project
         return __version__
@@ -208,10 +209,10 @@ def code_version() -> str:
     return f"{__version__}+{commit}" if commit else __version__
 
 
-def ask_git(folder: Path, *words: str) -> str:
+def ask_git(folder: Path, *arguments: str) -> str:
     """Returns what git prints about a folder; nothing where it fails or isn't there."""
     try:
-        found = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=10)
+        found = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return found.stdout.strip() if found.returncode == 0 else ""

@@ -1,4 +1,4 @@
-"""Who a run was trained on: nobody of them may be tested, and nobody may join or leave while it is trained.
+"""Which identities a run was trained on: none of them may be tested, and none may join or leave while it is trained.
 
 Identities of a user's own data are known by name, which the run keeps in split.csv; those of published data sets by
 their numbers, which it keeps in training_data.json, and by the settings that divide them.
@@ -21,7 +21,8 @@ def split_path(folder: Path) -> Path:
 
 
 def named_splits(index: pd.DataFrame) -> dict[str, str]:
-    """Name -> split of a user's people, in the order of their identities; empty for data sets without names."""
+    """Returns the split of each name of a user's data, in the order of their identities; empty for data sets without
+    names."""
     if "name" not in index:
         return {}
     people = index.drop_duplicates("identity").sort_values("identity")
@@ -33,7 +34,8 @@ def names_in(split_of: dict[str, str], splits: list[str]) -> list[str]:
 
 
 def check_same_identities(settings: Settings, split_of: dict[str, str], path: Path) -> None:
-    """ValueError where those trained on, or their order and so their labels, aren't those of the run's split.csv."""
+    """Raises ValueError where identities trained on, or their order and so their labels, aren't those of the run's
+    split.csv."""
     before, now = (names_in(splits, settings.data.train_splits) for splits in (read_splits(path), split_of))
     if before == now:
         return
@@ -50,16 +52,16 @@ def check_same_identities(settings: Settings, split_of: dict[str, str], path: Pa
 
 
 def check_split_untrained(data: DataSettings, trained: DataSettings) -> None:
-    """ValueError where a split is both trained on and tested on."""
+    """Raises ValueError where a split is both trained on and tested on."""
     if data.test_split in trained.train_splits:
         raise ValueError(
             f"data.test_split: {data.test_split} was trained on (data.train_splits={trained.train_splits}); its "
-            f"figures would say nothing"
+            "metrics would say nothing"
         )
 
 
 def check_no_leak(settings: Settings, kept: Settings, run_folder: Path, index: pd.DataFrame) -> None:
-    """ValueError where the run in `run_folder`, trained as `kept` says, was trained on identities that would be tested.
+    """Raises ValueError where the run in `run_folder`, trained as `kept` says, was trained on identities to be tested.
 
     By their names where split.csv holds those of the run; else by the settings that divide the data set, and by the
     numbers that training_data.json holds (runs that are older than this record haven't it).

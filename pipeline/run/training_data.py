@@ -23,9 +23,9 @@ from pipeline.settings import DataSettings
 
 @dataclass(frozen=True)
 class TrainingData:
-    """The same for a folder and its packs, wherever they lie.
+    """The same for a folder and its packs, wherever they are.
 
-    images      recorded modality -> how many
+    images      captured modality -> how many
     identities  name, or number where there are no names, of each label's identity -> CRC-32 of its images, eight hex
                 digits: their relative paths, cameras and modalities, in the order of the index
     """
@@ -51,7 +51,7 @@ def training_data_path(folder: Path) -> Path:
 
 
 def training_data(index: pd.DataFrame, table: TrainingTable, data: DataSettings) -> TrainingData:
-    """Of the table's rows of the index of `data.root`."""
+    """Returns the record of the table's rows of the index of `data.root`."""
     names = index["name" if "name" in index else "identity"].to_numpy()
     lines = image_lines(index, data)
     images_of = [np.concatenate(rows) for rows in zip(*table.rows.values(), strict=True)]
@@ -60,7 +60,7 @@ def training_data(index: pd.DataFrame, table: TrainingTable, data: DataSettings)
 
 
 def image_lines(index: pd.DataFrame, data: DataSettings) -> np.ndarray:
-    """(n,) texts: what is to be known of each image."""
+    """Returns (n,) texts that tell apart all images: path, camera and modality."""
     columns = (relative_paths(index, data.root), index["camera"], index["modality"])
     return np.array(["\t".join(map(str, fields)) for fields in zip(*columns, strict=True)], dtype=object)
 
@@ -70,7 +70,10 @@ def checksum(lines: Iterable[str]) -> str:
 
 
 def read_training_data(folder: Path) -> TrainingData | None:
-    """What a run was trained on; None for runs that are older than this record. ValueError where it can't be read."""
+    """Returns what a run was trained on; None for runs older than this record.
+
+    Raises ValueError where it can't be read.
+    """
     file = training_data_path(folder)
     if not file.exists():
         return None
@@ -82,7 +85,7 @@ def read_training_data(folder: Path) -> TrainingData | None:
 
 
 def check_same_data(now: TrainingData, folder: Path, root: str) -> None:
-    """ValueError where the run in `folder` is trained on anything else than `now`, which is in `root`."""
+    """Raises ValueError where the run in `folder` is trained on anything else than `now`, which is in `root`."""
     before = read_training_data(folder)
     if before is not None and before.digest != now.digest:
         raise ValueError(
@@ -92,7 +95,7 @@ def check_same_data(now: TrainingData, folder: Path, root: str) -> None:
 
 
 def difference(before: TrainingData, now: TrainingData) -> str:
-    """In a few words: people who are gone or there, numbered anew, or of other images."""
+    """Returns in a few words: identities that are gone or new, numbered anew, or of other images."""
     changed = [name for name in {**before.identities, **now.identities} if not in_both(name, before, now)]
     if changed:
         where = "not there any more" if changed[0] in before.identities else "among them, and was not"

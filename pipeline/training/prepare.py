@@ -30,25 +30,29 @@ def prepare_training(
     rank, ranks = accelerator.process_index, accelerator.num_processes
     norm = choose_norm(settings.train.norm, ranks)
     set_cudnn(settings)
+    # The method, with the same initial weights on all ranks.
     set_seed(settings.seed)
     share = Share(rank, tuple(identities_of_ranks(settings.batch.ids_per_batch, ranks)))
     method = method_of(settings).build(settings, len(table.identities), share)
     place_network(method, settings, accelerator.device)
     if ranks > 1:
         share_statistics(method, norm, method.pretrained_norms())
-    # From here on the ranks draw different numbers; their weights are equal.
+    # From here on the ranks sample different numbers; their weights are equal.
     set_seed(settings.seed, device_specific=True)
+    # The average is a copy of the bare module: made before Accelerate wraps it or torch compiles it.
     average = ModelEmaV3(method.tested, decay=settings.train.ema) if settings.train.ema else None
     players = method.players(settings)
     if settings.train.compile:
         method.tested.compile()
     wrapped, players = wrap(method, players, accelerator)
+    # All that a checkpoint holds is registered before the newest one is loaded.
     replaced = ReplacedCount()
     for kept in (average, replaced):
         if kept is not None:
             accelerator.register_for_checkpointing(kept)
     folder = run_path(settings)
     step = load_newest(accelerator, folder / "checkpoints")
+    # The loader has no state: it starts at the batch that the step stands for.
     accumulate = settings.train.accumulate
     batches = training_batches(
         index, table, settings, accelerator.device, method.views(settings), step * accumulate, rank, ranks
@@ -72,7 +76,7 @@ def prepare_training(
 def wrap(method: Method, players: list[Player], accelerator: Accelerator) -> tuple[torch.nn.Module, list[Player]]:
     """Returns both as Accelerate prepares them: for ranks and mixed precision.
 
-    ValueError for several optimizers in fp16, whose one scaler Accelerate updates at each of them.
+    Raises ValueError for several optimizers in fp16, whose one scaler Accelerate updates at each of them.
     """
     if len(players) > 1 and accelerator.scaler is not None:
         raise ValueError("train.precision: fp16 is for methods of one optimizer; use bf16 or fp32")
@@ -84,6 +88,6 @@ def wrap(method: Method, players: list[Player], accelerator: Accelerator) -> tup
 
 
 def set_cudnn(settings: Settings) -> None:
-    """Batches never change their size, so cuDNN may try its kernels out."""
+    """Sets up cuDNN. It may try its kernels out, as batches never change their size."""
     torch.backends.cudnn.benchmark = True
     torch.backends.cudnn.allow_tf32 = settings.train.tf32

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -36,7 +36,7 @@ class Training:
     norm: str  # one of `pipeline.models.norm.NORMS`
     method: torch.nn.Module
     players: list[Player]
-    batches: Iterator[Batch]
+    batches: Generator[Batch, None, None]
     steps_per_epoch: int
     folder: Path
     step: int = 0
@@ -50,7 +50,7 @@ class Training:
 
     @property
     def bare_method(self) -> Method:
-        """As it is without what Accelerate wraps it in."""
+        """The method without what Accelerate wraps it in."""
         return self.accelerator.unwrap_model(self.method)
 
     @property
@@ -59,16 +59,21 @@ class Training:
 
     @property
     def lr(self) -> float:
-        """The learning rate of the last group, which is that of heads or losses where a method has them apart."""
+        """The learning rate of the group "heads"; of the last group where no group has that name."""
         groups = {group.get("name", ""): group["lr"] for group in self.players[0].optimizer.param_groups}
         return groups.get("heads", [*groups.values()][-1])
 
 
 @dataclass
 class QueuedStep:
-    """An optimizer step that the device may still be at: its number (from 1), the names of its figures (the parts of
-    the loss, and `gradient_norm`), what reads them and the counts once they are there, rows seen, seconds this rank
-    waited for data."""
+    """An optimizer step that the device may still be running.
+
+    number   from 1
+    names    of its metrics: the parts of the loss, and `gradient_norm`
+    values   reads the metrics and the counts once they are there
+    images   rows seen
+    waiting  seconds this rank waited for data
+    """
 
     number: int
     names: list[str]
@@ -79,9 +84,15 @@ class QueuedStep:
 
 @dataclass
 class Step:
-    """What happened in one optimizer step: mean parts of the loss and the norm of the gradient, before clipping and
-    infinite where fp16's scaler skipped the step; rows seen and recorded images replaced, of all ranks; seconds this
-    rank waited for data; whether the training was asked to stop."""
+    """What happened in one optimizer step.
+
+    parts     means of the parts of the loss, and the norm of the gradient, before clipping and infinite where fp16's
+              scaler skipped the step
+    images    rows seen, of all ranks
+    replaced  captured images replaced, of all ranks
+    waiting   seconds this rank waited for data
+    stop      whether the training was asked to stop
+    """
 
     parts: dict[str, float]
     images: int
@@ -91,7 +102,7 @@ class Step:
 
 
 def set_training_mode(training: Training) -> None:
-    """Training mode; norm layers stay in evaluation mode where their statistics are frozen."""
+    """Sets training mode; norm layers stay in evaluation mode where their statistics are frozen."""
     training.method.train()
     if training.norm == "frozen":
         freeze_statistics(training.bare_method.pretrained_norms())
@@ -100,10 +111,12 @@ def set_training_mode(training: Training) -> None:
 def train_step(training: Training) -> QueuedStep:
     """Queues a step; nothing waits for the device."""
     settings, accelerator = training.settings, training.accelerator
+    # The learning rate is a function of the step.
     for player in training.players:
         set_learning_rate(player.optimizer, player.schedule(training.step / training.steps_per_epoch))
     sums: dict[str, torch.Tensor] = {}
     images, replaced, waiting = 0, 0, 0.0
+    # Gradients of `accumulate` batches add up; ranks exchange them with the last.
     accumulate = settings.train.accumulate
     for number in range(accumulate):
         begin = time.perf_counter()
@@ -118,11 +131,13 @@ def train_step(training: Training) -> QueuedStep:
         del batch  # its memory is free for the next one
         for name, value in parts.items():
             sums[name] = sums.get(name, 0) + value.detach() / accumulate
+    # The metrics are queued for exchange before the optimizer steps, so that the host can read them meanwhile.
     sums["gradient_norm"] = gradient_norm(training)
     values = exchange(training, sums, replaced)
     for player in training.players:
         player.optimizer.step()
         player.optimizer.zero_grad(set_to_none=True)
+    # Buffers must be equal on all ranks (`pipeline.distributed`); then the moving average of the weights follows.
     if training.norm == "local":
         average_buffers(training.bare_method)
     if training.average is not None:
@@ -131,10 +146,10 @@ def train_step(training: Training) -> QueuedStep:
 
 
 def gradient_norm(training: Training) -> torch.Tensor:
-    """The Euclidean norm of the gradient, of which no more than `optimizer.clip` is left: a scalar on the device."""
+    """Returns the Euclidean norm of the gradient, a scalar on the device; clips the gradient to `optimizer.clip`."""
     parameters = [parameter for parameter in training.method.parameters() if parameter.grad is not None]
     training.accelerator.unscale_gradients([player.optimizer for player in training.players])
-    norm = torch.nn.utils.get_total_norm([parameter.grad for parameter in parameters])
+    norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
     if training.settings.optimizer.clip is not None:
         torch.nn.utils.clip_grads_with_norm_(parameters, training.settings.optimizer.clip, norm)
     return norm.detach()
@@ -147,8 +162,10 @@ def loss_of(training: Training, batch: Batch) -> Parts:
 
 
 def exchange(training: Training, parts: dict[str, torch.Tensor], replaced: int) -> Callable[[], list[float]]:
-    """Queues the one exchange of a step; what it returns reads the means over all ranks: the figures of the step, the
-    images replaced, and how many ranks were asked to stop."""
+    """Queues the one exchange of a step; the call it returns reads the means over all ranks.
+
+    They are the metrics of the step, the images replaced, and how many ranks were asked to stop.
+    """
     # one rank looks for the file, every rank may have got a signal
     asked = training.stop.asked() if training.accelerator.is_main_process else training.stop.signalled
     counts = [torch.full_like(parts["loss"], float(count)) for count in (replaced, asked)]
@@ -156,7 +173,7 @@ def exchange(training: Training, parts: dict[str, torch.Tensor], replaced: int) 
 
 
 def read_later(values: torch.Tensor) -> Callable[[], list[float]]:
-    """Starts the way of `values` to the host; the call then waits for them, and not for what was queued after."""
+    """Starts the copy of `values` to the host; the call it returns waits for them, not for what was queued after."""
     if values.device.type == "cpu":
         return values.tolist
     host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True).copy_(values, non_blocking=True)
@@ -171,9 +188,9 @@ def read_later(values: torch.Tensor) -> Callable[[], list[float]]:
 
 
 def read_step(training: Training, queued: QueuedStep) -> Step:
-    """Waits for a step. FloatingPointError, on all ranks, where its loss or its gradient isn't finite.
+    """Waits for a step. Raises FloatingPointError, on all ranks, where its loss or its gradient isn't finite.
 
-    An infinite gradient is no failure under fp16, whose scaler then leaves the step out and scales less.
+    An infinite gradient is no failure under fp16, whose scaler then skips the step and lowers its scale.
     """
     *values, replaced, stop = queued.values()
     parts = dict(zip(queued.names, values, strict=True))

@@ -1,4 +1,4 @@
-"""Being asked to end a training early: it saves a checkpoint after the next step, and the same command goes on."""
+"""Stop requests: a training ends early with a checkpoint after the next step, and the same command resumes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import signal
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
@@ -22,7 +23,7 @@ class StopRequest:
         self.signalled = False
         self.interrupted = False
         self.saves = False  # whether a training is under way that would save a checkpoint
-        self.before: dict[int, object] = {}
+        self.before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> StopRequest:
         self.before = {number: signal.signal(number, self.mark) for number in SIGNALS}
@@ -43,6 +44,6 @@ class StopRequest:
         return self.signalled or os.path.exists(os.environ.get("STOP_FILE", ""))
 
     def confirm(self) -> None:
-        """Makes the file where STOP_FILE names one: a batch script then knows why the training ended so early."""
+        """Makes the file where STOP_FILE names one: a batch script then knows why the training ended early."""
         if "STOP_FILE" in os.environ:
             Path(os.environ["STOP_FILE"]).touch()

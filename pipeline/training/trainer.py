@@ -22,10 +22,9 @@ log = logging.getLogger("pipeline")
 
 @dataclass
 class Interval:
-    """What some steps gave, for a row of metrics.csv or the line of an epoch."""
+    """Sums over some steps, for a row of metrics.csv or the line of an epoch."""
 
     parts: dict[str, list[float]] = field(default_factory=dict)
-    steps: int = 0
     images: int = 0
     replaced: int = 0
     waiting: float = 0.0
@@ -34,27 +33,28 @@ class Interval:
     def add(self, step: Step) -> None:
         for name, value in step.parts.items():
             self.parts.setdefault(name, []).append(value)
-        self.steps += 1
         self.images += step.images
         self.replaced += step.replaced
         self.waiting += step.waiting
 
     def means(self) -> dict[str, float]:
-        """Mean of every part of the loss and of the gradient's norm, where a step has one; rows a second of all ranks;
-        share of the time spent waiting for data."""
+        """Returns the mean of every part of the loss and of the gradient's norm, where a step has one.
+
+        And rows a second of all ranks, and the share of the time spent waiting for data.
+        """
         seconds = time.perf_counter() - self.begin
         means = {name: mean_of_finite(values) for name, values in self.parts.items()}
         return means | {"images_per_second": self.images / seconds, "waiting_for_data": self.waiting / seconds}
 
 
 def mean_of_finite(values: list[float]) -> float:
-    """Infinity where none is."""
+    """Returns the mean of the finite values; infinity where none is."""
     finite = [value for value in values if math.isfinite(value)]
     return sum(finite) / len(finite) if finite else math.inf
 
 
 def train(training: Training) -> bool:
-    """Trains to the last step. False where it was asked to stop before (a checkpoint is then written).
+    """Trains to the last step. Returns False where it was asked to stop before (a checkpoint is then written).
 
     Raises FloatingPointError on all ranks together, before a checkpoint is written, when a loss or a gradient isn't
     finite; KeyboardInterrupt after the checkpoint where Ctrl-C asked for it.
@@ -67,52 +67,62 @@ def train(training: Training) -> bool:
 
 
 def loop(training: Training) -> bool:
-    """As `train`, which says whether Ctrl-C is left to it."""
-    settings, accelerator = training.settings, training.accelerator
-    main = accelerator.is_main_process
+    """Runs the steps that are left. Returns and raises what `train` does."""
+    settings, main = training.settings.train, training.accelerator.is_main_process
     metrics = MetricsFile(training.folder / "metrics.csv", training.step) if main else None
-    every = settings.train.checkpoint_steps or training.steps_per_epoch
-    bar = tqdm(
-        total=training.steps,
-        initial=training.step,
-        unit="step",
-        disable=not (main and sys.stderr.isatty()),
-        leave=False,
-    )
+    checkpoint_steps = settings.checkpoint_steps or training.steps_per_epoch
     interval, epoch_interval = Interval(), Interval()
     queued: list[QueuedStep] = []
     set_training_mode(training)
-    with bar, contextlib.closing(training.batches):
+    with progress_bar(training) as bar, contextlib.closing(training.batches):
         while training.step < training.steps:
             queued.append(train_step(training))
             training.step += 1
             bar.update()
-            pauses = (settings.train.log_steps, training.steps_per_epoch, every)
-            pause = training.step == training.steps or any(training.step % steps == 0 for steps in pauses)
+            last = training.step == training.steps
+            # Results are read one step late, so that the device never waits for the host; without delay only where
+            # something is about to be written: a row, an epoch's line, a checkpoint.
+            pauses = (settings.log_steps, training.steps_per_epoch, checkpoint_steps)
+            pause = last or any(training.step % steps == 0 for steps in pauses)
             stop = read_steps(training, queued, (interval, epoch_interval), newest_too=pause)
-            stop = (stop and read_steps(training, queued, (interval, epoch_interval), newest_too=True)) or stop
-            if main and (training.step % settings.train.log_steps == 0 or training.step == training.steps):
+            if stop:  # a checkpoint follows: the newest step must be known to be finite as well
+                read_steps(training, queued, (interval, epoch_interval), newest_too=True)
+            # The first rank writes what all have measured together.
+            if metrics is not None and (last or training.step % settings.log_steps == 0):
                 record(training, metrics, interval)
                 interval = Interval()
             if main and training.step % training.steps_per_epoch == 0:
                 log.info(epoch_line(training, epoch_interval))
                 epoch_interval = Interval()
-            if training.step % every == 0 or training.step == training.steps or stop:
+            if last or stop or training.step % checkpoint_steps == 0:
                 checkpoint(training)
-            if stop and (training.step < training.steps or training.stop.interrupted):
-                log.info(f"asked to stop: checkpoint written after step {training.step}; the same command goes on")
-                if main:
-                    training.stop.confirm()
-                if training.stop.interrupted:
-                    raise KeyboardInterrupt
+            # A request that comes with the last step changes nothing, unless it is Ctrl-C, which also ends the
+            # evaluation.
+            if stop and (not last or training.stop.interrupted):
+                announce_stop(training)
                 return False
     return True
 
 
-def read_steps(training: Training, queued: list[QueuedStep], sums: Sequence[Interval], *, newest_too: bool) -> bool:
-    """Takes the steps out of the queue, but for the newest, which may still be running, and adds them up.
+def progress_bar(training: Training) -> tqdm:
+    """Returns a bar on the first rank's terminal; one that shows nothing elsewhere."""
+    shown = training.accelerator.is_main_process and sys.stderr.isatty()
+    return tqdm(total=training.steps, initial=training.step, unit="step", disable=not shown, leave=False)
 
-    Whether a rank was asked to stop.
+
+def announce_stop(training: Training) -> None:
+    """Tells the log and the batch script that the training ends early. Raises KeyboardInterrupt after Ctrl-C."""
+    log.info(f"asked to stop: checkpoint written after step {training.step}; the same command resumes")
+    if training.accelerator.is_main_process:
+        training.stop.confirm()
+    if training.stop.interrupted:
+        raise KeyboardInterrupt
+
+
+def read_steps(training: Training, queued: list[QueuedStep], sums: Sequence[Interval], *, newest_too: bool) -> bool:
+    """Removes the steps from the queue, except the newest, which may still be running, and adds them up.
+
+    Returns whether a rank was asked to stop.
     """
     stop = False
     while len(queued) > (0 if newest_too else 1):
@@ -134,7 +144,7 @@ def checkpoint(training: Training) -> None:
 
 
 def record(training: Training, metrics: MetricsFile, interval: Interval) -> None:
-    """A row of metrics.csv, and the trackers'."""
+    """Appends a row to metrics.csv, and to the trackers."""
     position = {
         "step": training.step,
         "epoch": training.step / training.steps_per_epoch,
@@ -146,6 +156,7 @@ def record(training: Training, metrics: MetricsFile, interval: Interval) -> None
 
 
 def epoch_line(training: Training, interval: Interval) -> str:
+    """Returns the line of the log that ends an epoch."""
     means = interval.means()
     speed, waiting = means.pop("images_per_second"), means.pop("waiting_for_data")
     terms = " ".join(f"{name} {means[name]:.3f}" for name in main_parts(list(means)) if name != "gradient_norm")

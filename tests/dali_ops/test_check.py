@@ -52,7 +52,7 @@ def test_bad_images_are_found_among_good_ones_batch_after_batch(good):
 
 
 def test_an_unknown_family_is_refused():
-    with pytest.raises(ValueError, match="family: expected one of visible, infrared; found 'x'"):
+    with pytest.raises(ValueError, match="base: expected one of visible, infrared; found 'x'"):
         DecodingCheck("x")
 
 

@@ -101,7 +101,7 @@ def test_close_to_pil(base, visible_files, infrared_files):
 
 
 def test_bad_settings_are_named():
-    with pytest.raises(ValueError, match="family: expected one of visible, infrared; found 'rgb'"):
+    with pytest.raises(ValueError, match="base: expected one of visible, infrared; found 'rgb'"):
         build([], 4, "rgb")
     with pytest.raises(ValueError, match="clahe: expected .* found height 31, width 24"):
         build([], 4, "infrared", stages=[Stage(DERIVATIONS["clahe"])], size=(31, 24))

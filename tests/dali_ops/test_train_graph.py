@@ -238,7 +238,7 @@ def test_on_a_gpu_every_view_ends_there(form, decode, monkeypatch):
     ("changes", "message"),
     [
         ({"views": ()}, "views: expected at least one"),
-        ({"views": (View("thermal"),)}, "family: expected one of visible, infrared; found 'thermal'"),
+        ({"views": (View("thermal"),)}, "base: expected one of visible, infrared; found 'thermal'"),
         ({"views": (View("visible", mixing="mixup"),)}, "mixing: expected one of patches, cutmix; found 'mixup'"),
         ({"views": (view("infrared", "clahe"),), "width": 18}, "clahe: expected .* found height 32, width 18"),
         ({"height": 0}, "height, width: expected at least 1 pixel; found 0, 16"),

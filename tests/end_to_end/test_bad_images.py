@@ -90,7 +90,7 @@ def test_replaced_images_are_counted_to_the_end_whatever_happens_between(
 def test_a_run_that_met_a_bad_image_goes_on_when_told_to_replace_it(arguments, damaged, tmp_path, capsys, assert_equal):
     with pytest.raises(SystemExit):
         train.main([*arguments, f"data.root={damaged}", "name=run"])
-    assert "loader.on_bad_image=replace goes on without it" in capsys.readouterr().err
+    assert "loader.on_bad_image=replace continues without it" in capsys.readouterr().err
     train.main([*arguments, f"data.root={damaged}", "name=run", "loader.on_bad_image=replace"])
     train.main([*arguments, f"data.root={damaged}", "name=other", "loader.on_bad_image=replace"])
     assert_equal(weights(tmp_path / "run"), weights(tmp_path / "other"))

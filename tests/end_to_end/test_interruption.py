@@ -65,7 +65,7 @@ def test_an_interrupted_training_ends_at_once_and_leaves_a_checkpoint_and_no_pro
         assert process.returncode == 0
     assert processes_of_session(process.pid) == []
     newest = checkpoints(tmp_path / "run" / "checkpoints")[-1]
-    saved_at = f"asked to stop: checkpoint written after step {int(newest.name[5:])}; the same command goes on"
+    saved_at = f"asked to stop: checkpoint written after step {int(newest.name[5:])}; the same command resumes"
     assert saved_at in said and damage(newest) is None
 
 

@@ -16,7 +16,8 @@ def random_rows(dtype=torch.float32, rows=ROWS):
     pooled, embedding = (torch.randn(rows, WIDTH, dtype=dtype, generator=generator) for _ in range(2))
     logits = torch.randn(rows, CLASSES, dtype=dtype, generator=generator)
     modality = torch.randint(0, 4, (rows,), generator=generator).tolist()
-    return Rows(pooled, embedding, logits, torch.arange(rows) % CLASSES, modality)
+    parts = {"pooled": pooled, "embedding": embedding, "logits": logits}
+    return Rows(parts, torch.arange(rows) % CLASSES, modality)
 
 
 def objective(losses, modalities=MODALITY_NAMES, mining="global", identities=(CLASSES,), rank=0, widths=None):

@@ -55,9 +55,17 @@ def test_weighted_sum_and_parts(intra, reduction):
     torch.testing.assert_close(report["loss"], 2.0 * sums["identity"] + 0.5 * sums["intra"] + 3.0 * sums["cross"])
 
 
+def test_a_term_sees_what_it_reads_alone():
+    rows = random_rows()
+    gathered = replace(rows, parts={"pooled": rows.pooled})
+    assert gathered.of(Modality.VISIBLE).pooled.shape == rows.of(Modality.VISIBLE).pooled.shape
+    with pytest.raises(LookupError, match="logits: expected among what the term reads; found pooled"):
+        gathered.of(Modality.VISIBLE).logits  # noqa: B018
+
+
 def test_only_the_loss_has_a_graph():
     rows = random_rows()
-    report = objective(PAPER)({"global": replace(rows, pooled=rows.pooled.requires_grad_())})
+    report = objective(PAPER)({"global": replace(rows, parts=rows.parts | {"pooled": rows.pooled.requires_grad_()})})
     assert report["loss"].requires_grad
     assert not any(value.requires_grad for name, value in report.items() if name != "loss")
     assert all(value.ndim == 0 for value in report.values())
@@ -65,7 +73,7 @@ def test_only_the_loss_has_a_graph():
 
 def test_a_term_is_the_mean_over_its_features():
     rows = random_rows()
-    other = replace(rows, pooled=rows.pooled.flip(0), logits=rows.logits.flip(0))
+    other = replace(rows, parts={name: part.flip(0) for name, part in rows.parts.items()})
     widths = {"upper": 5, "lower": 5}
     both = objective(PAPER | {"intra": {"features": ["lower"]}}, widths=widths)({"upper": rows, "lower": other})
     upper, lower = (objective(PAPER)({"global": one}) for one in (rows, other))
@@ -90,8 +98,8 @@ def test_rows_of_a_modality_not_in_use_do_not_count():
     rows = random_rows()
     losses = PAPER | {"identity": {"weight": 0}, "cross": {"pairs": [BASE]}}
     base = [row for row in range(ROWS) if Modality(rows.modality[row]).key in BASE]
-    parts = (part[base] for part in (rows.pooled, rows.embedding, rows.logits, rows.labels))
-    alone = Rows(*parts, [rows.modality[row] for row in base])
+    parts = {name: part[base] for name, part in rows.parts.items()}
+    alone = Rows(parts, rows.labels[base], [rows.modality[row] for row in base])
     made = objective(losses, BASE)
     assert torch.equal(made({"global": rows})["loss"], made({"global": alone})["loss"])
 
@@ -99,8 +107,8 @@ def test_rows_of_a_modality_not_in_use_do_not_count():
 def test_order_of_rows_does_not_matter():
     rows = random_rows()
     order = torch.randperm(ROWS, generator=torch.Generator().manual_seed(5))
-    parts = (part[order] for part in (rows.pooled, rows.embedding, rows.logits, rows.labels))
-    shuffled = Rows(*parts, [rows.modality[row] for row in order])
+    parts = {name: part[order] for name, part in rows.parts.items()}
+    shuffled = Rows(parts, rows.labels[order], [rows.modality[row] for row in order])
     made = objective(PAPER)
     torch.testing.assert_close(made({"global": shuffled})["loss"], made({"global": rows})["loss"])
 
@@ -109,7 +117,7 @@ def test_gradient():
     rows, made = random_rows(torch.float64), objective(PAPER)
 
     def total(logits, pooled):
-        return made({"global": replace(rows, logits=logits, pooled=pooled)})["loss"]
+        return made({"global": replace(rows, parts={"logits": logits, "pooled": pooled})})["loss"]
 
     assert torch.autograd.gradcheck(total, (rows.logits.requires_grad_(), rows.pooled.requires_grad_()))
 
@@ -157,7 +165,7 @@ def part_of_batch(begin, end):
     labels = (torch.arange(IDENTITIES) % CLASSES).repeat_interleave(IMAGES)[mine].repeat(4)
     modality = tuple(int(kind) for kind in Modality for _ in range(count))
     pooled, logits = pooled[:, mine].reshape(-1, 6), logits[:, mine].reshape(-1, CLASSES)
-    return {"global": Rows(pooled, pooled, logits, labels, modality)}
+    return {"global": Rows({"pooled": pooled, "embedding": pooled, "logits": logits}, labels, modality)}
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3, 5])

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from pipeline.models.backbone import create_backbone
-from pipeline.models.weights import digest, load_weights, weights_origin
+from pipeline.models.weights import digest, load_backbone_weights, weights_origin
 
 
 def _model(name: str = "resnet10t", classes: int = 0, **keywords: object) -> nn.Module:
@@ -35,21 +35,21 @@ def _assert_equal_weights(backbone: nn.Module, source: nn.Module, skip: tuple[st
 @pytest.mark.parametrize("name", ["resnet10t", "convnext_atto", "test_vit"])
 def test_round_trip_of_a_classifier(tmp_path: Path, name: str, suffix: str) -> None:
     source, backbone = _model(name, classes=5), _model(name)
-    load_weights(backbone, _save(source.state_dict(), tmp_path / f"weights{suffix}"))
+    load_backbone_weights(backbone, _save(source.state_dict(), tmp_path / f"weights{suffix}"))
     _assert_equal_weights(backbone, source)
 
 
 def test_checkpoint_with_wrapping_and_prefix(tmp_path: Path) -> None:
     source, backbone = _model(classes=5), _model()
     state = {f"module.{key}": tensor for key, tensor in source.state_dict().items()}
-    load_weights(backbone, _save({"epoch": 3, "state_dict": state}, tmp_path / "weights.pth"))
+    load_backbone_weights(backbone, _save({"epoch": 3, "state_dict": state}, tmp_path / "weights.pth"))
     _assert_equal_weights(backbone, source)
 
 
 def test_batch_norm_counters_may_be_missing(tmp_path: Path) -> None:
     source, backbone = _model(), _model()
     state = {key: tensor for key, tensor in source.state_dict().items() if not key.endswith("num_batches_tracked")}
-    load_weights(backbone, _save(state, tmp_path / "weights.safetensors"))
+    load_backbone_weights(backbone, _save(state, tmp_path / "weights.safetensors"))
     _assert_equal_weights(backbone, source)
 
 
@@ -63,14 +63,14 @@ def test_foreign_key_names_are_converted(tmp_path: Path) -> None:
         for stage in (1, 2, 3):
             key = key.replace(f"stages.{stage}.downsample.", f"downsample_layers.{stage}.")
         state[key] = tensor
-    load_weights(backbone, _save(state, tmp_path / "weights.pth"))
+    load_backbone_weights(backbone, _save(state, tmp_path / "weights.pth"))
     _assert_equal_weights(backbone, source)
 
 
 def test_position_embedding_is_resized(tmp_path: Path) -> None:
     source, backbone = _model("test_vit", img_size=(64, 64)), _model("test_vit", img_size=(64, 32))
     assert source.pos_embed.shape != backbone.pos_embed.shape
-    load_weights(backbone, _save(source.state_dict(), tmp_path / "weights.pth"))
+    load_backbone_weights(backbone, _save(source.state_dict(), tmp_path / "weights.pth"))
     _assert_equal_weights(backbone, source, skip=("pos_embed",))
     prefix = backbone.num_prefix_tokens if not backbone.no_embed_class else 0
     assert torch.equal(backbone.pos_embed[:, :prefix], source.pos_embed[:, :prefix])
@@ -85,7 +85,7 @@ def test_file_of_another_model(tmp_path: Path, other: str, own: str) -> None:
     before = {key: tensor.clone() for key, tensor in backbone.state_dict().items()}
     path = _save(_model(other).state_dict(), tmp_path / "other.pth")
     with pytest.raises(ValueError, match=r"other.pth is not for this backbone: \d+ of its \d+ tensors match") as caught:
-        load_weights(backbone, path)
+        load_backbone_weights(backbone, path)
     assert "\n" not in str(caught.value)
     assert all(torch.equal(tensor, before[key]) for key, tensor in backbone.state_dict().items())
 
@@ -95,7 +95,7 @@ def test_counts_and_names_the_difference(tmp_path: Path) -> None:
     needed = [key for key in state if not key.endswith("num_batches_tracked")]
     del state["layer1.0.conv1.weight"]
     with pytest.raises(ValueError) as caught:
-        load_weights(_model(), _save(state, tmp_path / "short.pth"))
+        load_backbone_weights(_model(), _save(state, tmp_path / "short.pth"))
     assert f"{len(needed) - 1} of its {len(needed)} tensors match" in str(caught.value)
     assert "first difference: layer1.0.conv1.weight" in str(caught.value)
 
@@ -105,7 +105,7 @@ def test_file_that_holds_no_weights(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"text{suffix}"
     path.write_text("not weights\n" * 10)
     with pytest.raises(ValueError, match="holds no weights that timm can read") as caught:
-        load_weights(_model(), str(path))
+        load_backbone_weights(_model(), str(path))
     assert "\n" not in str(caught.value)
 
 
@@ -113,7 +113,7 @@ def test_file_that_holds_no_weights(tmp_path: Path, suffix: str) -> None:
 def test_pth_that_holds_something_else(tmp_path: Path, content: object) -> None:
     torch.save(content, tmp_path / "other.pth")
     with pytest.raises(ValueError, match="holds no weights that timm can read"):
-        load_weights(_model(), str(tmp_path / "other.pth"))
+        load_backbone_weights(_model(), str(tmp_path / "other.pth"))
 
 
 # ---------------------------------------------------------------- what they are

@@ -83,7 +83,7 @@ def test_all_ranks_go_on_from_the_checkpoint_before_a_damaged_one(arguments, mon
     ended = run([*TWO_RANKS, "-m", "pipeline.train", *arguments, "name=flipped"])
     assert ended.returncode == 0, ended.stderr
     said = (
-        f"{newest}: not used: optimizer.bin: its SHA-256 is not the one it was written with; going on from {older.name}"
+        f"{newest}: not used: optimizer.bin: its SHA-256 is not the one it was written with; resuming from {older.name}"
     )
     assert ended.stdout.count(said) == 1 and said in (folder / "log.txt").read_text()
     assert "resumed at step 1" in ended.stdout and "on 2 x cpu" in ended.stdout

@@ -66,7 +66,7 @@ def test_a_damaged_checkpoint_is_refused_and_the_one_before_is_used(training, sa
     assert load_newest(accelerator, saved) == 4
     assert (network.weight == 4).all()
     (message,) = messages
-    assert f"{saved / 'step-00000006'}: not used: " in message and "going on from step-00000004" in message
+    assert f"{saved / 'step-00000006'}: not used: " in message and "resuming from step-00000004" in message
     assert re.search(reason, message), message
     assert [path.name for path in checkpoints(saved)] == ["step-00000002", "step-00000004"]
     assert (saved / "damaged-step-00000006").is_dir()

@@ -13,10 +13,10 @@ from pipeline.run.provenance import (
     Stretch,
     TrainingFacts,
     facts_path,
-    go_on,
     older_facts,
     read_facts,
     record_weights,
+    resumed_facts,
     starting_facts,
     write_facts,
 )
@@ -88,7 +88,7 @@ def test_every_stretch_of_which_something_is_left_is_kept(arguments):
     assert found.stretches == (Stretch(0, 1, "cpu", "0.1+a"), Stretch(5, 2, "cpu", "0.1+b"))
     assert (found.train_set, found.weights) == (DATA.digest, "random")
     assert len(read_environments(folder)) == 3
-    assert go_on(found, FACTS, 3).stretches == (Stretch(0, 1, "cpu", "0.1+a"), Stretch(3, 1, "cpu", "0.1+a"))
+    assert resumed_facts(found, FACTS, 3).stretches == (Stretch(0, 1, "cpu", "0.1+a"), Stretch(3, 1, "cpu", "0.1+a"))
 
 
 def test_a_start_that_trains_nothing_adds_nothing(arguments):

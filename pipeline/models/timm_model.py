@@ -1,0 +1,24 @@
+"""What this project relies on of a timm model, as a type: timm gives its models out as plain modules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+
+class Backbone(nn.Module):
+    """A timm model as `create_backbone` returns it. For annotations: no module is an instance of this class.
+
+    num_features      C, channels of the map
+    pretrained_cfg    architecture, tag and more of the weights that timm has for it
+    origin            which weights it has (`pipeline.models.weights.weights_origin`)
+    forward_features  images (B, 3, H, W) -> map (B, C, h, w) or (B, h, w, C), or tokens (B, N, C)
+    """
+
+    num_features: int
+    pretrained_cfg: dict[str, Any]
+    origin: str
+    forward_features: Callable[[torch.Tensor], torch.Tensor]
