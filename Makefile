@@ -53,7 +53,7 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/installed: requirements.txt | $(VENV)/bin/python
-	$(RUN) -m pip install -r requirements.txt
+	$(RUN) -m pip install -r requirements.txt -e .
 	touch $@
 
 $(VENV)/installed-test: requirements-test.txt $(VENV)/installed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 
 from pipeline import __version__
@@ -40,11 +41,18 @@ def main(argv: list[str] | None = None) -> None:
         run_command(arguments[0], arguments[1:])
 
 
+def find_modules_here() -> None:
+    """Lets a configuration name parts in modules of the working folder, as `python -m` does: a script doesn't."""
+    if "" not in sys.path and os.getcwd() not in sys.path:
+        sys.path.append("")
+
+
 def run_command(name: str, argv: list[str]) -> None:
     """Reads the options first: `--help` and mistakes in them don't wait for torch and DALI to be imported."""
     if name not in COMMANDS:
         raise ValueError(f"command: expected one of {', '.join(COMMANDS)}; found {name!r}{nearest(name, COMMANDS)}")
     importlib.import_module(f"pipeline.cli.{name}").read_options(list(argv))
+    find_modules_here()
     importlib.import_module(COMMANDS[name][0]).main(argv)
 
 
