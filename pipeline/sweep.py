@@ -132,7 +132,7 @@ def train_member(member: Member, processes: int) -> int:
 
 
 def train_all(members: list[Member], processes: int, origin: Path) -> None:
-    """Trains what isn't finished. Raises ValueError naming the members that failed, once the others are through."""
+    """Trains the unfinished members. Raises ValueError naming those that failed, once the others are through."""
     failed: dict[Member, int] = {}
     for member in members:
         if is_finished(member.folder):
