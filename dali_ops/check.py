@@ -11,7 +11,7 @@ from nvidia.dali import Pipeline
 from dali_ops.decode import check_base
 from dali_ops.decode_graph import decoding_pipeline
 
-# What DALI 2.4 says where an image can't be read or decoded: the operators of `decode` that meet it, and after
+# DALI 2.4's message where an image can't be read or decoded: the operators of `decode` that meet it, and after
 # "encountered:" one of many reasons, some of them of asserts. It says the same where these operators meet a failure of
 # the machine, which the reason tells (the numbers are statuses in nvimgcodec.h about memory, devices and CUDA).
 READING = re.compile(r"Error in \w+ operator `nvidia\.dali\.fn\.(io\.file\.read|peek_image_shape|decoders\.image)`")

@@ -11,7 +11,7 @@ from dali_ops.captured import captured_images, fed_kind
 from dali_ops.decode import CHANNELS, check_base
 from dali_ops.derive.stages import Stage, check_tiles, derive_for_testing
 from dali_ops.execution import build, new_pipeline
-from dali_ops.geometry import check_size
+from dali_ops.geometry import check_image_size
 from dali_ops.normalize import replicate_to
 
 
@@ -44,7 +44,7 @@ def evaluation_pipeline(
     """
     # impossible settings, which DALI would report less clearly
     check_base(base)
-    check_size(height, width)
+    check_image_size(height, width)
     check_tiles(stages, height, width)
     pipeline = new_pipeline(
         batch_size=batch_size, device=device, device_id=device_id, decode=decode, threads=threads, prefetch=prefetch

@@ -41,7 +41,7 @@ def new_pipeline(
     )
 
 
-# What DALI 2.4 and CUDA 13 say where there is no driver, or one that is too old for them.
+# Messages of DALI 2.4 and CUDA 13 where there is no driver, or one that is too old for them.
 OF_THE_DRIVER = re.compile(
     "CUDA is not available|no CUDA-capable device|driver is not installed|install GPU driver|installed CUDA driver|"
     "version is insufficient|insufficient ?driver|driver combination|driver is a stub|libcuda|(load|initialize) CUDA",

@@ -12,7 +12,7 @@ from nvidia.dali.types import DALIInterpType
 from dali_ops.parameters import CROP, FLIP
 
 
-def check_size(height: int, width: int) -> None:
+def check_image_size(height: int, width: int) -> None:
     """Raises ValueError where a size has no pixel."""
     if height < 1 or width < 1:
         raise ValueError(f"height, width: expected at least 1 pixel; found {height}, {width}")

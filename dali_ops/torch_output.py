@@ -1,4 +1,4 @@
-"""What pipelines give -> normalized torch tensors."""
+"""Output of pipelines -> normalized torch tensors."""
 
 from __future__ import annotations
 

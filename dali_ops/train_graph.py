@@ -13,7 +13,7 @@ from dali_ops.decode import BASES, check_base
 from dali_ops.derive.stages import check_tiles
 from dali_ops.erasing import erase
 from dali_ops.execution import Source, build, new_pipeline
-from dali_ops.geometry import check_size, crop, flip, windows
+from dali_ops.geometry import check_image_size, crop, flip, windows
 from dali_ops.mixing import MIXINGS
 from dali_ops.normalize import replicate_to
 from dali_ops.views import View, show
@@ -107,7 +107,7 @@ def _check(views: Sequence[View], height: int, width: int, pad: int) -> None:
     """Raises ValueError for settings that cannot be built."""
     if not views:
         raise ValueError("views: expected at least one; found none")
-    check_size(height, width)
+    check_image_size(height, width)
     if pad < 0:
         raise ValueError(f"pad: expected 0 or more pixels; found {pad}")
     for view in views:

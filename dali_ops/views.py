@@ -1,4 +1,4 @@
-"""What the outputs of the training graph show."""
+"""Views: the outputs of the training graph."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What flows through the system: the four modalities and a batch of their images. The first file to read."""
+"""The data that flows through the system: the four modalities and a batch of their images. The first file to read."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:  # settings are read without it, in a moment
 
 
 class Modality(IntEnum):
-    """What an image shows. Two modalities are captured (the paper's base), two are synthesized from them (its
+    """The modality that an image shows. Two are captured (the paper's base), two are derived from them (its
     derivatives).
 
     A captured image and its derivative share their label.

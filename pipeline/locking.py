@@ -1,4 +1,4 @@
-"""A lock that one process holds at a time, on whichever node, and a file that says who.
+"""A lock that one process holds at a time, on whichever node, and a file that names it.
 
 The locks are filelock's. Its first is the kernel's flock: the kernel, or the server of a file system shared between
 nodes, gives it up when the process ends, however it ends, so nothing is left to clear away after a kill. Relied on:

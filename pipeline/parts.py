@@ -21,7 +21,7 @@ from pipeline.text import nearest
 
 @dataclass(frozen=True)
 class PartOptions:
-    """What every part has: the name of its class. Parts add their own fields, each made by `settings_key.key`."""
+    """The options of every part: the name of its class. Parts add their own, each made by `settings_key.key`."""
 
     type: str = key("", "name in pipeline/parts.py, or module:Class")
 
@@ -52,7 +52,7 @@ class PartTable:
         return nearest(str(name), self.places)
 
     def options_of(self, value: Any, name: str = "") -> PartOptions:
-        """Returns the typed options that a mapping of a configuration stands for; `name` is its type if it gives none.
+        """Returns the typed options of a mapping of a configuration; `name` is its type if it gives none.
 
         Raises ValueError, which begins with the key within the mapping, for an unknown type or key, or a wrong value.
         """
@@ -114,7 +114,7 @@ INSERTS = PartTable("insert", {"non_local": "pipeline.models.non_local:NonLocal"
 
 
 def build_part(table: PartTable, options: PartOptions, where: str, *arguments: Any) -> Any:
-    """Makes the part that `options` are of, from them and `arguments`.
+    """Builds a part from its `options` and `arguments`.
 
     A ValueError of the part, which names its own argument, is raised again with the key: `where`.<argument>.
     """

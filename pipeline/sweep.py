@@ -27,7 +27,7 @@ from pipeline.errors import INTERRUPTED, one_line_errors
 from pipeline.evaluation.results import read_rows, summarize
 from pipeline.run.folder import check_same_run, is_finished, read_metrics, run_path
 from pipeline.run.job_logs import failure, newest_logs
-from pipeline.run.lock import current_holder
+from pipeline.run.lock import current_training
 from pipeline.settings import Settings
 from pipeline.shipped import find_shipped
 
@@ -104,7 +104,7 @@ def row(member: Member, failed: int | None) -> dict[str, object]:
     logs = newest_logs(member.folder)
     if failed is not None:
         state = f"failed ({failed})"
-    elif current_holder(member.folder):
+    elif current_training(member.folder):
         state = "running"
     elif logs and failure(logs):
         state = "failed"
@@ -132,7 +132,7 @@ def train_member(member: Member, processes: int) -> int:
 
 
 def train_all(members: list[Member], processes: int, origin: Path) -> None:
-    """Trains what isn't finished. Raises ValueError naming the members that failed, once the others are through."""
+    """Trains the unfinished members. Raises ValueError naming those that failed, once the others are through."""
     failed: dict[Member, int] = {}
     for member in members:
         if is_finished(member.folder):
@@ -165,7 +165,7 @@ def print_tables(members: list[Member], origin: Path) -> None:
     missing = [member.folder for member in members if member.folder not in finished]
     for folder in missing:
         logs = newest_logs(folder)
-        if logs and not current_holder(folder):
+        if logs and not current_training(folder):
             print(f"{folder}: not finished; see {logs}/{failure(logs) or 'rank-*.txt'}", file=sys.stderr)
     if missing:
         names = ", ".join(map(str, missing))

@@ -51,7 +51,7 @@ from pipeline.training.trainer import train
 
 
 def announce(training: Training, table: TrainingTable, left_out: int, log: logging.Logger) -> None:
-    """Logs what is trained on what, and warnings about its schedule and its norm."""
+    """Logs the data, size and place of a training, and warnings about its schedule and its norm."""
     images = ", ".join(f"{table.images(modality)} {modality.key}" for modality in table.rows)
     settings, accelerator = training.settings, training.accelerator
     log.info(
@@ -98,7 +98,7 @@ def train_run(
 
 
 def keep_weights(training: Training, identities: int) -> None:
-    """Writes what is tested, with what is known of its training. Called by one rank."""
+    """Writes the tested network, with the facts of its training. Called by one rank."""
     settings, facts = training.settings, read_facts(training.folder)
     assert facts is not None  # every start of a training writes them
     info = ModelInfo(config_hash(settings), settings.train.epochs, training.replaced.count, training=facts)

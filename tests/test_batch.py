@@ -3,7 +3,7 @@ import pytest
 from pipeline.batch import MODALITY_NAMES, Modality
 
 
-def test_a_family_is_a_captured_modality_and_its_derivative():
+def test_a_captured_modality_and_its_derivative_have_one_base():
     assert [modality.base for modality in Modality] == [0, 1, 0, 1]
     assert [modality.is_derived for modality in Modality] == [False, False, True, True]
 

@@ -132,7 +132,7 @@ def test_the_hash_tells_weights_apart_and_nothing_else():
     assert config_hash(load_config(["losses.intra.margin=0.4"])) != base
 
 
-# What each key that decides the weights was at first where nobody gave it. A key that is added is added here; a value
+# What each key that decides the weights was at first where it wasn't given. A key that is added is added here; a value
 # that changes would change the hashes of all recipes: give the earlier one in pipeline.former.FIRST_DEFAULTS.
 FIRST = """
 seed: 0

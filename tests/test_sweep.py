@@ -73,7 +73,7 @@ def test_a_member_that_is_not_there_is_refused(capsys):
     assert "--member: expected 1 to 10" in capsys.readouterr().err
 
 
-def test_a_failed_member_keeps_nobody_back_and_the_same_command_goes_on(people, tiny, tmp_path, capfd, monkeypatch):
+def test_a_failed_member_stops_no_other_and_the_same_command_resumes(people, tiny, tmp_path, capfd, monkeypatch):
     more = [*tiny, "train.epochs=1", "train.steps_per_epoch=2", f"output={tmp_path}"]
     runs = tmp_path / "three.list"
     lines = [f"configs/folder.yaml name={name} data.root={people}\n" for name in "abc"]

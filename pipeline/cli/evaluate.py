@@ -1,4 +1,4 @@
-"""What `evaluate` takes."""
+"""The options of `evaluate`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipeline.cli.parser import CommandParser, add_data_set, data_set_overrides
 
-SUMMARY = """Evaluates a trained run, the network a configuration starts with, or features of any code.
+SUMMARY = """Evaluates a trained run, the network a configuration starts with, or precomputed features.
 
 RUN is a run folder; evaluation.*, loader.* and data.* can be overridden."""
 EXAMPLES = (

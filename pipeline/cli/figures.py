@@ -1,4 +1,4 @@
-"""What `figures` takes: the name of one, and the options of that."""
+"""The options of `figures`: the name of one, and its own options."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def read_ranking(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--only", default=",".join(RANKINGS), metavar="FIGURE,...", help=names)
     parser.add_argument("--queries", type=int, default=5, help="rows of a sheet of ranked lists (default: 5)")
     parser.add_argument("--identities", type=int, default=10, help="identities in the t-SNE plot (default: 10)")
-    parser.add_argument("--seed", type=int, default=0, help="of what is chosen at random, 0 or more (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="of random choices, 0 or more (default: 0)")
     return parser.read(argv)
 
 

@@ -1,4 +1,4 @@
-"""What `prepare` takes."""
+"""The options of `prepare`."""
 
 from __future__ import annotations
 

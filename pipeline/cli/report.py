@@ -1,4 +1,4 @@
-"""What `report` takes."""
+"""The options of `report`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `sweep` takes."""
+"""The options of `sweep`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EXAMPLES = (
 
 
 def read_options(argv: list[str]) -> argparse.Namespace:
-    """Returns the list, what is added to each of its lines, and what to do."""
+    """Returns the list, the arguments added to each of its lines, and the action."""
     parser = CommandParser("sweep", SUMMARY, EXAMPLES)
     parser.add_argument("list", type=Path, metavar="LIST", help="e.g. configs/sweeps/regdb.list")
     parser.add_argument("arguments", nargs="*", metavar="key=value", help="added to each line of the list")

@@ -1,4 +1,4 @@
-"""What `synthetic` takes."""
+"""The options of `synthetic`."""
 
 from __future__ import annotations
 

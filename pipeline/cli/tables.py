@@ -1,4 +1,4 @@
-"""What `tables` takes."""
+"""The options of `tables`."""
 
 from __future__ import annotations
 

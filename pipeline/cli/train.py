@@ -1,4 +1,4 @@
-"""What `train` takes."""
+"""The options of `train`."""
 
 from __future__ import annotations
 

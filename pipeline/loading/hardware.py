@@ -1,4 +1,4 @@
-"""What of its machine a process may use: cores, and the GPU for DALI."""
+"""The resources of its machine that a process may use: cores, and the GPU for DALI."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images that can't be decoded, and what is trained on in their place."""
+"""Images that can't be decoded, and the images trained on instead."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipeline.loading.sampling import Plan, TrainingTable
 
 @dataclass
 class ReplacedCount:
-    """How many images of all ranks were replaced since the training began; part of its checkpoints."""
+    """The number of images of all ranks replaced since the training began; part of its checkpoints."""
 
     count: int = 0
 

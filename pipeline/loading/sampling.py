@@ -26,7 +26,7 @@ ERASING_ATTEMPTS = 10  # boxes sampled until one fits; as in torchvision's Rando
 
 
 class Purpose(IntEnum):
-    """What a random stream is for. Separate streams: switching one thing off leaves all else as it was."""
+    """The purpose of a random stream. Separate streams: switching one thing off leaves all else as it was."""
 
     IDENTITIES = 0
     IMAGES = 1

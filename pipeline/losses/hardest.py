@@ -45,7 +45,7 @@ def batch_hard_hinge(
 
 
 class BatchHardLoss(LossTerm):
-    """What terms with a `batch_hard_hinge` have in common."""
+    """The common base of terms with a `batch_hard_hinge`."""
 
     @dataclass(frozen=True)
     class Options(LossTerm.Options):

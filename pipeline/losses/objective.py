@@ -16,8 +16,8 @@ from pipeline.parts import LOSSES, build_part
 
 
 class Objective(nn.Module):
-    """What each rank minimizes: sum of weight x term. The mean over the ranks is the loss of the global batch, and so
-    are the gradients that DDP averages; with global mining they do not depend on how many ranks share the batch.
+    """The loss of each rank: sum of weight x term. The mean over the ranks is the loss of the global batch, and so are
+    the gradients that DDP averages; with global mining they do not depend on how many ranks share the batch.
 
     terms       by name; those of weight 0 are left out
     mining      "global": terms that compare rows get those of all ranks; "local": a rank's own, which needs no exchange
@@ -27,7 +27,7 @@ class Objective(nn.Module):
     def __init__(self, terms: Mapping[str, LossTerm], mining: str, identities: Sequence[int], rank: int = 0) -> None:
         super().__init__()
         in_use = nn.ModuleDict({name: term for name, term in terms.items() if term.settings.weight})
-        self.terms = cast("Mapping[str, LossTerm]", in_use)  # torch's type says nothing of what is in it
+        self.terms = cast("Mapping[str, LossTerm]", in_use)  # nn.ModuleDict has no type of its values
         if not self.terms:
             raise ValueError("losses: every term is switched off; give one of them a weight above 0")
         self.mining, self.identities, self.rank = mining, tuple(identities), rank
@@ -75,7 +75,7 @@ class Objective(nn.Module):
 def build_objective(
     losses: Mapping[str, LossTerm.Options], context: LossContext, mining: str, identities: Sequence[int], rank: int = 0
 ) -> Objective:
-    """Returns the objective of a configuration's `losses`. Raises ValueError naming the key that can't be as it is."""
+    """Returns the objective of a configuration's `losses`. Raises ValueError naming a key that is impossible."""
     for name, settings in losses.items():
         if not math.isfinite(settings.weight):
             raise ValueError(f"losses.{name}.weight: expected a number of 0 or more; found {settings.weight}")

@@ -73,7 +73,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class LossContext:
-    """What a term is built for.
+    """The facts a term is built from.
 
     modalities  in use in training
     identities  C, number of training identities; 0 where no network is trained
@@ -130,7 +130,7 @@ class LossTerm(nn.Module):
 
 
 def check_in_use(argument: str, modalities: Sequence[Modality], context: LossContext) -> None:
-    """Raises ValueError where one of `modalities` isn't in use, or stands there twice."""
+    """Raises ValueError where one of `modalities` isn't in use, or is given twice."""
     for modality in modalities:
         if modality not in context.modalities:
             used = ", ".join(used.key for used in context.modalities)
@@ -140,7 +140,7 @@ def check_in_use(argument: str, modalities: Sequence[Modality], context: LossCon
 
 
 def modalities_of(argument: str, names: Sequence[str]) -> list[Modality]:
-    """Returns the modalities called so. Raises ValueError beginning with the argument where there is no such one."""
+    """Returns the modalities of these names. Raises ValueError beginning with the argument where one is unknown."""
     try:
         return [Modality.from_name(name) for name in names]
     except ValueError as error:

@@ -1,1 +1,4 @@
-"""Methods: what is trained, behind one contract. The loop, the optimizers, the curves and the tables know no more."""
+"""Methods: networks and losses behind one contract.
+
+The loop, the optimizers, the curves and the tables know no more.
+"""

@@ -43,7 +43,7 @@ class Player:
 
 
 class Method(nn.Module):
-    """What is trained. A kind of method is a subclass in a file of its own, with a line in `pipeline.parts.METHODS`.
+    """A method to train. A kind of method is a subclass in a file of its own, with a line in `pipeline.parts.METHODS`.
 
     It owns its networks and every loss that has parameters. Accelerate wraps the whole; a step is one call of it.
     """
@@ -58,15 +58,15 @@ class Method(nn.Module):
 
     @classmethod
     def build(cls, settings: Settings, identities: int, share: Share, weights: bool = True) -> Method:
-        """Returns the untrained method for so many training identities.
+        """Returns the untrained method for that many training identities.
 
-        `weights` False leaves pre-trained weights out. Raises ValueError naming the key that can't be as it is.
+        `weights` False leaves pre-trained weights out. Raises ValueError naming a key that is impossible.
         """
         raise NotImplementedError
 
     @classmethod
     def build_tested(cls, settings: Settings, identities: int, weights: bool = True) -> nn.Module:
-        """Returns what `tested` of such a method is, alone: weights of a run are loaded into it."""
+        """Returns only the module that is `tested` of such a method: weights of a run are loaded into it."""
         raise NotImplementedError
 
     @classmethod
@@ -77,7 +77,7 @@ class Method(nn.Module):
     # ---- trained
 
     def training_step(self, batch: Batch) -> Parts:
-        """Returns scalars of this rank's share of a batch: "loss", to be minimized, first; then what is reported."""
+        """Returns scalars of this rank's share of a batch: "loss", to be minimized, first; then those to report."""
         raise NotImplementedError
 
     def forward(self, batch: Batch) -> Parts:

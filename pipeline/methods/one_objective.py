@@ -1,4 +1,4 @@
-"""One network, one objective: the kind of method that stems, inserts, heads and loss terms are combined to."""
+"""One network, one objective: the kind of method that combines stems, inserts, heads and loss terms."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from pipeline.models.reid import ReIDNetwork
 from pipeline.settings import Settings
 from pipeline.settings_key import key
 
-ARGUMENTS = re.compile(r"[a-z_]+(\.\w+)*(, [a-z_]+)*")  # how what is raised about arguments begins
+ARGUMENTS = re.compile(r"[a-z_]+(\.\w+)*(, [a-z_]+)*")  # how errors about arguments begin
 
 
 class OneObjective(Method):
@@ -98,10 +98,10 @@ def modalities_in_use(settings: Settings) -> list[Modality]:
 
 
 def build_network(settings: Settings, identities: int, weights: bool = True) -> ReIDNetwork:
-    """Returns the untrained network of a configuration, for so many training identities.
+    """Returns the untrained network of a configuration, for that many training identities.
 
-    `weights` False leaves out the pre-trained weights, for a network whose own weights are loaded next. ValueError or
-    FileNotFoundError naming the key that can't be as it is.
+    `weights` False leaves out the pre-trained weights, for a network whose own weights are loaded next. Raises
+    ValueError or FileNotFoundError naming a key that is impossible.
     """
     model, size = settings.model, {"height": settings.augment.height, "width": settings.augment.width}
     learned = [modality for modality, stages in derivations(settings).items() if stages is None]

@@ -15,7 +15,7 @@ PAIRS = {
     frozenset(("infrared_derived", "visible_derived")): "mdl_di_dv",
 }
 COLUMNS = ("infrared", "visible", "infrared_derived", "visible_derived", "id", "mml", *PAIRS.values())
-# What may differ from the paper's method without being another: what the columns tell,
+# Keys that may differ from the paper's method without making it another: those that the columns tell,
 TOLD = (
     "batch.modalities",
     "losses.identity.weight",
@@ -23,7 +23,7 @@ TOLD = (
     "losses.cross.weight",
     "losses.cross.pairs",
 )
-# whose weights and data, where and how it is trained and tested. Any other key decides, and any that will ever be.
+# and those of weights and data, of where and how it is trained and tested. Any other key decides, new ones included.
 FREE: tuple[str, ...] = (
     "name",
     "output",

@@ -35,7 +35,7 @@ class Feature(NamedTuple):
 
 @dataclass(frozen=True)
 class HeadContext:
-    """What a head is built for.
+    """The facts a head is built from.
 
     width       of the backbone's map
     modalities  in use in training
@@ -140,7 +140,7 @@ class StripesHead(nn.Module):
         self.reductions = nn.ModuleDict({stripe: reduce() for stripe in self.widths})
         neck = partial(Neck, width, context.identities, settings.classifiers, context.modalities)
         necks = nn.ModuleDict({stripe: neck() for stripe in self.widths})
-        self.necks = cast("Mapping[str, Neck]", necks)  # torch's type says nothing of what is in it
+        self.necks = cast("Mapping[str, Neck]", necks)  # nn.ModuleDict has no type of its values
 
     def forward(self, features: torch.Tensor, pooling: Pooling, modality: Sequence[Modality]) -> dict[str, Feature]:
         """Returns features by name, as `Head` says. Raises ValueError where the map has too few rows to divide."""

@@ -15,7 +15,7 @@ from pipeline.settings_key import key
 
 @dataclass(frozen=True)
 class InsertOptions(PartOptions):
-    """What every insert has. `at`: a new module of the insert stands behind each of these."""
+    """The options of every insert. `at`: a new module of the insert follows each of these."""
 
     at: list[str] = key([], "modules of the backbone that one is put behind, by timm's names: [layer2.2, layer3]")
 
@@ -42,7 +42,7 @@ def put_inserts(backbone: Backbone, inserts: Mapping[str, InsertOptions], height
         if not settings.at:
             raise ValueError(f"inserts.{name}.at: expected one place or more, such as layer2.1; found none")
         wanted += [(place, f"inserts.{name}", settings) for place in settings.at]
-    # the innermost first: what stands around a place changes the names of what is in it
+    # the innermost first: an insert changes the names of the modules inside its place
     for place, where, settings in sorted(wanted, key=lambda insert: -insert[0].count(".")):
         channels = channels_behind(backbone, place, where, height, width)
         parent, _, child = place.rpartition(".")

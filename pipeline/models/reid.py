@@ -126,7 +126,7 @@ class ReIDNetwork(nn.Module):
             head.freeze_unread(reads)
 
     def _heads(self) -> Iterable[Head]:
-        return cast("Iterable[Head]", self.heads.values())  # torch's type says nothing of what is in it
+        return cast("Iterable[Head]", self.heads.values())  # nn.ModuleDict has no type of its values
 
     @torch.compiler.disable  # reads values on the host; what follows is compiled for the runs that it found
     def _plan(

@@ -1,4 +1,4 @@
-"""What this project relies on of a timm model, as a type: timm gives its models out as plain modules."""
+"""The attributes of a timm model that this project relies on, as a type: timm returns plain modules."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What a run keeps on disk: its folder, its lock, its checkpoints, who it was trained on."""
+"""The files of a run: its folder, its lock, its checkpoints, the identities it was trained on."""

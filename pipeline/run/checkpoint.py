@@ -134,7 +134,7 @@ def newest_undamaged(folder: Path) -> Path | None:
 
 
 def damage(checkpoint: Path) -> str | None:
-    """Returns what is wrong with a checkpoint: the first file that isn't as its manifest says; None if it is intact."""
+    """Returns the first file of a checkpoint that isn't as its manifest says, and why; None if it is intact."""
     try:
         entries = json.loads((checkpoint / MANIFEST).read_text())
     except FileNotFoundError:

@@ -1,6 +1,6 @@
 """The folder of a run: `config.yaml`, `env.json`, `training.json`, `training_data.json`, `log.txt`, `metrics.csv`,
-`checkpoints/`, `model.safetensors`, `results.csv`, `finished`, and `split.csv` for a user's own data. What is written
-when, and what a second start finds.
+`checkpoints/`, `model.safetensors`, `results.csv`, `finished`, and `split.csv` for a user's own data: which of them is
+written when, and what a second start finds.
 
 `python -m pipeline.run.folder CONFIG... [key=value ...]` prints its path, for scripts.
 """
@@ -96,7 +96,7 @@ def check_same_start(
 
 
 def keep_data(folder: Path, split_of: dict[str, str] | None, data: TrainingData | None) -> None:
-    """Records what a run that begins is trained on: later the data set may hold something else."""
+    """Records the data of a run that begins: later the data set may hold something else."""
     split_path(folder).unlink(missing_ok=True)
     if split_of:
         write_splits(split_of, split_path(folder))

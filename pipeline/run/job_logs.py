@@ -1,4 +1,4 @@
-"""What the logs of a run's Slurm jobs say of their end: `slurm/<job>/rank-<n>.txt` of its folder (slurm/train.sh)."""
+"""How a run's Slurm jobs ended, by their logs: `slurm/<job>/rank-<n>.txt` of its folder (slurm/train.sh)."""
 
 from __future__ import annotations
 

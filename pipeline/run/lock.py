@@ -1,7 +1,7 @@
 """One training at a time in a run folder, whichever nodes they run on.
 
-The first rank holds the lock of the folder's file `lock` (`pipeline.locking`), which says who it is; what it says
-counts only while it is locked, and no clock is compared.
+The first rank holds the lock of the folder's file `lock` (`pipeline.locking`), which names its process; the name counts
+only while the file is locked, and no clock is compared.
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ def lock_path(folder: Path) -> Path:
     return folder / "lock"
 
 
-def current_holder(folder: Path) -> str | None:
-    """Returns who trains in a run folder now; None where no process does."""
+def current_training(folder: Path) -> str | None:
+    """Returns the process that trains in a run folder now, in words; None where none does."""
     holder = locking.current_holder(lock_path(folder))
     return None if holder is None else describe_holder(holder)
 

@@ -1,4 +1,4 @@
-"""What a training really used, beyond its settings: these leave it to the launcher, the machine and timm.
+"""The facts of a training beyond its settings, which leave them to the launcher, the machine and timm.
 
 Kept in training.json of the run folder, which grows with each start, and in the header of the weights; columns of every
 row of results. A run isn't resumed where its weights would then be of two kinds.
@@ -42,7 +42,7 @@ class Stretch:
 
 @dataclass(frozen=True)
 class TrainingFacts:
-    """What holds for the whole of a training, and its stretches.
+    """The facts that hold for the whole of a training, and its stretches.
 
     train_set   digest of the identities and images (`TrainingData.digest`)
     weights     what the backbone started from, `weights_origin`
@@ -112,7 +112,7 @@ def starting_facts(settings: Settings, accelerator: Accelerator) -> TrainingFact
 
 
 def decided_facts(settings: Settings) -> TrainingFacts:
-    """Returns what the settings decide, whatever the launcher says; the rest isn't known."""
+    """Returns the facts that the settings decide, whatever the launcher says; the rest isn't known."""
     norm = UNKNOWN if settings.train.norm == "local" else choose_norm(settings.train.norm, 1)
     return TrainingFacts(UNKNOWN, UNKNOWN, settings.train.precision or UNKNOWN, norm, settings.loader.image_type)
 
@@ -137,7 +137,7 @@ def read_facts(folder: Path) -> TrainingFacts | None:
 
 
 def older_facts(folder: Path, kept: Settings) -> TrainingFacts:
-    """Returns what the settings and the checkpoints tell of a run without the record."""
+    """Returns the facts that settings and checkpoints tell of a run without the record."""
     setting, ranks = kept.train.norm, ranks_of_checkpoints(folder)
     norm = choose_norm(setting, ranks) if setting != "local" or ranks else UNKNOWN
     stretch = Stretch(0, ranks, UNKNOWN, UNKNOWN)
@@ -183,9 +183,9 @@ def resumed_facts(before: TrainingFacts, facts: TrainingFacts, step: int) -> Tra
 
 
 def record_weights(folder: Path, origin: str) -> None:
-    """Records what a run begins from, in a folder that `open_run` has opened. Called by one rank.
+    """Records the weights a run begins from, in a folder that `open_run` has opened. Called by one rank.
 
-    Raises ValueError where it resumes and began from something else.
+    Raises ValueError where it resumes and began from other weights.
     """
     facts = read_facts(folder)
     if facts is None:

@@ -1,6 +1,6 @@
-"""What a run is trained on: its identities in the order of their labels, and the images of each.
+"""The data a run is trained on: its identities in the order of their labels, and the images of each.
 
-Kept in training_data.json of the run folder. The settings name a folder only, and what it holds may change.
+Kept in training_data.json of the run folder. The settings name a folder only, and its contents may change.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def checksum(lines: Iterable[str]) -> str:
 
 
 def read_training_data(folder: Path) -> TrainingData | None:
-    """Returns what a run was trained on; None for runs older than this record.
+    """Returns the data a run was trained on; None for runs older than this record.
 
     Raises ValueError where it can't be read.
     """

@@ -1,4 +1,4 @@
-"""From settings, ranks and data to all that the loop needs, restored from the newest checkpoint."""
+"""From settings, ranks and data to the state of a training, restored from the newest checkpoint."""
 
 from __future__ import annotations
 

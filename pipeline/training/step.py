@@ -1,4 +1,4 @@
-"""What a training works on, and one optimizer step of it, which is queued on the device and read later."""
+"""The state of a training, and one optimizer step of it, which is queued on the device and read later."""
 
 from __future__ import annotations
 
@@ -28,8 +28,10 @@ from pipeline.training.stopping import StopRequest
 
 @dataclass
 class Training:
-    """What the loop works on. `method`, and the optimizers of `players`, are prepared by Accelerate; `batches` start at
-    `step`."""
+    """The state that the loop works on.
+
+    `method`, and the optimizers of `players`, are prepared by Accelerate; `batches` start at `step`.
+    """
 
     settings: Settings
     accelerator: Accelerator

@@ -16,7 +16,7 @@ class StopRequest:
 
     As a context manager it catches the signals, which then only leave a mark: Slurm sends them to every process of a
     job, and a rank that died of one would take those down that are saving. They don't cut an evaluation short. The file
-    is how a batch script asks. Ctrl-C ends at once what isn't training, and a second one also that.
+    is how a batch script asks. Outside of the training Ctrl-C ends the process at once; in it a second one does.
     """
 
     def __init__(self) -> None:

@@ -97,7 +97,7 @@ def test_choices_of_parsers_are_those_of_the_commands():
     assert set(figures.RANKINGS) == set(FIGURES)
 
 
-def test_output_that_nobody_reads_ends_a_command_without_a_word():
+def test_unread_output_ends_a_command_silently():
     reading, writing = os.pipe()
     os.close(reading)
     command = [sys.executable, "-m", "pipeline.config"]

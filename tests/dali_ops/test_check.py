@@ -51,7 +51,7 @@ def test_bad_images_are_found_among_good_ones_batch_after_batch(good):
         assert check.reasons(good[:3]) == [None] * 3
 
 
-def test_an_unknown_family_is_refused():
+def test_an_unknown_base_is_an_error():
     with pytest.raises(ValueError, match="base: expected one of visible, infrared; found 'x'"):
         DecodingCheck("x")
 

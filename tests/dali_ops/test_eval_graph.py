@@ -70,7 +70,7 @@ SUITABLE = [(n, f) for f, channels in CHANNELS.items() for n, d in DERIVATIONS.i
 
 
 @pytest.mark.parametrize(("name", "base"), SUITABLE)
-def test_derived_images_stand_beside_the_captured_ones(name, base, place, request, assert_same_levels):
+def test_derived_images_come_with_the_captured_ones(name, base, place, request, assert_same_levels):
     paths = request.getfixturevalue(f"{base}_files")[:3]
     # what fewer than half of the training images went through is left out
     stages = (Stage(DERIVATIONS[name], 0.5), Stage(DERIVATIONS["inversion"], 0.4))

@@ -64,7 +64,7 @@ def test_batches_are_normalized_follow_each_other_and_stay_as_they_are(place, dt
         np.testing.assert_allclose(images.float().cpu(), expected(step), rtol=tolerance, atol=tolerance)
 
 
-def test_memory_of_batches_that_nobody_holds_is_used_again(place):
+def test_memory_of_batches_that_is_no_longer_referenced_is_reused(place):
     if place["device"] == "gpu":
         pytest.skip("on a GPU torch itself keeps the memory")
     output = TorchOutput(pipelines_of_steps(place), device_of(place))

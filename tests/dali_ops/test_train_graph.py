@@ -160,7 +160,7 @@ def test_encoded_images_give_the_same_views_as_their_paths(files, place):
             np.testing.assert_array_equal(images, others)
 
 
-def test_views_of_one_family_have_parameters_of_their_own(visible_files):
+def test_views_of_one_base_have_parameters_of_their_own(visible_files):
     views = (View("visible"), View("visible"))
     source = Source({"visible": visible_files}, views, (40, 20), 8)
     first, second = run(build(source, erasing=False), 1)[0]
@@ -168,7 +168,7 @@ def test_views_of_one_family_have_parameters_of_their_own(visible_files):
 
 
 @pytest.mark.parametrize("base", ["visible", "infrared"])
-def test_family_without_view_is_not_read(files, base):
+def test_a_base_without_a_view_is_not_read(files, base):
     views = (View(base), view(base, "identity"))
     source = Source({base: files[base]}, views, (32, 16), 2)
     images = run(build(source), 1)[0]

@@ -145,7 +145,7 @@ OTHER_ERRORS = [
 
 
 def fail(error, monkeypatch, looked):
-    """Every batch fails with `error`; of which families images are then looked at is written down in `looked`."""
+    """Every batch fails with `error`; `looked` lists the modalities whose images are then looked at."""
 
     next_batch = TorchOutput.next
 
@@ -153,8 +153,8 @@ def fail(error, monkeypatch, looked):
         next_batch(output)
         raise error
 
-    def look(image_source, asked, family):
-        looked.append(family)
+    def look(image_source, asked, base):
+        looked.append(base)
         return iter(())
 
     monkeypatch.setattr("pipeline.loading.batches.TorchOutput.next", next_fails)

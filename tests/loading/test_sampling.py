@@ -58,7 +58,7 @@ def test_a_batch_has_its_identities_with_as_many_images_of_each_captured_modalit
             found = INDEX.loc[sampled.rows[base]]
             assert (found["modality"] == int(base)).all()
             np.testing.assert_array_equal(TABLE.identities[sampled.labels], found["identity"])
-            assert len(set(sampled.rows[base])) == 12  # enough images: none is drawn twice
+            assert len(set(sampled.rows[base])) == 12  # enough images: none is sampled twice
 
 
 def test_a_plan_is_a_function_of_seed_and_number():

@@ -42,7 +42,7 @@ def test_anchor_without_negative_or_positive_is_not_counted() -> None:
     assert loss.item() == 0.5 + 2.0 - 1.0
     loss.backward()
     assert torch.equal(others.grad, torch.tensor([[-1.0], [1.0]]))
-    assert torch.equal(anchors.grad, torch.zeros(3, 1))  # drawn to one and pushed from the other on the same side
+    assert torch.equal(anchors.grad, torch.zeros(3, 1))  # pulled to one and pushed from the other on the same side
 
 
 @pytest.mark.parametrize("same", [torch.ones(2, 3, dtype=torch.bool), torch.zeros(2, 3, dtype=torch.bool)])

@@ -39,7 +39,7 @@ def test_a_non_local_block_is_that_of_agws_public_code():
 
 
 @pytest.mark.parametrize("channels", [1, 5])
-def test_a_non_local_block_beside_loops(channels):
+def test_a_non_local_block_equals_loops(channels):
     torch.manual_seed(0)
     block = NonLocal(NonLocal.Options("non_local", channels=channels), channels=6).double().eval()
     torch.nn.init.normal_(block.norm.weight)

@@ -1,4 +1,4 @@
-"""Norms that ranks share, beside torch's own; several ranks are those of tests/multiprocess."""
+"""Norms that ranks share, compared with torch's own; several ranks are those of tests/multiprocess."""
 
 from copy import deepcopy
 

@@ -151,7 +151,7 @@ def test_every_start_is_in_env_json_and_an_older_file_of_one_is_read(arguments):
     assert len(read_environments(folder)) == 1
 
 
-def test_a_run_of_another_version_is_not_gone_on_with_where_a_key_is_gone(arguments, caplog):
+def test_a_run_of_another_version_is_not_resumed_where_a_key_is_gone(arguments, caplog):
     folder = open_run(load_config(arguments))
     (folder / "checkpoints" / "step-00000001").mkdir(parents=True)
     kept = (folder / "config.yaml").read_text()
@@ -196,3 +196,5 @@ def test_what_is_trained_may_be_evaluated_on_any_number_of_ranks(arguments):
     open_run(settings, facts=of_one)
     with pytest.raises(ValueError, match=r"train\.precision: the run was begun with fp32; found bf16"):
         open_run(settings, facts=replace(of_one, precision="bf16"))
+    with pytest.raises(ValueError, match=r"train\.norm: the run was begun with local; found frozen"):
+        open_run(load_config([*arguments, "train.norm=frozen"]), facts=replace(of_one, norm="frozen"))

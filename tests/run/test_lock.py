@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from pipeline.run import lock as run_lock
-from pipeline.run.lock import RunLock, check_shared_folder, current_holder
+from pipeline.run.lock import RunLock, check_shared_folder, current_training
 
 HOLD = """
 import sys, time
@@ -42,10 +42,10 @@ def test_a_second_training_is_refused_until_the_first_is_killed(holder, impatien
     host = os.uname().nodename
     assert str(error.value).startswith(f"{tmp_path}: is being trained by process {holder.pid} on {host} since ")
     assert "\n" not in str(error.value)
-    assert current_holder(tmp_path).startswith(f"process {holder.pid} on {host}")
+    assert current_training(tmp_path).startswith(f"process {holder.pid} on {host}")
     os.kill(holder.pid, signal.SIGKILL)
     holder.wait()
-    assert current_holder(tmp_path) is None
+    assert current_training(tmp_path) is None
     lock = RunLock(tmp_path)
     assert f'"process": {os.getpid()}' in lock.acquire()
     lock.close()
@@ -69,9 +69,9 @@ def test_children_do_not_keep_the_lock(tmp_path):
     child = os.fork()
     if child == 0:
         signal.pause()
-    assert current_holder(tmp_path).startswith(f"process {os.getpid()} ")
+    assert current_training(tmp_path).startswith(f"process {os.getpid()} ")
     lock.close()
-    assert current_holder(tmp_path) is None
+    assert current_training(tmp_path) is None
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
 
@@ -81,10 +81,10 @@ def test_children_do_not_keep_the_lock_of_a_killed_training(tmp_path):
     process = subprocess.Popen([sys.executable, "-c", fork, tmp_path], stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline()
     child = int(process.stdout.readline())
-    assert current_holder(tmp_path).startswith(f"process {process.pid} ")
+    assert current_training(tmp_path).startswith(f"process {process.pid} ")
     process.kill()
     process.wait()
-    assert current_holder(tmp_path) is None
+    assert current_training(tmp_path) is None
     os.kill(child, signal.SIGKILL)  # it was still there
 
 
@@ -100,14 +100,14 @@ def test_a_file_system_without_locks_is_warned_of_and_locked_all_the_same(tmp_pa
     check_shared_folder(tmp_path, lock.acquire())
     (line,) = said
     assert line.startswith(f"{tmp_path}: keeps no locks (Function not implemented): lock.held stands for one")
-    assert current_holder(tmp_path).startswith(f"process {os.getpid()} on ")
+    assert current_training(tmp_path).startswith(f"process {os.getpid()} on ")
     marker = tmp_path / "lock.held"
     with pytest.raises(
         ValueError, match=f"is being trained by process {os.getpid()} .*; if it has ended, remove {marker}"
     ):
         RunLock(tmp_path).acquire()
     lock.close()
-    assert current_holder(tmp_path) is None and not marker.exists()
+    assert current_training(tmp_path) is None and not marker.exists()
 
 
 def test_a_node_that_sees_another_folder_is_named(tmp_path, monkeypatch):

@@ -124,7 +124,7 @@ def test_a_run_goes_on_as_it_began(arguments, name, monkeypatch):
             start([*arguments, "train.precision=bf16"], replace(FACTS, precision="bf16"))
 
 
-def test_a_run_goes_on_with_the_data_it_began_with(arguments):
+def test_a_run_resumes_with_the_data_it_began_with(arguments):
     folder = start(arguments)
     checkpoint(folder, 2)
     start(arguments)

@@ -125,7 +125,7 @@ def test_a_run_without_the_record_is_not_compared(tmp_path):
     check_same_data(BEFORE, tmp_path, "data/x")
 
 
-# ---------------------------------------------------------------- nobody trained on is tested
+# ---------------------------------------------------------------- no identity trained on is tested
 
 
 @pytest.mark.parametrize(("dataset", "tested", "refused"), [("sysu", 7, False), ("sysu", 2, True), ("llcm", 2, False)])

@@ -31,7 +31,7 @@ def test_the_newest_step_stays_in_the_queue_until_all_are_wanted(training):
     assert sums.means()["loss"] == 2.0
 
 
-def test_a_wish_to_stop_of_any_step_that_is_read_counts(training):
+def test_a_stop_request_of_any_step_that_is_read_counts(training):
     steps = [queued(1, 1.0, stop=0.5), queued(2, 1.0)]
     assert read_steps(training, steps, [], newest_too=True)
 
