@@ -119,13 +119,56 @@ def test_the_ablation_has_our_runs_below_the_rows_of_the_same_losses(tmp_path):
     folders.append(keep(tmp_path / "odd", sysu_rows("odd"), "configs/sysu.yaml", pairs))
     table = table_of("ablation", *folders)
     names = table.labels.iloc[:, 0].tolist()
-    assert names[:2] == ["B1", "ours: b1, x-b1"] and names[-2:] == ["B2+MML+MDL4", "ours: mdl4"] and len(names) == 8
+    assert names[:2] == ["B1", "ours: b1, x-b1"] and len(names) == 9
+    assert names[-3:] == ["B2+MML+MDL4", "ours: mdl4", "ours: odd (base_derivative)"]
     ticks = table.labels.iloc[:, 1:]
     assert ticks.iloc[1].tolist() == ticks.iloc[0].tolist() == ["✓", "✓", "", "", "✓", "", "", "", "", ""]
     assert ticks.columns.tolist() == list(TICKS.values())
     assert line(table, "ours: b1, x-b1")[1][:3] == ["33.00", "65.00", "45.50"]
     left_out = [note for note in table.notes if "left out" in note]
-    assert "pixels" in left_out[0] and "no column for visible, visible_derived" in left_out[1] and len(left_out) == 2
+    assert left_out == ["pixels (extractor=pixels) is left out: isn't a trained network"]
+    (without,) = [note for note in table.notes if "no ticks" in note]
+    assert without.startswith("odd has no ticks: ") and "no column for visible, visible_derived" in without
+
+
+def test_the_runs_of_another_method_stand_below_all_others_without_ticks(tmp_path):
+    """As those of `make ablation` do: a small network in all rows of table 4."""
+    folders = [
+        keep(tmp_path / name, sysu_rows(name, 40.0 + place), "configs/demo.yaml", f"configs/ablation/{name}.yaml")
+        for place, name in enumerate(ABLATION)
+    ]
+    folders.append(keep(tmp_path / "true-b1", sysu_rows("true-b1"), "configs/sysu.yaml", "configs/ablation/b1.yaml"))
+    folders.append(keep(tmp_path / "start", sysu_rows("start", epoch=0), "configs/demo.yaml"))
+    folders.append(keep(tmp_path / "kept-no-configuration", sysu_rows("kept-no-configuration")))
+    labels = [f"ours: {name} (base_derivative)" for name in ABLATION]
+    table = table_of("ablation", *folders)
+    assert table.labels.iloc[:, 0].tolist()[:2] == ["B1", "ours: true-b1"]
+    assert table.labels.iloc[-6:, 0].tolist() == labels and len(table.labels) == 6 + 1 + 6
+    assert (table.labels.iloc[-6:, 1:] == "").all(axis=None)
+    assert [line(table, label)[1][2] for label in labels] == [f"{45.5 + place:.2f}" for place in range(6)]
+    notes = [note for note in table.notes if "no ticks" in note or "left out" in note]
+    small = 'model.backbone="resnet10t", model.stems="shared"'
+    assert notes[:3] == [
+        f"b1, b2, mdl1 have no ticks: isn't the method of table 4: {small}",
+        f'mdl2, mdl3, mdl4 have no ticks: isn\'t the method of table 4: derive.visible=["weighted_gray"], {small}',
+        "start is left out: isn't a trained network",
+    ]
+    assert notes[3].startswith("kept-no-configuration is left out: ") and len(notes) == 4
+    assert table_of("same-backbone", *folders).labels.iloc[:, 0].tolist() == [
+        *("Baseline", "AGW", "Base-Derivative", "ours: true-b1"),
+        *labels,
+    ]
+
+
+def test_why_a_run_has_no_ticks_is_told_by_the_first_three_differences_and_its_gallery_is_marked(tmp_path):
+    overrides = ("model.backbone=resnet18", "model.pooling=average", "model.stems=shared", "losses.intra.margin=1")
+    rows = sysu_rows("odd", sizes={"all": 60, "indoor": 20})
+    folder = keep(tmp_path / "odd", rows, "configs/sysu.yaml", "method.name=small", *overrides)
+    table = table_of("ablation", folder)
+    (note,) = [note for note in table.notes if "no ticks" in note]
+    assert note.startswith("odd has no ticks: isn't the method of table 4: ") and note.endswith(", 1 more")
+    assert note.count("=") == 3
+    assert table.labels.iloc[-1, 0] == "ours: odd (small)†"
 
 
 def test_the_same_backbone_has_our_baseline_below_the_papers(tmp_path):
