@@ -190,7 +190,8 @@ def main(argv: list[str] | None = None) -> None:
         check_place(options.pack, **origin(settings.data))
     progress = sys.stderr.isatty()
     if options.resized:
-        settings.loader.on_bad_image = "error"  # without its pixels there is nothing to pack
+        # an image without pixels can't be resized
+        settings = dataclasses.replace(settings, loader=dataclasses.replace(settings.loader, on_bad_image="error"))
     index, table, problems = inspect(settings, progress, options.asked)
     levels = [problem.level for problem in problems]
     errors, warned = levels.count(ERROR), levels.count(WARNING)

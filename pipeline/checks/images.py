@@ -50,10 +50,11 @@ def check_images(
     replaceable: (rows,) bool, whether training goes on without the image (then it is a warning). `advance` is called
     with the number of images done since the last call.
     """
-    looks: list[Look | None] = [None] * len(index)
+    looks: dict[int, Look] = {}
     for modality in (Modality.VISIBLE, Modality.INFRARED):
         rows = np.flatnonzero(index["modality"] == int(modality))
-        for row, look in zip(rows, look_and_decode(image_source, rows, modality, threads, advance), strict=True):
+        own = look_and_decode(image_source, rows, modality, threads, advance)
+        for row, look in zip(rows.tolist(), own, strict=True):
             looks[row] = look
             if look.reason is not None:
                 yield Problem(
@@ -61,8 +62,9 @@ def check_images(
                     image_source.path(row),
                     f"expected an image; found: {look.reason}; copy it again or take it out",
                 )
-    yield from check_headers(index, image_source, looks)
-    yield from check_duplicates(index, image_source, [look.digest for look in looks])
+    in_order = [looks[row] for row in range(len(index))]
+    yield from check_headers(index, image_source, in_order)
+    yield from check_duplicates(index, image_source, [look.digest for look in in_order])
 
 
 def look_and_decode(
@@ -86,11 +88,11 @@ def look_at(image_source: ImageSource, row: int) -> Look:
         encoded = image_source.read(row)
     except ValueError as error:
         return Look(np.empty(0, np.uint8), reason=str(error))
-    digest = hashlib.blake2b(encoded, digest_size=16).digest()
+    digest = hashlib.blake2b(encoded.data, digest_size=16).digest()
     if image_source.form == RESIZED:
         return Look(encoded, digest)
     try:
-        with Image.open(io.BytesIO(encoded)) as image:
+        with Image.open(io.BytesIO(encoded.data)) as image:
             size, mode = image.size, image.mode
     except Image.DecompressionBombError:
         return Look(encoded, digest, reason=f"more than {MOST_PIXELS / 1e6:.0f} million pixels, no crop of a person")
@@ -104,24 +106,25 @@ def look_at(image_source: ImageSource, row: int) -> Look:
 def check_headers(index: pd.DataFrame, image_source: ImageSource, looks: list[Look]) -> Iterator[Problem]:
     """A line for each kind of unusual image."""
     visible = (index["modality"] == int(Modality.VISIBLE)).tolist()
-    found: defaultdict[str, list[int]] = defaultdict(list)
+    found: defaultdict[str, list[str]] = defaultdict(list)
     for row, look in enumerate(looks):
-        for oddity in oddities(look, visible[row]) if look.size and look.reason is None else ():
-            found[oddity].append(row)
-    for oddity, rows in found.items():
-        width, height = looks[rows[0]].size
-        first = f"{image_source.path(rows[0])}, {width} x {height}"
-        yield Problem(WARNING, some(len(rows), "images", first), oddity)
+        if look.size is None or look.reason is not None:
+            continue
+        width, height = look.size
+        for oddity in oddities(look.mode, look.size, visible[row]):
+            found[oddity].append(f"{image_source.path(row)}, {width} x {height}")
+    for oddity, images in found.items():
+        yield Problem(WARNING, some(len(images), "images", images[0]), oddity)
 
 
-def oddities(look: Look, visible: bool) -> Iterator[str]:
-    if look.mode in DEEP_MODES:
+def oddities(mode: str, size: tuple[int, int], visible: bool) -> Iterator[str]:
+    if mode in DEEP_MODES:
         yield "expected 8 bits a channel; found more; the upper 8 are used: convert them if these aren't the right ones"
-    if visible and look.mode in GRAY_MODES:
+    if visible and mode in GRAY_MODES:
         yield "expected color in visible images; found one channel; are they infrared?"
-    if min(look.size) < SHORTEST_SIDE:
+    if min(size) < SHORTEST_SIDE:
         yield f"expected {SHORTEST_SIDE} x {SHORTEST_SIDE} pixels or more; found fewer"
-    if max(look.size) > LONGEST_SIDE:
+    if max(size) > LONGEST_SIDE:
         yield f"expected crops of one person, at most {LONGEST_SIDE} pixels high and wide; found larger images"
 
 

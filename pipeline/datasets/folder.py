@@ -107,8 +107,8 @@ def index_entries(entries: list[Entry], split_of: dict[str, str], root: Path) ->
 
 def numbers_in(names: list[str]) -> list[int] | None:
     """Returns the number each name ends in; None unless all names are one prefix and a number."""
-    parts = [PREFIX_AND_NUMBER.fullmatch(name) for name in names]
-    if not all(parts) or len({part[1] for part in parts}) > 1:
+    parts = [part for name in names if (part := PREFIX_AND_NUMBER.fullmatch(name))]
+    if len(parts) < len(names) or len({part[1] for part in parts}) > 1:
         return None
     return [int(part[2]) for part in parts]
 

@@ -162,12 +162,16 @@ def number_labels(entries: Sequence[tuple[str, int]], file: Path) -> dict[int, i
     if not all(name.isdecimal() for names in folders.values() for name in names):
         return None
     numbers = {label: sorted({int(name) for name in names}) for label, names in folders.items()}
-    label = next((label for label, found in sorted(numbers.items()) if len(found) > 1), None)
-    if label is None and len({found[0] for found in numbers.values()}) == len(numbers):
+    ambiguous = next((label for label, found in sorted(numbers.items()) if len(found) > 1), None)
+    if ambiguous is None and len({found[0] for found in numbers.values()}) == len(numbers):
         return {label: found[0] for label, found in numbers.items()}
-    found = "two labels for one folder" if label is None else f"label {label} for folders {numbers[label][:3]}"
+    if ambiguous is None:
+        problem = "two labels for one folder"
+    else:
+        problem = f"label {ambiguous} for folders {numbers[ambiguous][:3]}"
     warnings.warn(
-        f"{file}: expected one folder for each label; found {found}; identities are taken from the labels", stacklevel=3
+        f"{file}: expected one folder for each label; found {problem}; identities are taken from the labels",
+        stacklevel=3,
     )
     return None
 

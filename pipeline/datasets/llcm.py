@@ -43,6 +43,7 @@ STEMS = {"vis": Modality.VISIBLE, "nir": Modality.INFRARED}
 CAMERA_IN_NAME = re.compile(r"(?:^|_)c(\d+)(?:_|\.)")
 CAMERA_FOLDER = re.compile(r"cam(\d+)")
 READINGS = ("paper", "repository")
+IMAGES = 46767  # of both modalities and splits
 
 
 # ---------------------------------------------------------------- reading
@@ -147,7 +148,7 @@ LLCM = DataSet(
     trials=lambda index, data, evaluation: llcm_trials(
         index, evaluation.directions, evaluation.reading, data.test_split, evaluation.trials
     ),
-    published=Published(identities={"train": 713, "test": 351}, total=46767),
+    published=Published(identities={"train": 713, "test": 351}, total=IMAGES),
     trial_numbers={"random_seed": RANDOM_TRIALS},
     usual={"mode": "paper"},
     tables={

@@ -203,7 +203,8 @@ def read_file(path: str) -> tuple[bytes, int, int]:
 
 def row_checksum(split: str, fields: tuple, image: bytes | np.ndarray) -> int:
     """CRC-32 of an image and of what the index says of it."""
-    return zlib.crc32(image, zlib.crc32("\t".join(map(str, [split, *fields])).encode()))
+    content = image if isinstance(image, bytes) else image.data
+    return zlib.crc32(content, zlib.crc32("\t".join(map(str, [split, *fields])).encode()))
 
 
 # ---------------------------------------------------------------- reading

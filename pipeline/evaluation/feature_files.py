@@ -172,8 +172,8 @@ def authors_files(path: Path, dataset: str) -> FeatureFiles:
     """Returns the format of features of a data set's authors; ValueError where there is none, and `path` isn't .npz."""
     found = dataset_of(dataset).feature_files
     if found is None:
-        others = [other for other in DATASETS.values() if other.feature_files]
-        known = " and ".join(f"{other.feature_files.suffix} files are {other.title}'s" for other in others)
+        others = {other.title: files.suffix for other in DATASETS.values() if (files := other.feature_files)}
+        known = " and ".join(f"{suffix} files are {title}'s" for title, suffix in others.items())
         raise ValueError(f"{path}: expected features of {dataset} as NAME.npz ({known})")
     return found
 
@@ -209,7 +209,7 @@ def save_features(
 
     def write(unfinished: Path) -> None:
         with open(unfinished, "wb") as opened:
-            np.savez(opened, **arrays)
+            np.savez(opened, allow_pickle=False, **arrays)
 
     replace_atomically(path, write)
     return [path]

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -26,6 +27,8 @@ Excluded = np.ndarray | torch.Tensor | Callable[[slice], np.ndarray | torch.Tens
 
 PAIRS = 2**25  # distances held at a time
 TIED_PAIRS = 2**23  # distances looked through at a time for equal ones
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -255,7 +258,7 @@ def sort_rows(values: torch.Tensor) -> torch.Tensor:
     return ordered
 
 
-def in_threads(function: Callable[[np.ndarray], np.ndarray | None], values: torch.Tensor) -> list[np.ndarray | None]:
+def in_threads(function: Callable[[np.ndarray], T], values: torch.Tensor) -> list[T]:
     """What a function gives of each share of the rows of a tensor on the CPU, where NumPy's loops are faster here."""
     shares = np.array_split(values.numpy(), min(torch.get_num_threads(), len(values)))
     with ThreadPoolExecutor(len(shares)) as pool:

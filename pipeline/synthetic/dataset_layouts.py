@@ -77,7 +77,8 @@ def _permutations(shape: Shape, seed: int) -> np.ndarray:
 
 def plan_regdb(shape: Shape, seed: int) -> DatasetPlan:
     """People are numbered 1 .. their number."""
-    images, lines = [], {}
+    images = []
+    lines: dict[tuple[str, int], list[str]] = {}
     for identity, kind, camera, number in _in_order(shape):
         path = f"{kind.capitalize()}/{identity}/{kind}_{identity:04d}_{number:02d}.bmp"
         images.append((path, ImageKey(seed, identity, camera, number, kind, 1, REGDB_SIZE)))
@@ -114,7 +115,8 @@ def _list_file(rows: list[tuple[str, int]]) -> str:
 def plan_llcm(shape: Shape, seed: int) -> DatasetPlan:
     train = [identity for identity, presence in shape.items() if presence.split == "train"]
     labels = {identity: label for label, identity in enumerate(train)}
-    images, rows = [], {"vis": [], "nir": []}
+    images = []
+    rows: dict[str, list[tuple[str, int]]] = {"vis": [], "nir": []}
     for identity, kind, camera, number in _in_order(shape):
         short = "vis" if kind == "visible" else "nir"
         name = f"{identity:04d}_c{camera:02d}_s{number:06d}_f{10 * number:05d}_{short}.jpg"

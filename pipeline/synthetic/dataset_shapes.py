@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.datasets import DATASETS, regdb, sysu
+from pipeline.datasets import DATASETS, llcm, regdb, sysu
 
 PRESENCE_STREAM = 6
 SPLIT_STREAM = 7
@@ -159,7 +159,8 @@ def scaled(layout: str, scale: float, seed: int) -> Shape:
 def published_sysu(seed: int) -> Shape:
     """In every split people of all groups of cameras are mixed, so that its first ones stand for all of them."""
     numbers = np.random.default_rng([seed, SPLIT_STREAM]).permutation(sum(IDENTITIES["sysu"].values())) + 1
-    free, shape = iter(numbers), {}
+    free = iter(numbers)
+    shape: Shape = {}
     for split, groups in SYSU_GROUPS.items():
         cameras_of = {int(next(free)): cameras for cameras in _mixed(groups)}
         shape |= {identity: Presence(split, {}) for identity in cameras_of}
@@ -187,7 +188,7 @@ def published_llcm(seed: int) -> Shape:
     split_of = _llcm_splits(sum(identities.values()), identities["train"], seed)
     views = [(identity, view) for identity in split_of for view in llcm_views_of(seed, identity)]
     shape = {identity: Presence(split, {}) for identity, split in split_of.items()}
-    for (identity, view), count in zip(views, _spread(DATASETS["llcm"].published.total, len(views)), strict=True):
+    for (identity, view), count in zip(views, _spread(llcm.IMAGES, len(views)), strict=True):
         shape[identity].images[view] = count
     return shape
 

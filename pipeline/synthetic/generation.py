@@ -93,7 +93,7 @@ def _choose_shape(
     }
     for name, value in size.items():
         check_number(name, value)
-    return UNIFORM[layout](*size.values(), seed), size
+    return UNIFORM[layout](size["identities"], size["images_per_camera"], seed), size
 
 
 def _processors() -> int:
@@ -140,6 +140,9 @@ def _process_context() -> multiprocessing.context.BaseContext:
 
 def _render_chunk(root: Path, chunk: list[tuple[str, ImageKey]]) -> int:
     for path, key in chunk:
-        options = {"quality": jpeg_quality(key)} if path.endswith(".jpg") else {}
-        render_image(key).save(root / path, **options)
+        image = render_image(key)
+        if path.endswith(".jpg"):
+            image.save(root / path, quality=jpeg_quality(key))
+        else:
+            image.save(root / path)
     return len(chunk)

@@ -109,22 +109,22 @@ def _body_pixels(
 ) -> tuple[np.ndarray, np.ndarray]:
     """(H, W, C) lit colors of the person times cover, and (H, W, 1) cover; float32 in 0..1; C: `_values`."""
     if kind == "visible":
-        colors = canvas.parts.copy()
-        colors.putpalette(table.tobytes())
-        colors = colors.convert("RGB")
+        palette = canvas.parts.copy()
+        palette.putpalette(table.tobytes())
+        painted = palette.convert("RGB")
     else:
-        colors = canvas.parts.point(table[:, 0].tolist())
-    colors = _values(colors.reduce(SUPERSAMPLE))
-    cover = canvas.parts.point(SOLID).reduce(SUPERSAMPLE)
+        painted = canvas.parts.point(table[:, 0].tolist())
+    colors = _values(painted.reduce(SUPERSAMPLE))
+    covered = canvas.parts.point(SOLID).reduce(SUPERSAMPLE)
     lights = canvas.lights.reduce(SUPERSAMPLE).filter(ImageFilter.GaussianBlur(1.3))
     light = np.asarray(lights, np.float32) * (1 / NEUTRAL)
     light = 1 + (light - 1) * MODELLING[kind]
-    soft = np.asarray(cover.filter(ImageFilter.BoxBlur(cover.width // 14)), np.float32) * (1 / 255)
-    shift = max(1, cover.width // 12)
+    soft = np.asarray(covered.filter(ImageFilter.BoxBlur(covered.width // 14)), np.float32) * (1 / 255)
+    shift = max(1, covered.width // 12)
     slope = np.roll(soft, shift, axis=1) - np.roll(soft, -shift, axis=1)
     light = light * (0.80 + 0.24 * soft - look.side_light * light_from * slope)
     light *= 1 + 0.035 * _texture("cloth", rng, *light.shape)
-    cover = np.asarray(cover, np.float32)[..., None] * (1 / 255)
+    cover = np.asarray(covered, np.float32)[..., None] * (1 / 255)
     return colors * light[..., None], cover
 
 
@@ -190,8 +190,8 @@ def _tile(name: str) -> np.ndarray:
     rng = np.random.default_rng([NOISE_STREAM, len(name)])
     tile = rng.standard_normal((512, 512)).astype(np.float32)
     if name == "cloth":
-        tile = sum(np.roll(tile, shift, axis=0) for shift in range(9))
-        tile = sum(np.roll(tile, shift, axis=1) for shift in range(4))
+        tile = sum((np.roll(tile, shift, axis=0) for shift in range(9)), np.zeros_like(tile))
+        tile = sum((np.roll(tile, shift, axis=1) for shift in range(4)), np.zeros_like(tile))
         tile /= tile.std()
     return tile
 

@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from pipeline.synthetic.body.appearance import Material
+from pipeline.synthetic.body.appearance import Material, Part, color_of
 
 SCENE_STREAM = 2
 CAMERA_STREAM = 3
@@ -37,7 +37,7 @@ def camera_look(seed: int, camera: int, kind: str) -> CameraLook:
     """The look of one camera: a pure function of its arguments. kind: one of `KINDS`."""
     rng = np.random.default_rng([seed, CAMERA_STREAM, camera, KINDS.index(kind)])
     low = int(rng.integers(154, 173))
-    common = {"height": (low, low + 28), "vignette": float(rng.uniform(0.0, 0.3))}
+    height, vignette = (low, low + 28), float(rng.uniform(0.0, 0.3))
     if kind == "visible":
         warm, green = rng.uniform(-0.16, 0.16), rng.uniform(-0.05, 0.05)
         return CameraLook(
@@ -48,7 +48,8 @@ def camera_look(seed: int, camera: int, kind: str) -> CameraLook:
             noise=float(rng.uniform(0.012, 0.03)),
             shadow=float(rng.uniform(0.2, 0.5)),
             side_light=float(rng.uniform(0.15, 0.4)),
-            **common,
+            height=height,
+            vignette=vignette,
         )
     if kind == "infrared":
         return CameraLook(
@@ -59,10 +60,19 @@ def camera_look(seed: int, camera: int, kind: str) -> CameraLook:
             noise=float(rng.uniform(0.02, 0.045)),
             shadow=float(rng.uniform(0.0, 0.25)),
             side_light=float(rng.uniform(0.1, 0.25)),
-            **{**common, "vignette": float(rng.uniform(0.3, 0.6))},
+            height=height,
+            vignette=float(rng.uniform(0.3, 0.6)),
         )
     return CameraLook(
-        tint=(1.0, 1.0, 1.0), gain=1.0, gamma=1.0, blur=1.6, noise=0.02, shadow=0.0, side_light=0.05, **common
+        tint=(1.0, 1.0, 1.0),
+        gain=1.0,
+        gamma=1.0,
+        blur=1.6,
+        noise=0.02,
+        shadow=0.0,
+        side_light=0.05,
+        height=height,
+        vignette=vignette,
     )
 
 
@@ -70,11 +80,11 @@ def random_material(rng: np.random.Generator, kind_of_thing: str = "object") -> 
     """What walls, floors and objects are made of: grayish, dim in infrared, cool."""
     gray = rng.uniform(0.25, 0.85) if kind_of_thing == "surface" else rng.uniform(0.08, 0.9)
     spread = 0.05 if kind_of_thing == "surface" or rng.random() < 0.75 else 0.25
-    color = tuple(float(np.clip(gray + rng.uniform(-spread, spread), 0, 1)) for _ in range(3))
+    color = color_of(float(np.clip(gray + rng.uniform(-spread, spread), 0, 1)) for _ in range(3))
     return Material(color, float(rng.uniform(0.08, 0.55)), float(rng.uniform(0.08, 0.26)))
 
 
-def material_table(materials: dict[int, Material], kind: str) -> np.ndarray:
+def material_table(materials: dict[int, Material] | dict[Part, Material], kind: str) -> np.ndarray:
     """(256, 3) uint8: the color of each index in this kind of image; indices without a material are black."""
     table = np.zeros((256, 3), np.float32)
     for index, material in materials.items():
@@ -126,7 +136,7 @@ def _add_floor(rng: np.random.Generator, pen: ImageDraw.ImageDraw, materials: di
     base = random_material(rng, "surface")
     materials[floor] = base
     darker = rng.uniform(0.75, 1.15)
-    color = tuple(min(1.0, channel * darker) for channel in base.visible)
+    color = color_of(min(1.0, channel * darker) for channel in base.visible)
     materials[joint] = Material(color, min(1.0, base.infrared * rng.uniform(0.8, 1.3)), base.thermal)
     width, height = SCENE_SIZE
     pen.rectangle((0, horizon, width, height), fill=floor)

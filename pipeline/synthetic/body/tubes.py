@@ -210,4 +210,5 @@ def _cone(
 
 
 def between(start: Point3, end: Point3, share: float) -> Point3:
-    return tuple(a + share * (b - a) for a, b in zip(start, end, strict=True))
+    x, y, z = (a + share * (b - a) for a, b in zip(start, end, strict=True))
+    return x, y, z
