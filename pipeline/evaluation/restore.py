@@ -18,11 +18,10 @@ from pipeline.settings import Settings
 def restore_network(
     settings: Settings, kept: Settings | None, index: pd.DataFrame, device: torch.device
 ) -> torch.nn.Module:
-    """Returns the network of the run `kept`, or without one the network that a training would start with: what the
-    method calls tested.
+    """Returns the network of the run `kept`, or without one the network that a training would start with.
 
-    Either has a class for each training identity. Raises ValueError where the stored weights aren't those of such a
-    network.
+    Either is the module that the method calls `tested`, with a class for each training identity. Raises ValueError
+    where the stored weights aren't those of such a network.
     """
     if kept is None:
         network = method_of(settings).build_tested(settings, len(build_table(settings, index).identities))

@@ -1,4 +1,4 @@
-"""Builds the tables: our means by themselves, or beside the literature's figures."""
+"""Builds the tables: our means by themselves, or with the published results."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ANOTHER_SET = f"{MARK} not the published test, by its gallery ({{}} images): not
 
 
 def table_of_runs(means: pd.DataFrame) -> Table:
-    """A row for each mean, with all metrics; the best of those that the same is asked of are marked."""
+    """Returns a row for each mean, with all metrics; the best of each protocol are marked."""
     means = means.reset_index(drop=True)
     labels = means[["run", *differing(means)]].astype(str)
     counts = means[["seeds"]] if (means["seeds"] > 1).any() else means[[]]
@@ -36,15 +36,15 @@ def table_of_runs(means: pd.DataFrame) -> Table:
 
 
 def numbers(metrics: pd.DataFrame, pattern: str) -> pd.DataFrame:
-    """As text, nothing for NaN; the columns as pairs (heading, column)."""
+    """Returns metrics as text, empty for NaN; the columns as pairs (heading, column)."""
     text = metrics.map(lambda value: "" if pd.isna(value) else pattern.format(value))
     return text.set_axis(pd.MultiIndex.from_product([[""], metrics.columns]), axis=1)
 
 
 def table_beside_literature(name: str, means: pd.DataFrame, folders: dict[str, Path]) -> Table:
-    """The layout `name` with the lines of our runs. `folders`: of each run's name, where its config.yaml is.
+    """Returns the layout `name` with our runs. folders: of each run's name, where its config.yaml is.
 
-    ValueError where the means have nothing that the layout shows.
+    Raises ValueError where the means have nothing that the layout shows.
     """
     layout = LAYOUTS[name]
     means = select(means, layout.columns).reset_index(drop=True)
@@ -59,17 +59,17 @@ def table_beside_literature(name: str, means: pd.DataFrame, folders: dict[str, P
         entries = published_then_ours(layout, lines)
     other = dict.fromkeys(gallery for line in lines if not line.published for gallery in line.rows["gallery"])
     notes += [ANOTHER_SET.format(" or ".join(other))] if other and layout.literature else []
-    notes += [] if layout.literature else [f"no figures of the literature are kept for {layout.caption.split(',')[0]}"]
+    notes += [] if layout.literature else [f"no results of the literature are kept for {layout.caption.split(',')[0]}"]
     return to_table(name, layout.caption, layout.columns, entries, notes)
 
 
 def to_table(name: str, caption: str, columns: list[Column], entries: list[Entry], notes: list[str]) -> Table:
     names = pd.MultiIndex.from_tuples([(column.head, column.name) for column in columns])
-    shown, beside = (
+    shown, deviations = (
         pd.DataFrame([[pair[place] for pair in entry.metrics] for entry in entries], columns=names) for place in (0, 1)
     )
     labels = pd.DataFrame([list(entry.labels.values()) for entry in entries])
     labels.columns = pd.MultiIndex.from_tuples(list(entries[0].labels))
     ours = [number for number, entry in enumerate(entries) if OURS in entry.labels.values()]
     rules = ours[:1] if ours and ours[0] > 0 else []
-    return Table(name, caption, labels, shown, beside, [entry.block for entry in entries], rules, notes)
+    return Table(name, caption, labels, shown, deviations, [entry.block for entry in entries], rules, notes)

@@ -98,7 +98,7 @@ def sort_by_ticks(lines: list[Line], folders: dict[str, Path]) -> LinesByTicks:
 def trained_with(line: Line, folders: dict[str, Path]) -> Settings:
     """Returns the configuration of a line's first run.
 
-    ValueError where nothing was trained or the configuration can't be read, FileNotFoundError where it isn't there.
+    Raises ValueError where nothing was trained or the configuration can't be read, FileNotFoundError without one.
     """
     if not set(line.rows["extractor"]) <= {"network", ""} or set(line.rows["epoch"]) == {"0"}:
         raise ValueError("isn't a trained network")

@@ -29,6 +29,6 @@ def ticks_by_row() -> dict[str, Ticks]:
 
 
 def ticks_of(settings: Settings) -> Ticks:
-    """Returns the ticks of a run's settings. ValueError, which says what differs, for another method."""
+    """Returns the ticks of a run's settings. Raises ValueError, which says what differs, for another method."""
     columns = method_of(settings).columns(settings)
     return tuple(columns[name] for name in TICKS)

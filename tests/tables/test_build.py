@@ -1,4 +1,4 @@
-"""What stands in which line and column, and what is marked."""
+"""Which metrics are in which line and column, and which are marked."""
 
 import re
 import statistics
@@ -18,7 +18,7 @@ from pipeline.tables.ticks import TICKS, ticks_by_row, ticks_of
 from tests.tables.rows import PUBLISHED, keep, line, other_rows, sysu_rows, table_of
 
 
-def test_the_literatures_figures_have_a_source_and_the_rows_of_the_paper():
+def test_the_literatures_results_have_a_source_and_the_rows_of_the_paper():
     rows = {"sysu_mm01": 12, "regdb_visible2thermal": 11, "same_backbone": 3, "ablation": 6}
     assert {file.stem for file in FOLDER.glob("*.csv")} == set(rows)
     for name, count in rows.items():
@@ -48,7 +48,7 @@ def test_sysu_has_the_papers_columns_and_our_means_below_the_literature(tmp_path
     assert shown == [f"{mean:.2f}" for mean in means] and labels == ["ours", "ours"]
     assert beside == [f"±{statistics.stdev(range(1, 11)):.2f}"] * 8
     assert table.rules == [12] and table.block == ["published"] * 13
-    assert any("between 10 trials" in note for note in table.notes)
+    assert any("over 10 trials" in note for note in table.notes)
 
 
 def test_another_gallery_than_the_published_is_marked_and_never_best_of_the_literature(tmp_path):
@@ -60,7 +60,7 @@ def test_another_gallery_than_the_published_is_marked_and_never_best_of_the_lite
     assert any("gallery (60 or 20 images)" in note for note in table.notes)
 
 
-def test_an_option_stands_behind_the_name_and_rows_of_others_protocols_are_lines_of_their_own(tmp_path):
+def test_options_are_shown_and_protocols_kept_apart(tmp_path):
     rows = sysu_rows("a") + sysu_rows("a", flip=True) + sysu_rows("a", re_ranking="k_reciprocal(20,6,0.3)", value=1.0)
     rows += sysu_rows("a", metric="euclidean") + sysu_rows("b", gallery_rule="random_seed")
     names = table_of("sysu", keep(tmp_path / "a", rows)).labels.iloc[12:, 0].tolist()
@@ -94,7 +94,7 @@ def test_llcm_shows_both_directions_and_says_that_there_is_no_literature(tmp_pat
         "60.00",
         "",
     ]
-    assert any("no figures of the literature" in note for note in table.notes)
+    assert any("no results of the literature" in note for note in table.notes)
 
 
 ABLATION = {"b1": "B1", "b2": "B2"} | {f"mdl{n}": f"B2+MML+MDL{n}" for n in (1, 2, 3, 4)}
