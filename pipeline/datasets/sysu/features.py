@@ -27,8 +27,8 @@ def read_matlab_features(place: Path, index: pd.DataFrame, rows: np.ndarray) -> 
     """Returns (n, D) features and (n,) int64 the row of the index each is of.
 
     They are all images of the identities and cameras in `rows`. place: the folder of the files, or DIR/NAME.mat where
-    it holds those of several names. ValueError or FileNotFoundError, one line, where a file is missing or is something
-    else, or the numbers of images differ.
+    it holds those of several names. Raises ValueError or FileNotFoundError, one line, where a file is missing or is
+    something else, or the numbers of images differ.
     """
     wanted = set(zip(*(index[name].to_numpy()[rows].tolist() for name in ("identity", "camera")), strict=True))
     groups = rows_by_identity_and_camera(index, np.arange(len(index)))
