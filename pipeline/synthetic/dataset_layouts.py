@@ -26,7 +26,7 @@ REGDB_SIZE = (64, 128)
 
 @dataclass(frozen=True)
 class DatasetPlan:
-    """What a data set consists of; paths are relative to its root, with forward slashes."""
+    """The files of a data set; paths are relative to its root, with forward slashes."""
 
     images: list[tuple[str, ImageKey]]
     texts: dict[str, str] = field(default_factory=dict)
@@ -37,7 +37,7 @@ class DatasetPlan:
 
 
 def plan_sysu(shape: Shape, seed: int) -> DatasetPlan:
-    """People of no split have folders and are in no list, as in the true data set."""
+    """Plans SYSU-MM01; people of no split have folders and are in no list, as in the true data set."""
     images = []
     for identity, kind, camera, number in _in_order(shape):
         key = ImageKey(seed, identity, camera, number, kind, SYSU_PLACES[camera])
@@ -51,7 +51,7 @@ def plan_sysu(shape: Shape, seed: int) -> DatasetPlan:
 
 
 def _in_order(shape: Shape) -> Iterator[tuple[int, str, int, int]]:
-    """(identity, kind, camera, number) of every image; numbers start at 1."""
+    """Yields (identity, kind, camera, number) of every image; numbers start at 1."""
     for identity, presence in shape.items():
         for (kind, camera), count in presence.images.items():
             for number in range(1, count + 1):
@@ -59,7 +59,7 @@ def _in_order(shape: Shape) -> Iterator[tuple[int, str, int, int]]:
 
 
 def _permutations(shape: Shape, seed: int) -> np.ndarray:
-    """(6, 1) cell of (largest identity, 1) cells of (10, n) 1-based permutations, (10, 0) where a person is absent."""
+    """Returns a (6, 1) cell of (max identity, 1) cells of (10, n) 1-based permutations; n is 0 for absent people."""
     outer = np.empty((len(SYSU_CAMERAS), 1), object)
     for camera, kind in SYSU_CAMERAS.items():
         inner = np.empty((max(shape), 1), object)
@@ -76,7 +76,7 @@ def _permutations(shape: Shape, seed: int) -> np.ndarray:
 
 
 def plan_regdb(shape: Shape, seed: int) -> DatasetPlan:
-    """People are numbered 1 .. their number."""
+    """Plans RegDB, whose people are numbered 1 .. their number."""
     images = []
     lines: dict[tuple[str, int], list[str]] = {}
     for identity, kind, camera, number in _in_order(shape):
@@ -94,7 +94,7 @@ def plan_regdb(shape: Shape, seed: int) -> DatasetPlan:
 
 
 def _halves(identities: int, seed: int) -> list[list[int]]:
-    """Ten sorted halves of 1 .. identities, all different where there are as many."""
+    """Returns ten sorted halves of 1 .. identities, all different where there are as many."""
     rng = np.random.default_rng([seed, SPLIT_STREAM])
     size = identities // 2
     chosen: list[list[int]] = []

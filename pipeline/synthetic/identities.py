@@ -143,7 +143,7 @@ VIVID = {"saturation": (0.35, 0.75), "value": (0.3, 0.8)}  # the rest: any hue
 
 
 def _color(rng: np.random.Generator) -> Color:
-    """A color that clothes have: mostly dark or dull, sometimes vivid."""
+    """Samples a color that clothes have: mostly dark or dull, sometimes vivid."""
     left = rng.random()
     for share, hue, saturation, value in COLORS:
         left -= share
@@ -161,10 +161,10 @@ PIGMENTED = 0.7  # share of the fabrics whose reflectance follows their lightnes
 LUMINANCE = (0.299, 0.587, 0.114)  # of R, G, B (ITU-R BT.601)
 
 
-def _cloth(rng: np.random.Generator, thermal: float, beside: Material | None = None) -> Material:
-    """Pigmented or dyed; warmth by thickness, which `thermal` stands for.
+def _cloth(rng: np.random.Generator, thermal: float, other: Material | None = None) -> Material:
+    """Samples a pigmented or dyed cloth; warmth by thickness, which `thermal` stands for.
 
-    Mostly it can be told from the material `beside` it, in visible light as in infrared.
+    Mostly it can be told from the material `other` next to it, in visible light as in infrared.
     """
     for _ in range(4):
         color = _color(rng)
@@ -174,7 +174,7 @@ def _cloth(rng: np.random.Generator, thermal: float, beside: Material | None = N
             level = rng.choice(INFRARED_LEVELS)
         infrared = float(level + rng.uniform(-0.05, 0.05))
         made = Material(color, infrared, thermal + float(rng.uniform(-0.06, 0.06)))
-        if beside is None or _stand_apart(made, beside):
+        if other is None or _stand_apart(made, other):
             break
     return made
 
@@ -185,7 +185,7 @@ def _stand_apart(one: Material, other: Material) -> bool:
 
 
 def _second(rng: np.random.Generator, base: Material) -> Material:
-    """What is printed or sewn on `base`: often dye, which infrared light does not see."""
+    """Samples a print or trim on `base`: often dye, which infrared light does not see."""
     color = _color(rng)
     if max(abs(a - b) for a, b in zip(color, base.visible, strict=True)) < 0.25:
         color = color_of(0.15 + 0.85 * channel if sum(base.visible) < 1.5 else 0.35 * channel for channel in color)

@@ -19,7 +19,7 @@ def color_of(channels: Iterable[float]) -> Color:
 
 
 class Part(IntEnum):
-    """What a pixel of the map shows; a modality turns it into a color (`Appearance.materials`)."""
+    """The part that a pixel of the map shows; a modality turns it into a color (`Appearance.materials`)."""
 
     BACKGROUND = 0
     SKIN = 1
