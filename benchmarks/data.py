@@ -1,4 +1,4 @@
-"""What a data set costs before and beside the training: checking, packing, time to the first batch, memory.
+"""Measures the costs of a data set besides the training: checking, packing, time to the first batch, memory.
 
     python -m benchmarks.data --dataset sysu --root DIR [--arrays] [--device auto]
 
@@ -28,7 +28,7 @@ HEIGHT, WIDTH = 288, 144
 
 
 def megabytes(kind: str) -> float:
-    """Resident memory of this process: `RssAnon`, its own, or `RssFile`, pages of files that others share."""
+    """Returns resident memory of this process: `RssAnon`, its own, or `RssFile`, pages of files that others share."""
     status = Path("/proc/self/status").read_text()
     return int(re.search(rf"^{kind}:\s+(\d+) kB", status, re.MULTILINE)[1]) / 1000
 
@@ -65,7 +65,7 @@ def measure_arrays(folder: str) -> None:
 
 
 def write_arrays(arguments: list[str], folder: Path) -> None:
-    """The training images of each modality as one (N, HEIGHT, WIDTH, 3) uint8 array."""
+    """Writes the training images of each modality as one (N, HEIGHT, WIDTH, 3) uint8 array."""
     from pipeline.build import build_index, training_rows
     from pipeline.config import load_config
 
@@ -86,7 +86,7 @@ def write_arrays(arguments: list[str], folder: Path) -> None:
 
 
 def run(module: str, *arguments: str) -> tuple[float, str]:
-    """Seconds and output of `python -m module words`."""
+    """Returns seconds and output of `python -m module arguments`."""
     begin = time.time()
     ended = subprocess.run([sys.executable, "-m", module, *arguments], capture_output=True, text=True)
     if ended.returncode:

@@ -28,7 +28,7 @@ CLOCKS = {"cpu": time.process_time, "cuda": time.perf_counter}
 
 
 def images_of(count: int, channels: int) -> np.ndarray:
-    """(count, HEIGHT, WIDTH, channels) uint8: a third noise, a third gradients with noise, a third of few levels."""
+    """Returns (count, HEIGHT, WIDTH, channels) uint8: thirds of noise, gradients with noise, and few levels."""
     generator = np.random.default_rng(channels)
     noise = generator.integers(0, 256, (count, HEIGHT, WIDTH, channels), dtype=np.uint8)
     slope = np.linspace(0, 255, HEIGHT * WIDTH * channels).reshape(HEIGHT, WIDTH, channels)

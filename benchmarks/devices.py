@@ -16,7 +16,7 @@ def add_device_option(parser: argparse.ArgumentParser) -> None:
 
 
 def choose_device(argument: str) -> torch.device:
-    """The device that a word of DEVICES means; ValueError where it is a GPU and PyTorch can use none."""
+    """Returns the device that a name of DEVICES means; ValueError for a GPU where PyTorch can use none."""
     found = torch.cuda.is_available()
     if argument == "cuda" and not found:
         raise ValueError("--device: cuda needs a GPU that PyTorch can use; found none")
@@ -24,7 +24,7 @@ def choose_device(argument: str) -> torch.device:
 
 
 def wait_for(device: torch.device) -> None:
-    """Until all that was queued on the device is done."""
+    """Waits until all that was queued on the device is done."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
@@ -42,7 +42,7 @@ def seconds_of(repeated: Callable[[], object], device: torch.device, times: int,
 
 
 def describe_device(device: torch.device, precision: str = "float32") -> str:
-    """Device, precision, and where float32 is rounded to the 10 bits of TF32, which CPUs don't have."""
+    """Returns device, precision, and where float32 is rounded to the 10 bits of TF32, which CPUs don't have."""
     if device.type == "cpu":
         return f"CPU, {torch.get_num_threads()} threads, {precision}, no TF32"
     return f"{torch.cuda.get_device_name(device)}, {precision}, TF32 in {tf32_places()}"

@@ -1,11 +1,11 @@
-"""The metrics of SYSU-MM01 from stored features, beside the loop of public code.
+"""Compares the metrics of SYSU-MM01 from stored features with the loop of public code.
 
     python -m benchmarks.evaluation [--device auto] [--shape FOLDER] [--trials 10] [--rounds 3]
     python -m benchmarks.evaluation --large [--device auto] [--queries 10000] [--gallery 1000000]
 
 FOLDER holds sysu_shape.csv and rand_perm_cam.mat, the true number of images and the official galleries; without it
-people and galleries are those that the generator draws with the published totals. Features are drawn: what is timed
-doesn't depend on them. Ours runs on the device, where its features are; the loop is NumPy's, on the CPU. `--large`
+people and galleries are those that the generator samples with the published totals. Features are random: the times
+don't depend on them. Ours runs on the device, where its features are; the loop is NumPy's, on the CPU. `--large`
 searches in a gallery of a million images, within 4 GB of memory.
 """
 
@@ -41,7 +41,7 @@ AGREEMENT = 5e-4  # the loop breaks ties by chance, and rounds its products diff
 
 
 def read_protocol(folder: Path | None, trials: int) -> tuple[pd.DataFrame, list[Trial]]:
-    """The test images of SYSU-MM01, without images, and its trials."""
+    """Returns the index of SYSU-MM01's test images, without the images, and its trials."""
     shape = scaled("sysu", 1, 0) if folder is None else read_shape(folder / "sysu_shape.csv")[0]
     shape = {identity: presence for identity, presence in shape.items() if presence.split == "test"}
     records = [
@@ -54,9 +54,9 @@ def read_protocol(folder: Path | None, trials: int) -> tuple[pd.DataFrame, list[
     modes, shots = ("all", "indoor"), ("single", "multi")
     if folder is not None:
         return index, sysu_trials(index, folder, modes, shots, "official", trials=trials)
-    with tempfile.TemporaryDirectory() as drawn:
-        savemat(Path(drawn) / PERMUTATIONS, plan_sysu(shape, 0).matrices[f"exp/{PERMUTATIONS}"])
-        return index, sysu_trials(index, drawn, modes, shots, "official", trials=trials)
+    with tempfile.TemporaryDirectory() as temporary:
+        savemat(Path(temporary) / PERMUTATIONS, plan_sysu(shape, 0).matrices[f"exp/{PERMUTATIONS}"])
+        return index, sysu_trials(index, temporary, modes, shots, "official", trials=trials)
 
 
 def modality_of(camera: int) -> int:
@@ -64,7 +64,7 @@ def modality_of(camera: int) -> int:
 
 
 def sample_features(index: pd.DataFrame) -> torch.Tensor:
-    """(len(index), DIMENSIONS) float32 of unit length, nearer within a person than between people."""
+    """Samples (len(index), DIMENSIONS) float32 of unit length, nearer within an identity than between identities."""
     generator = torch.Generator().manual_seed(0)
     features = torch.randn(len(index), DIMENSIONS, generator=generator)
     people, person = np.unique(index["identity"], return_inverse=True)
@@ -75,7 +75,7 @@ def sample_features(index: pd.DataFrame) -> torch.Tensor:
 def public_loop(
     features: np.ndarray, index: pd.DataFrame, trial: Trial, lists: bool = True
 ) -> tuple[float, float, float]:
-    """Rank-1, mAP and mINP of a trial query by query, as public code computes them.
+    """Returns rank-1, mAP and mINP of a trial query by query, as public code computes them.
 
     `lists`: the precision at each place of the list by Python's arithmetic, as is usual; otherwise by NumPy's.
     """
@@ -101,7 +101,7 @@ def public_loop(
 
 
 def timed(function: Callable[[], object], rounds: int) -> tuple[object, float, float]:
-    """What the function gives, and the fewest seconds, of a clock and of the processor, that it took."""
+    """Returns the function's result, and the fewest seconds, of a clock and of the processor, that it took."""
     seconds, processor = [], []
     for _ in range(rounds):
         clock, used = time.perf_counter(), time.process_time()
@@ -112,10 +112,10 @@ def timed(function: Callable[[], object], rounds: int) -> tuple[object, float, f
 
 
 def compare(folder: Path | None, trials: int, rounds: int, device: torch.device) -> None:
-    """Prints the table of both ways. ValueError where their figures differ."""
+    """Prints the table of both ways. ValueError where their metrics differ."""
     index, made = read_protocol(folder, trials)
-    drawn = sample_features(index)
-    features, stored = drawn.to(device), drawn.numpy()
+    sampled = sample_features(index)
+    features, stored = sampled.to(device), sampled.numpy()
     lines, loops = [], np.zeros(2)
     for start in range(0, len(made), trials):
         group = made[start : start + trials]
@@ -126,7 +126,7 @@ def compare(folder: Path | None, trials: int, rounds: int, device: torch.device)
             loop.append(public)
         difference = max(differences(ours, theirs))
         if difference > AGREEMENT:
-            raise ValueError(f"figures: expected both ways to agree within {AGREEMENT}; found {difference:.1e} apart")
+            raise ValueError(f"metrics: expected both ways to agree within {AGREEMENT}; found {difference:.1e} apart")
         line = {"mode": group[0].fields["mode"], "shots": group[0].fields["shots"], "gallery": len(group[0].gallery)}
         line |= {"mAP": f"{np.mean([scores.mAP for scores in ours]):.4f}", "apart": f"{difference:.0e}"}
         lines.append(line | row_of_times(loop, seconds))
@@ -141,7 +141,7 @@ def compare(folder: Path | None, trials: int, rounds: int, device: torch.device)
 
 
 def row_of_times(loop: Sequence[float], ours: float) -> dict[str, str]:
-    """Columns: the loop, with Python's and with NumPy's arithmetic, and how many times faster ours is than each."""
+    """Returns times of the loop, with Python's and with NumPy's arithmetic, and how many times faster ours is."""
     names = ("loop", "NumPy loop")
     seconds = {f"{name} s": f"{value:.2f}" for name, value in zip(names, loop, strict=True)} | {"ours s": f"{ours:.2f}"}
     return seconds | {f"{name} / ours": f"{value / ours:.0f}" for name, value in zip(names, loop, strict=True)}
@@ -150,13 +150,13 @@ def row_of_times(loop: Sequence[float], ours: float) -> dict[str, str]:
 def differences(ours: list[Scores], theirs: list[tuple[float, float, float]]) -> list[float]:
     return [
         abs(one - other)
-        for scores, figures in zip(ours, theirs, strict=True)
-        for one, other in zip((scores.cmc[0], scores.mAP, scores.mINP), figures, strict=True)
+        for scores, metrics in zip(ours, theirs, strict=True)
+        for one, other in zip((scores.cmc[0], scores.mAP, scores.mINP), metrics, strict=True)
     ]
 
 
 def search_large(queries: int, images: int, device: torch.device) -> None:
-    """Prints the rate and the peak memory of a search in a large gallery whose features are drawn block by block."""
+    """Prints the rate and the peak memory of a search in a large gallery whose features are sampled block by block."""
     generator = torch.Generator().manual_seed(0)
     identities = np.arange(images) // IMAGES_OF_A_PERSON
     gallery = torch.empty(images, LARGE_DIMENSIONS)

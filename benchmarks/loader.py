@@ -1,9 +1,9 @@
-"""Recorded images a second of the training loader beside what others do with the same files on the same cores.
+"""Compares the training loader, in captured images a second, with other loaders of the same files on the same cores.
 
     python -m benchmarks.loader [--device auto] [--size 384x128] [--batches 40] [--warm-up 4]
 
-Ours reads the files of the folder, packed encoded, or packed resized (`pipeline.prepare --pack`, `--resized`). Beside
-it stand a DataLoader that decodes with PIL and transforms with torchvision v2, one over resized images resident in
+Ours reads the files of the folder, packed encoded, or packed resized (`pipeline.prepare --pack`, `--resized`). Its
+peers are a DataLoader that decodes with PIL and transforms with torchvision v2, one over resized images resident in
 memory (`benchmarks.peers`), and the floor: the same files only decoded, by the CPU. All are timed in turn, several
 times, until their tensors are on the device; the peers' are copied there from pinned memory. A GPU empties what lies
 ready in no time: there more batches are timed, after a longer warm-up.
@@ -56,14 +56,14 @@ USUAL_BATCHES = {"cpu": (40, 4), "cuda": (300, 20)}  # kind of device -> timed, 
 
 
 def enlarge(root: Path, height: int, width: int) -> None:
-    """Images of the size that the published data sets have; the drawn ones are smaller."""
+    """Returns images of the size that the published data sets have; synthetic ones are smaller."""
     for path in root.rglob("*.jpg"):
         with Image.open(path) as image:
             image.resize((width, height)).save(path, quality=90)
 
 
 def rate(batches: Iterator, measured: Measured) -> float:
-    """Recorded images a second."""
+    """Returns captured images a second."""
     for _ in itertools.islice(batches, measured.warm_up):
         pass
     wait_for(measured.device)
@@ -75,7 +75,7 @@ def rate(batches: Iterator, measured: Measured) -> float:
 
 
 def loaders(folder: Path, settings: Settings, views: int, measured: Measured) -> dict[str, Callable[[], Iterator]]:
-    """Name -> how to start it."""
+    """Returns name -> how to start it."""
     workers, device, count = usable_cores(), measured.device, measured.all_batches
     index = build_index(settings.data)
     train = index[index["split"] == "train"].reset_index(drop=True)
@@ -98,7 +98,7 @@ def loaders(folder: Path, settings: Settings, views: int, measured: Measured) ->
 
 
 def make_data(folder: Path, height: int, width: int, identities: int) -> DataSettings:
-    """A data set of files of one size, and its packs."""
+    """Makes a data set of files of one size, and its packs."""
     generate("folder", folder / "set", identities=identities, images_per_camera=8, seed=0)
     enlarge(folder / "set", height, width)
     arguments = ["data.dataset=folder", f"data.root={folder / 'set'}", "data.test_fraction=0.05"]
@@ -110,11 +110,11 @@ def make_data(folder: Path, height: int, width: int, identities: int) -> DataSet
 
 def add_data_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", default="384x128", help="height x width of the files")
-    parser.add_argument("--identities", default=40, type=int, help="of the data set drawn, 32 images each")
+    parser.add_argument("--identities", default=40, type=int, help="of the generated data set, 32 images each")
 
 
 def size_of(argument: str) -> tuple[int, int]:
-    """Height and width; ValueError for what isn't `384x128` or the like."""
+    """Returns height and width; ValueError for anything that isn't like `384x128`."""
     height, by, width = argument.partition("x")
     if not (by and height.isdigit() and width.isdigit()):
         raise ValueError(f"--size: expected height x width, e.g. 384x128; found {argument!r}")
@@ -122,7 +122,7 @@ def size_of(argument: str) -> tuple[int, int]:
 
 
 def settings_of(data: DataSettings, views: int) -> Settings:
-    """Recorded images alone, or with a derivative of each."""
+    """Returns settings with captured images alone, or with a derivative of each."""
     return Settings(
         data=data,
         batch=BatchSettings(modalities=list(MODALITY_NAMES[: 2 * views])),

@@ -13,6 +13,6 @@ from pipeline.settings import Settings
 
 
 def open_batches(settings: Settings, device: torch.device) -> Iterator[Batch]:
-    """The batches that training takes, on the device, from the first; reads the index of the data set."""
+    """Returns the batches that training takes, on the device, from the first; reads the index of the data set."""
     index = build_index(settings.data)
     return training_batches(index, build_table(settings, index), settings, device)

@@ -1,7 +1,7 @@
-"""What the training loader is compared with, written here from descriptions of how others do it.
+"""The loaders that the training loader is compared with, written here from descriptions of how others do it.
 
 All end at normalized float tensors of all views of a batch and do what ours does: resize, pad, crop and flip; gray is
-the derivative of a visible image, histogram equalisation that of an infrared one.
+the derivative of a visible image, histogram equalization that of an infrared one.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def batches_of(images: Dataset, size: int, count: int, workers: int, device: tor
 
 
 def decoded_only(index: pd.DataFrame, size: int, count: int, threads: int) -> Iterator[list[torch.Tensor]]:
-    """The floor: the same files decoded by libjpeg-turbo on the CPU and nothing else done to them."""
+    """Measures the floor: the same files decoded by libjpeg-turbo on the CPU and nothing else done to them."""
     contents = [torch.from_numpy(np.fromfile(Path(path), np.uint8)) for path in index["path"]]
     modes = [ImageReadMode.GRAY if infrared else ImageReadMode.RGB for infrared in index["modality"]]
     rows = np.random.default_rng(0).integers(0, len(contents), (count, size)).tolist()
@@ -105,4 +105,4 @@ def decoded_only(index: pd.DataFrame, size: int, count: int, threads: int) -> It
 
 
 if __name__ == "__main__":
-    print(f"{__doc__}\nNothing to run here: `python -m benchmarks.loader` times these beside the training loader.")
+    print(f"{__doc__}\nNothing to run here: `python -m benchmarks.loader` times these and the training loader.")

@@ -1,8 +1,8 @@
-"""A step on many GPUs, on paper: bytes and times of its parts from the figures of one device and of the network.
+"""Estimates a step on many GPUs: bytes and times of its parts from measurements of one device and of the network.
 
     python -m benchmarks.scaling [--step 0.1] [--network 25e9] ...        docs/scaling.md explains it
 
-Every GPU keeps its share of the batch as the number of GPUs grows. Nothing is measured here: give your own figures
+Every GPU keeps its share of the batch as the number of GPUs grows. Nothing is measured here: give your own numbers
 (`benchmarks.step` prints the seconds of a step and the rows, `nccl-tests` the bandwidth).
 """
 
@@ -51,7 +51,7 @@ def step_on(gpus: int, it: Figures) -> dict[str, float]:
         "mining": 3 * distances * it.features / it.operations,
     }
     total = it.step + sum(seconds.values())
-    recorded = it.rows / 2 * gpus / total
+    captured = it.rows / 2 * gpus / total
     return {
         "gradient MB": gradients / 1e6,
         "feature MB": gathered / 1e6,
@@ -59,8 +59,8 @@ def step_on(gpus: int, it: Figures) -> dict[str, float]:
         **{f"{name} ms": 1000 * value for name, value in seconds.items()},
         "step ms": 1000 * total,
         "efficiency %": 100 * it.step / total,
-        "images/s": recorded,
-        "read MB/s": recorded * it.image / 1e6,
+        "images/s": captured,
+        "read MB/s": captured * it.image / 1e6,
     }
 
 

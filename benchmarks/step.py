@@ -1,4 +1,4 @@
-"""Training steps beside the plain loop of public code: rows a second, share of the device's peak, waiting for data.
+"""Compares training steps with the plain loop of public code: rows a second, share of the peak, waiting for data.
 
     python -m benchmarks.step CONFIG [key=value ...]        on a GPU with train.precision=bf16 train.compile=true
 
@@ -94,7 +94,7 @@ def objective(training: Training, batch: Batch) -> float:
 
 
 def operations(training: Training, batch: Batch) -> float:
-    """Floating-point operations of a forward and backward pass."""
+    """Returns floating-point operations of a forward and backward pass."""
     network = training.bare_method.network
     with FlopCounterMode(display=False) as counter:
         output = network(batch.images, batch.modality)
@@ -104,7 +104,7 @@ def operations(training: Training, batch: Batch) -> float:
 
 
 def peak(device: torch.device, dtype: torch.dtype) -> float:
-    """Floating-point operations a second of a large matrix product, in TF32 where float32 convolutions may use it."""
+    """Returns floating-point operations a second of a large matrix product, in TF32 where convolutions may use it."""
     size = PEAK_SIZE[device.type]
     matrix = torch.randn(size, size, device=device, dtype=dtype)
     with products_as_convolutions():
@@ -113,7 +113,7 @@ def peak(device: torch.device, dtype: torch.dtype) -> float:
 
 @contextlib.contextmanager
 def products_as_convolutions() -> Iterator[None]:
-    """Inside, matrix products use TF32 where convolutions do."""
+    """Lets matrix products inside use TF32 where convolutions do."""
     before = torch.backends.cuda.matmul.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32
     try:
@@ -124,7 +124,7 @@ def products_as_convolutions() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Measured:
-    """What was measured of a configuration: seconds of a step of each kind, floating-point operations of one, rows of
+    """Measurements of a configuration: seconds of a step of each kind, floating-point operations of one, rows of
     it, share of the time that went by waiting for data."""
 
     plain: float
@@ -144,8 +144,8 @@ def measure(training: Training, identities: int) -> Measured:
     training.batches = itertools.repeat(batch)
     in_memory, _ = ours(training)
     of_losses, work = objective(training, batch), operations(training, batch)
-    beside = plain(training.settings, identities, batch, training.accelerator.device)
-    return Measured(beside, in_memory, with_loader, of_losses, work, len(batch), waiting)
+    plain_loop = plain(training.settings, identities, batch, training.accelerator.device)
+    return Measured(plain_loop, in_memory, with_loader, of_losses, work, len(batch), waiting)
 
 
 def show(measured: Measured, settings: Settings, device: torch.device, dtype: torch.dtype) -> None:

@@ -15,8 +15,8 @@ MISTAKE, INTERRUPTED, NO_READER = 2, 130, 141  # exit statuses; the last two are
 def one_line_errors(main: Callable[..., None]) -> Callable[..., None]:
     """Returns `main`, which prints a ValueError, OSError or FloatingPointError as one line and exits with 2.
 
-    With PIPELINE_TRACEBACK=1 in the environment the whole traceback is shown. Ctrl-C exits with 130. Where nobody reads
-    the output any more (`| head`), it ends without a word, with 141.
+    With PIPELINE_TRACEBACK=1 in the environment the whole traceback is shown. Ctrl-C exits with 130. Where the output
+    has no reader any more (`| head`), it ends silently, with 141.
     """
 
     @functools.wraps(main)
@@ -39,7 +39,7 @@ def one_line_errors(main: Callable[..., None]) -> Callable[..., None]:
 
 
 def _output_is_closed() -> bool:
-    """Whether it is our own output that nobody reads; if so, what is left of it goes nowhere."""
+    """Returns whether our own output has no reader any more; if so, what is left of it is discarded."""
     try:
         output = sys.stdout.fileno()
     except (OSError, ValueError):  # replaced by something that isn't a file

@@ -1,8 +1,8 @@
-"""Evaluation: `python -m pipeline.evaluate RUN|CONFIG... [--save-features FILE] [key=value ...]`.
+"""Evaluates a run: `python -m pipeline.evaluate RUN|CONFIG... [--save-features FILE] [key=value ...]`.
 
 RUN is a run folder: its trained network, with `evaluation.*`, `loader.*` or `data.*` changed as asked.
 CONFIG files instead evaluate the network as training would start with it, or `evaluation.extractor=pixels`.
-`--features FILE --dataset NAME --root DIR` evaluates features made by anybody, without a network (see `feature_files`).
+`--features FILE --dataset NAME --root DIR` evaluates features of any origin, without a network (see `feature_files`).
 Prints the table of means, adds a row per trial to results.csv of the run folder, and keeps the metrics of every query
 in its queries/.
 """

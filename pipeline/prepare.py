@@ -1,8 +1,8 @@
 """Checks a data set before training, and packs it: `python -m pipeline.prepare CONFIG... [key=value ...] [--pack DIR]`.
 
 Reads the split files and folders as training will, decodes every image, counts, compares with the published numbers,
-and makes what training and test make of data set and settings: usable means that `pipeline.train` with the same words
-starts. Without a CONFIG nobody asked to train with the defaults, so what stands against that is a warning. Prints a
+and builds all that training and test build of data set and settings: usable means that `pipeline.train` starts with the
+same arguments. Without a CONFIG, a reason against training with the defaults is a warning only. Prints a
 table (split x modality x camera) and a line for each problem. With `--pack`, a data set that is usable is then packed
 into one file a split; `data.root=DIR` trains from there. Exit status 0: usable; 1: not.
 """
@@ -58,9 +58,9 @@ PRINTED = 40  # problems of a level that are printed; all are in the JSON file
 def inspect(
     settings: Settings, progress: bool = False, asked: bool = True
 ) -> tuple[pd.DataFrame, pd.DataFrame, list[Problem]]:
-    """The index, the table of counts and all problems. Raises what reading the index raises: it can't go on then.
+    """Returns the index, the table of counts and all problems. Raises what reading the index raises.
 
-    asked: whether somebody wants to train with these settings, or only has this data set.
+    asked: whether a training with these settings is wanted; else its errors are warnings.
     """
     data = settings.data
     with warnings.catch_warnings(record=True) as caught:
@@ -85,14 +85,14 @@ def inspect(
 
 
 def published_counts_apply(data: DataSettings) -> bool:
-    """To real data sets and to those generated in their true shape; packs remember it."""
+    """Returns whether they do: to real data sets and to synthetic ones of the true shape; packs remember it."""
     if is_packed(data.root):
         return describe(data.root).published
     return not (Path(data.root) / MARKER).exists() or has_published_shape(data.root)
 
 
 def check_protocol(index: pd.DataFrame, settings: Settings) -> list[Problem]:
-    """Whether the trials of the test can be made."""
+    """Returns a problem where the trials of the test can't be made."""
     try:
         build_trials(settings, index)
     except (ValueError, FileNotFoundError) as error:
@@ -101,7 +101,7 @@ def check_protocol(index: pd.DataFrame, settings: Settings) -> list[Problem]:
 
 
 def check_training(index: pd.DataFrame, settings: Settings, asked: bool) -> Iterator[Problem]:
-    """What training would refuse before its first step, but for what the machine decides and weights to be fetched."""
+    """Yields the errors of a training before its first step, except those of the machine and of missing downloads."""
     alone = Share(0, (settings.batch.ids_per_batch,))
     parts: list[Callable[[], object]] = [
         lambda: check_split_untrained(settings.data, settings.data),
@@ -120,7 +120,7 @@ def check_training(index: pd.DataFrame, settings: Settings, asked: bool) -> Iter
 
 
 def origin(data: DataSettings) -> dict[str, Any]:
-    """Of which data set, division and folder packs are."""
+    """Returns of which data set, division and folder packs are."""
     return {
         "dataset": data.dataset,
         "splitting": dataset_of(data.dataset).splitting(data),
@@ -129,7 +129,7 @@ def origin(data: DataSettings) -> dict[str, Any]:
 
 
 def pack(index: pd.DataFrame, settings: Settings, folder: Path, resized: bool, progress: bool) -> str:
-    """Packs the data set, with the files beside it that its protocol reads; a line that says what was done."""
+    """Packs the data set, with the files of its protocol, and returns a line about what was done."""
     data = settings.data
     size = (settings.augment.height, settings.augment.width) if resized else None
     description = Description(
@@ -190,7 +190,7 @@ def main(argv: list[str] | None = None) -> None:
         check_place(options.pack, **origin(settings.data))
     progress = sys.stderr.isatty()
     if options.resized:
-        # without its pixels there is nothing to pack
+        # an image without pixels can't be resized
         settings = dataclasses.replace(settings, loader=dataclasses.replace(settings.loader, on_bad_image="error"))
     index, table, problems = inspect(settings, progress, options.asked)
     levels = [problem.level for problem in problems]

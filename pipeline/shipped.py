@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-CONFIGS = "configs"  # beside the package in a checkout, within it where it is installed (setup.py)
+CONFIGS = "configs"  # next to the package in a checkout, within it where it is installed (setup.py)
 
 
 def find_shipped(file: Path) -> Path:

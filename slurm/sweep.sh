@@ -5,8 +5,8 @@
 #   slurm/sweep.sh configs/sweeps/regdb.list data.root=/data/RegDB
 #   slurm/sweep.sh --ntasks-per-node=4 --gpus-per-node=4 --cpus-per-task=8 configs/sweeps/ablation.list
 #
-# What stands before the list are sbatch's options (as --name=value), what stands after it is added to each member. The
-# same command again leaves out the members that are finished; the others go on from their checkpoints. Environment,
+# Arguments before the list are sbatch's options (as --name=value), those after it are added to each member. The
+# same command again leaves out the members that are finished; the others resume from their checkpoints. Environment,
 # besides those of slurm/train.sh:
 #   AT_ONCE   members trained at the same time (default: as many as the cluster lets)
 set -euo pipefail

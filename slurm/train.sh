@@ -5,17 +5,17 @@
 #SBATCH --time=24:00:00
 #SBATCH --signal=B:USR1@120          # to this shell only, two minutes before the time limit
 #SBATCH --requeue
-#SBATCH --open-mode=append           # a requeued job goes on writing the same log
+#SBATCH --open-mode=append           # a requeued job appends to the same log
 #SBATCH --output=%x-%j.out
 #
 # Trains on one node or many, with GPUs or without. At the time limit or when pre-empted it saves, requeues itself and
-# goes on; a rank that fails ends the job on all nodes.
+# resumes; a rank that fails ends the job on all nodes.
 #
 #   sbatch slurm/train.sh configs/sysu.yaml data.root=/data/SYSU-MM01
 #   sbatch --nodes=2 --ntasks-per-node=4 --gpus-per-node=4 --cpus-per-task=8 slurm/train.sh configs/sysu.yaml \
 #          batch.ids_per_batch=64
 #
-# Submit from anywhere: paths in the words are relative to the project's folder. The project, the run folder and the
+# Submit from anywhere: paths in the arguments are relative to the project's folder. The project, the run folder and the
 # data must be visible to all nodes. All output is in this job's log, each line with its rank, and each rank's also in
 # runs/<name>/slurm/<job>/. Environment, besides MODULES, VENV and CONTAINER (slurm/environment.sh):
 #   PROJECT       the project's folder (default: where this script was submitted from)
@@ -42,18 +42,18 @@ fi
 cd "$PROJECT"
 source slurm/environment.sh
 
-# Words of the training: those given, or of the member of a sweep (slurm/sweep.sh) that this task of an array is.
-words=("$@")
+# Arguments of the training: those given, or of the member of a sweep (slurm/sweep.sh) that this task of an array is.
+arguments=("$@")
 if [ "${1:-}" = --sweep ]; then
   list=$2
   shift 2
   member=$("${python[@]}" -m pipeline.sweep "$list" --member "$SLURM_ARRAY_TASK_ID" "$@")
-  mapfile -t words <<<"$member"
+  mapfile -t arguments <<<"$member"
 fi
-folder=$("${python[@]}" -m pipeline.run.folder "${words[@]}")
+folder=$("${python[@]}" -m pipeline.run.folder "${arguments[@]}")
 logs=$folder/slurm/$job
 mkdir -p "$logs"
-for ((rank = 0; rank < SLURM_NTASKS; rank++)); do touch "$logs/rank-$rank.txt"; done  # also of those that say nothing
+for ((rank = 0; rank < SLURM_NTASKS; rank++)); do touch "$logs/rank-$rank.txt"; done  # also of silent ones
 
 per_node=$((SLURM_NTASKS / SLURM_JOB_NUM_NODES))
 [ $((per_node * SLURM_JOB_NUM_NODES)) -eq "$SLURM_NTASKS" ] ||
@@ -107,7 +107,7 @@ ask_to_stop() {
 }
 trap 'ask_to_stop "told to end"' TERM
 trap 'ask_to_stop "time limit or pre-emption near"
-  { sleep "${STOP_SECONDS:-90}" && requeue "no checkpoint in time, going on from the one before"; } & watchdog=$!' USR1
+  { sleep "${STOP_SECONDS:-90}" && requeue "no checkpoint in time, resuming from the one before"; } & watchdog=$!' USR1
 
 # Each line goes to this log, and without its rank to the file of the rank.
 split_by_rank() {
@@ -123,7 +123,7 @@ splitting=$!
 # One task a rank. --kill-on-bad-exit: otherwise one dead rank leaves the others waiting until the time limit.
 # --cpus-per-task: srun has not inherited it from sbatch since Slurm 22.05.
 srun --kill-on-bad-exit=1 --label ${SLURM_CPUS_PER_TASK:+--cpus-per-task="$SLURM_CPUS_PER_TASK"} \
-  bash slurm/rank.sh "${words[@]}" >&3 2>&1 3>&- &
+  bash slurm/rank.sh "${arguments[@]}" >&3 2>&1 3>&- &
 srun_pid=$!
 exec 3>&-
 while :; do                          # a trapped signal interrupts wait

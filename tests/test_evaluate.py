@@ -1,4 +1,4 @@
-"""What a row of results says, features from files, and what is refused."""
+"""The rows of results, features from files, and errors."""
 
 from pathlib import Path
 
@@ -275,7 +275,7 @@ def test_derivatives_that_the_graph_makes_are_fused_image_by_image(arguments, fu
         ),
     ],
 )
-def test_fusion_that_cannot_be_is_refused_before_training(arguments, more, message, capsys, tmp_path):
+def test_fusion_that_cannot_be_is_an_error_before_training(arguments, more, message, capsys, tmp_path):
     arguments = [*arguments, "name=x", "losses.cross.weight=0", "evaluation.fusion=mean", *more]
     for main in (evaluate.main, train.main):
         assert message in refusal(main, arguments, capsys)

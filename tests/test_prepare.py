@@ -183,7 +183,7 @@ def test_a_training_with_the_arguments_of_a_usable_set_starts(people, tiny, tmp_
     assert (tmp_path / "a" / "model.safetensors").exists()
 
 
-def test_the_defaults_are_nobodys_wish_where_there_is_no_configuration(people, capsys):
+def test_the_defaults_only_warn_without_a_configuration(people, capsys):
     assert run("--dataset", "folder", "--root", people) == 0
     printed = capsys.readouterr().out
     assert "warning: training with the defaults: batch.ids_per_batch: expected at most the number of" in printed

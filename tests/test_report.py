@@ -113,7 +113,7 @@ def test_what_only_has_results_says_what_is_left_out(page):
         "Batch: left out: without config.yaml there was no training",
         "ranked lists, distances, t-SNE, activation and confusions are left out: ",
         "The comparison is left out: ",
-        "results only: no figures by query",
+        "results only: no metrics by query",
         "The training curve of results only is left out: metrics.csv isn't there",
     ):
         assert sentence in text, sentence
@@ -181,7 +181,7 @@ def test_the_confusions_are_those_of_a_loop_over_the_queries(run):
             assert pairs[line[0], line[1]] == int(line.times) and asked[line[0]] == int(line.of)
 
 
-def test_nobody_is_confused_with_themselves():
+def test_no_identity_is_confused_with_itself():
     table = confusion_table(Counter({(1, 1): 9, (2, 1): 3, (1, 2): 3}), Counter({1: 12, 2: 3}), {1: "x", 2: "y"})
     assert table.to_numpy().tolist() == [["x", "y", "3", "12"], ["y", "x", "3", "3"]]
 

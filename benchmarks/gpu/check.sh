@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# check.sh [all|a|b] [--dry-run]: the GPU check; README.md beside it says what each step is for. Every step has a time
+# check.sh [all|a|b] [--dry-run]: the GPU check; README.md next to it describes each step. Every step has a time
 # limit of its own, writes what it found under $OUT as it ends, and doesn't stop those after it. `--dry-run` prints the
 # steps: file, name, seconds, command. Exit status 1: a step failed, was late or was left out.
 # In the environment: OUT (runs/gpu-check), LIMIT seconds in all (570), LOADER settings of every training, e.g.

@@ -1,4 +1,4 @@
-"""Whether a GPU's place of decoding gives the CPU's images, and refuses what is none."""
+"""Checks that each place of decoding gives the CPU's images, and raises for files that are no images."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nvidia.dali.data_node import DataNode
 from PIL import Image
 
 from benchmarks.gpu.checks import Check
-from benchmarks.gpu.graphs import CPU, EXACT, Allowed, Graph, judge, run
+from benchmarks.gpu.graphs import CPU, EXACT, Allowed, Graph, run, same_images
 from dali_ops.decode import BASES, ENCODED, decode
 
 COUNT = 8
@@ -29,14 +29,14 @@ def decoding_checks(device: torch.device) -> dict[str, Check]:
                     decoded_alike, device, place, base, content, allowed
                 )
         for name, content in broken_files().items():
-            # nvJPEG may take a file that was cut short for an image: shown, not judged
-            judged = place == "cpu" or name == "not an image"
-            checks[f"decode {place}, {name}"] = partial(refused, device, place, content, judged)
+            # nvJPEG may take a file that was cut short for an image: shown, not checked
+            checked = place == "cpu" or name == "not an image"
+            checks[f"decode {place}, {name}"] = partial(raises_for, device, place, content, checked)
     return checks
 
 
 def files() -> dict[str, np.ndarray]:
-    """One image in the formats that data sets come in."""
+    """Writes one image in the formats that data sets come in."""
     turned = Image.Exif()
     turned[0x0112] = 6
     return {
@@ -59,7 +59,7 @@ def broken_files() -> dict[str, np.ndarray]:
 
 
 def encoded(kind: str, mode: str = "RGB", **options) -> np.ndarray:
-    """The bytes of a file of 128x384 with waves of its own in each channel."""
+    """Returns the bytes of a file of 128x384 with waves of its own in each channel."""
     y, x = np.mgrid[0:384, 0:128]
     waves = ((1, 0.3, 9), (0.6, 0.2, 15), (1.3, 0.1, 5))
     planes = [(x * across + y * down + 60 * np.sin(x / length)) % 256 for across, down, length in waves]
@@ -80,14 +80,14 @@ def decoded_alike(
     device: torch.device, place: str, base: str, content: np.ndarray, allowed: Allowed
 ) -> tuple[bool, str]:
     made = run(decoder(device, place, base), device, [content] * COUNT)
-    return judge(made, run(decoder(CPU, "cpu", base), CPU, [content] * COUNT), allowed)
+    return same_images(made, run(decoder(CPU, "cpu", base), CPU, [content] * COUNT), allowed)
 
 
-def refused(device: torch.device, place: str, content: np.ndarray, judged: bool) -> tuple[bool, str]:
-    """Right where a file that is no image, among good ones, is an error, or where that isn't judged."""
+def raises_for(device: torch.device, place: str, content: np.ndarray, checked: bool) -> tuple[bool, str]:
+    """Checks that a file that is no image, among good ones, is an error, or isn't checked at all."""
     good = encoded("JPEG", quality=90)
     try:
         made = run(decoder(device, place, "visible"), device, [good] * (COUNT - 1) + [content])
     except RuntimeError as error:
         return True, f"RuntimeError: {' '.join(str(error).split())[:120]}"
-    return not judged, f"was decoded without an error, as {made[-1].shape}"
+    return not checked, f"was decoded without an error, as {made[-1].shape}"

@@ -1,4 +1,4 @@
-"""What the machine is: GPU, driver, cores, memory, versions. The first lines of every result."""
+"""Facts of the machine: GPU, driver, cores, memory, versions. The first lines of every result."""
 
 from __future__ import annotations
 

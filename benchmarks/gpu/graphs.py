@@ -1,4 +1,4 @@
-"""A DALI graph on the device beside the same graph on the CPU."""
+"""Compares a DALI graph on the device with the same graph on the CPU."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ EXACT, ROUNDED = Allowed(), Allowed(0.02, 1)
 
 
 def compare(graph: Graph, device: torch.device, *fed: Batch, allowed: Allowed = EXACT) -> tuple[bool, str]:
-    """A graph over images (n, height, width, channels) uint8, and what else it is fed, on the device and on the CPU."""
-    return judge(run(graph, device, *fed), run(graph, CPU, *fed), allowed)
+    """Runs a graph over images (n, height, width, channels) uint8 and other inputs on the device and on the CPU."""
+    return same_images(run(graph, device, *fed), run(graph, CPU, *fed), allowed)
 
 
-def judge(made: list[np.ndarray], expected: list[np.ndarray], allowed: Allowed) -> tuple[bool, str]:
-    """Whether images are those of the CPU, and by how much they differ."""
+def same_images(made: list[np.ndarray], expected: list[np.ndarray], allowed: Allowed) -> tuple[bool, str]:
+    """Returns whether images are those of the CPU, and by how much they differ."""
     for one, other in zip(made, expected, strict=True):
         if one.shape != other.shape:
             return False, f"shape {one.shape}, on the CPU {other.shape}"
@@ -48,7 +48,7 @@ def judge(made: list[np.ndarray], expected: list[np.ndarray], allowed: Allowed) 
 
 
 def run(graph: Graph, device: torch.device, *fed: Batch) -> list[np.ndarray]:
-    """The images that a graph gives, of its second run: the first may find memory that happens to be zero."""
+    """Returns the images of a graph's second run: the first may find memory that happens to be zero."""
     on_gpu = device.type == "cuda"
     pipeline = new_pipeline(
         batch_size=len(fed[0]),
@@ -70,7 +70,7 @@ def run(graph: Graph, device: torch.device, *fed: Batch) -> list[np.ndarray]:
 
 
 def images_of_pixels(batch: Batch) -> bool:
-    """Whether these are images, and not encoded files or numbers."""
+    """Returns whether these are images, and not encoded files or numbers."""
     return batch[0].dtype == np.uint8 and batch[0].ndim == 3
 
 
@@ -80,7 +80,7 @@ def source_of(batch: Batch) -> DataNode:
 
 
 def images(channels: int, height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
-    """(COUNT, height, width, channels) uint8: half noise, half slopes with little of it, the first of one level."""
+    """Samples (COUNT, height, width, channels) uint8: half noise, half slopes with little of it, the first flat."""
     generator = np.random.default_rng(channels)
     noise = generator.integers(0, 256, (COUNT, height, width, channels), dtype=np.uint8)
     slope = np.linspace(0, 255, height * width * channels).reshape(height, width, channels)

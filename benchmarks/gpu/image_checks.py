@@ -1,4 +1,4 @@
-"""Whether each DALI operator in use gives on a GPU what it gives on the CPU."""
+"""Checks that each DALI operator in use gives on a GPU the images that it gives on the CPU."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ def covering_checks(device: torch.device) -> dict[str, Check]:
     }
     half = (np.arange(COUNT) % 2)[:, None].astype(np.float32)
     for name, mixing in MIXINGS.items():
-        drawn = mixing.sample(np.random.default_rng(3), COUNT, HEIGHT, WIDTH)
-        for which, values in (("mixed", drawn), ("half of them mixed", drawn * half)):
+        sampled = mixing.sample(np.random.default_rng(3), COUNT, HEIGHT, WIDTH)
+        for which, values in (("mixed", sampled), ("half of them mixed", sampled * half)):
             checks[f"{name}, {which}"] = partial(compare, partial(mixed, mixing), device, images(3), values)
     return checks
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# install.sh [FOLDER]: on the GPU machine: what pack.sh packed into FOLDER (where this file lies) goes into $SITE
-# (/tmp/site), beside the machine's own packages, which stay as they are. Exit status 3: a file is missing.
+# install.sh [FOLDER]: on the GPU machine: installs the packages of FOLDER (where this file lies), made by pack.sh, into
+# $SITE (/tmp/site), next to the machine's own packages, which stay as they are. Exit status 3: a file is missing.
 set -euo pipefail
 cd "${1:-$(dirname "$0")}"
 SITE=${SITE:-/tmp/site}; PYTHON=${PYTHON:-python3}; W=$(mktemp -d /tmp/gpuinstall.XXXX); trap 'rm -rf "$W"' EXIT

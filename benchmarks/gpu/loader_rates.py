@@ -1,8 +1,8 @@
-"""Recorded images a second of the training loader by place of decoding, form of the data and number of views.
+"""Measures captured images a second of the training loader by place of decoding, form of the data and number of views.
 
     python -m benchmarks.gpu.loader_rates [--device auto] [--seconds 3] [--first 16]
 
-Nothing else uses the device meanwhile: it is what the loader can give, not what it gives beside a training. Python ms:
+Nothing else uses the device meanwhile: it is what the loader can give, not what it gives during a training. Python ms:
 of the thread that makes the batches, a batch. Some rows change what the project leaves to DALI: the share of a batch
 that the hardware decoder gets, and whether operators of one kind run at once.
 """
@@ -70,7 +70,7 @@ CASES = (
 
 @contextlib.contextmanager
 def as_asked(case: Case) -> Iterator[None]:
-    """Inside, DALI's decoders and pipelines are made as the case wants them."""
+    """Makes DALI's decoders and pipelines, inside, as the case wants them."""
     decoder = fn.decoders.image
 
     def with_load(*inputs, **keywords):
@@ -93,7 +93,7 @@ def settings_for(case: Case, data: DataSettings, folder: Path) -> Settings:
 
 
 def rate(settings: Settings, device: torch.device, seconds: float) -> tuple[float, float, float]:
-    """Images a second, milliseconds of Python's thread a batch, seconds to the first batch."""
+    """Returns images a second, milliseconds of Python's thread a batch, seconds to the first batch."""
     begin = time.perf_counter()
     batches = open_batches(settings, device)
     next(batches)

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # pack.sh [FOLDER]: packs what the GPU check needs on a machine without network into FOLDER (.gpu), 64 MiB at most.
-# pack.sh --list: what would be packed, and what the machine is taken to have; fetches nothing.
+# pack.sh --list: lists what would be packed, and what the machine is expected to have; fetches nothing.
 # In the environment: MODE sm90 (for H100 and H200) | slim | full; MIB megabytes of a chunk (60); PYTHON with pip;
 # WHEELS a folder with DALI's wheels, fetched before.
 set -euo pipefail
 HERE=$(cd "$(dirname "$0")" && pwd); PROJECT=$(cd "$HERE/../.." && pwd)
 MODE=${MODE:-sm90}; MIB=${MIB:-60}; PYTHON=${PYTHON:-python3}; LIMIT_MIB=64
 
-# What a machine for PyTorch is taken to have; what requirements.txt wants besides is packed, in its version there.
+# What a machine for PyTorch is expected to have; all else in requirements.txt is packed, in its version there.
 PRESENT="torch torchvision accelerate filelock jinja2 joblib matplotlib numpy pandas pillow pyarrow safetensors
   scikit-learn scipy tqdm pytest pytest-xdist"
 # Of what DALI wants, on such a machine too, or imported by its experimental.dynamic alone (the last three).

@@ -1,9 +1,9 @@
-"""What batches would cost if all resized images lay in the device's memory: gathered, cropped, flipped, derived.
+"""Measures batches of resized images that all lie in the device's memory: gathered, cropped, flipped, derived.
 
     python -m benchmarks.gpu.resident [--device auto] [--images 22000] [--batches 200] [--compile]
 
 Plain torch, without DALI and decoding: visible images with a gray derivative, infrared ones with a spectrum, 64
-recorded images and 128 views a batch, normalized, bfloat16, channels_last. What to compare `loader_rates` with.
+captured images and 128 views a batch, normalized, bfloat16, channels_last. To be compared with `loader_rates`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from dali_ops.derive.channels import LUMINANCE, sample_spectrum
 from dali_ops.normalize import MEAN, STD
 from pipeline.errors import one_line_errors
 
-HEIGHT, WIDTH, PAD, COUNT = 288, 144, 10, 32  # COUNT recorded images of each modality
+HEIGHT, WIDTH, PAD, COUNT = 288, 144, 10, 32  # COUNT captured images of each modality
 WARM_UP = 10
 
 
@@ -38,7 +38,7 @@ class Plan:
 
 
 def plans(visible: int, infrared: int, device: torch.device) -> Iterator[Plan]:
-    """Drawn on the host, as the loader's are."""
+    """Samples on the host, as the loader does."""
     generator = np.random.default_rng(0)
     while True:
         parts = [generator.integers(0, number, COUNT) for number in (visible, infrared)]
@@ -48,7 +48,7 @@ def plans(visible: int, infrared: int, device: torch.device) -> Iterator[Plan]:
 
 
 def window(images: torch.Tensor, rows: torch.Tensor, plan: Plan, view: int) -> torch.Tensor:
-    """(COUNT, HEIGHT, WIDTH, C) uint8: windows of padded images, black outside, mirrored where the plan says so."""
+    """Returns (COUNT, HEIGHT, WIDTH, C) uint8: windows of padded images, black outside, mirrored as planned."""
     across = torch.arange(WIDTH, device=images.device)
     across = torch.where(plan.flip[view][:, None] == 1, WIDTH - 1 - across, across)
     y = plan.top[view][:, None] - PAD + torch.arange(HEIGHT, device=images.device)
@@ -59,7 +59,7 @@ def window(images: torch.Tensor, rows: torch.Tensor, plan: Plan, view: int) -> t
 
 
 def make_batch(visible: torch.Tensor, infrared: torch.Tensor, plan: Plan) -> torch.Tensor:
-    """(4 * COUNT, 3, HEIGHT, WIDTH) bfloat16: visible, infrared, gray, spectrum."""
+    """Returns (4 * COUNT, 3, HEIGHT, WIDTH) bfloat16: visible, infrared, gray, spectrum."""
     mean, std, weights = (torch.tensor(values, device=visible.device) for values in (MEAN, STD, LUMINANCE))
     of_visible = [window(visible, plan.visible, plan, view).float() for view in (0, 2)]
     of_infrared = [window(infrared, plan.infrared, plan, view).float() for view in (1, 3)]
@@ -74,7 +74,7 @@ def show(name: str, make: Callable[[], torch.Tensor], device: torch.device, batc
     images = make()
     assert images.shape == (4 * COUNT, 3, HEIGHT, WIDTH) and images.is_contiguous(memory_format=torch.channels_last)
     seconds = seconds_of(make, device, batches, WARM_UP)
-    print(f"{name}: {1000 * seconds:.2f} ms a batch, {2 * COUNT / seconds:.0f} recorded images/s", flush=True)
+    print(f"{name}: {1000 * seconds:.2f} ms a batch, {2 * COUNT / seconds:.0f} captured images/s", flush=True)
 
 
 @one_line_errors

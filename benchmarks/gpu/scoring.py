@@ -1,4 +1,4 @@
-"""SYSU-MM01's forty trials scored on the device and on the CPU: the same figures, and the time of each.
+"""SYSU-MM01's forty trials scored on the device and on the CPU: the same metrics, and the time of each.
 
     python -m benchmarks.gpu.scoring [--device auto] [--trials 10]
 
@@ -24,7 +24,7 @@ APART = 1e-3  # of two mAP, or of the share of first ranks: near distances are r
 
 
 def compare(expected: list[Scores], found: list[Scores]) -> tuple[float, float]:
-    """By how much the mAP differ at most, and the share of the queries whose first true match has another rank."""
+    """Returns the max difference of the mAPs, and the share of queries with another rank of their first true match."""
     apart = max(abs(one.mAP - other.mAP) for one, other in zip(expected, found, strict=True))
     ranks, others = (np.concatenate([scores.first_match_rank for scores in many]) for many in (expected, found))
     return apart, float((ranks != others)[~np.isnan(ranks)].mean())

@@ -44,7 +44,7 @@ ENTRY, ENTRY_ARCHITECTURE, MACHINE_CODE = struct.Struct("<HxxIQ"), 28, 2
 
 
 def keep_architecture(library: bytes) -> bytes:
-    """The library with each container cut down, in place, to its machine code for ARCHITECTURE; zeros fill the rest.
+    """Cuts each container of the library down, in place, to its code for ARCHITECTURE; zeros fill the rest.
 
     Nothing moves in the file, and zeros cost nothing once compressed. A container without such code stays whole.
     Raises ValueError for one that can't be walked to its very end.
@@ -66,7 +66,7 @@ def keep_architecture(library: bytes) -> bytes:
 
 
 def entries(library: bytes, place: int, end: int) -> list[tuple[tuple[int, int], bytes]]:
-    """((kind, architecture), the entry with its header) of each entry of a container."""
+    """Yields ((kind, architecture), the entry with its header) of each entry of a container."""
     found = []
     while place < end:
         kind, header, size = ENTRY.unpack_from(library, place)
@@ -79,7 +79,7 @@ def entries(library: bytes, place: int, end: int) -> list[tuple[tuple[int, int],
 
 
 def changed(wheel: str, name: str, content: bytes, mode: str) -> bytes | None:
-    """A file of a wheel as it is packed; None: left out."""
+    """Returns a file of a wheel as it is packed; None: left out."""
     if mode == "full":
         return content
     if any(wheel.startswith(start) and re.search(files, name) for start, files in UNUSED_FILES.items()):
@@ -99,7 +99,7 @@ def record_line(name: str, content: bytes) -> tuple[str, str, int]:
 
 
 def rewrite(source: Path, target: Path, mode: str) -> None:
-    """A wheel with fewer files, stored; its RECORD says what is in it, so that pip takes it for any other."""
+    """Writes a wheel with fewer files, stored; its RECORD lists them, so that pip takes it for any other."""
     lines = []
     with zipfile.ZipFile(source) as wheel, zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as made:
         (record,) = (name for name in wheel.namelist() if re.fullmatch(r"[^/]+\.dist-info/RECORD", name))

@@ -1,9 +1,9 @@
-"""The first check on a GPU: everything that the project computes there, beside the same on the CPU. A line a check.
+"""The first check on a GPU: everything that the project computes there, compared with the CPU. A line a check.
 
     python -m benchmarks.gpu.smoke [--device auto] [--only images] [--only decoding] [--only training]
 
 A line that begins with BAD is a bug of the project, of DALI or of PyTorch; the exit status is then 1.
-PIPELINE_TRACEBACK=1 shows where an error came from. With `--device cpu` the CPU stands beside itself.
+PIPELINE_TRACEBACK=1 shows where an error came from. With `--device cpu` the CPU is compared with itself.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whether batches, features, distances and optimizer steps are on a GPU what they are on the CPU."""
+"""Checks that batches, features, distances and optimizer steps on a GPU are those on the CPU."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ STAGES = ["derive.visible=[weighted_gray,inversion:0.5]", "derive.infrared=[clah
 SHARED = ("resnet10t", "regnety_002", "efficientnet_b0")  # whose batch norms hold no activation, and that do
 
 
-def words_of(folder: Path) -> list[str]:
-    """Configuration of a small network on drawn people, which are drawn here."""
+def arguments_for(folder: Path) -> list[str]:
+    """Returns the configuration of a small network on synthetic people, which are generated here."""
     generate("folder", folder / "people", identities=8, images_per_camera=4, seed=0, workers=1)
     return [
         "configs/folder.yaml",
@@ -49,13 +49,13 @@ def words_of(folder: Path) -> list[str]:
 
 
 def training_checks(device: torch.device, folder: Path) -> dict[str, Check]:
-    arguments = words_of(folder)
+    arguments = arguments_for(folder)
     checks: dict[str, Check] = {
         "batches, default": partial(same_batches, load_config(arguments), device),
         "batches, every kind of stage": partial(same_batches, load_config([*arguments, *STAGES]), device),
         "batches, made on the CPU": partial(same_batches, load_config([*arguments, "loader.device=cpu"]), device),
         "clahe that its tiles don't divide": partial(
-            clahe_refused, load_config([*arguments, *STAGES, "augment.height=30"]), device
+            clahe_raises, load_config([*arguments, *STAGES, "augment.height=30"]), device
         ),
         "features of an evaluation": partial(same_features, arguments, device, folder),
         "SGD after an overflow": partial(overflow_is_skipped, load_config(arguments), device),
@@ -71,7 +71,7 @@ def training_checks(device: torch.device, folder: Path) -> dict[str, Check]:
 
 
 def same_batches(settings: Settings, device: torch.device) -> tuple[bool, str]:
-    """Right where the loader's batches hold the same images as the CPU's, but for rounding while resizing."""
+    """Checks that the loader's batches hold the CPU's images, but for rounding while resizing."""
     ours, cpu = open_batches(settings, device), open_batches(settings, CPU)
     off, largest = 0.0, 0.0
     for _ in range(BATCHES):
@@ -86,7 +86,7 @@ def same_batches(settings: Settings, device: torch.device) -> tuple[bool, str]:
     )
 
 
-def clahe_refused(settings: Settings, device: torch.device) -> tuple[bool, str]:
+def clahe_raises(settings: Settings, device: torch.device) -> tuple[bool, str]:
     try:
         next(open_batches(settings, device))
     except ValueError as error:
@@ -95,7 +95,7 @@ def clahe_refused(settings: Settings, device: torch.device) -> tuple[bool, str]:
 
 
 def same_features(arguments: list[str], device: torch.device, folder: Path) -> tuple[bool, str]:
-    """Right where `pipeline.evaluate` finds the features of a process that sees no GPU, in float32 and not in TF32."""
+    """Checks that `pipeline.evaluate` finds the features of a process without a GPU, in float32, not in TF32."""
     arguments = [*arguments, "loader.device=cpu", "evaluation.batch=16"]  # the same pixels
     files = {name: folder / f"{name}.npz" for name in ("here", "cpu")}
     evaluate.main([*arguments, "--save-features", str(files["here"])])
@@ -110,7 +110,7 @@ def same_features(arguments: list[str], device: torch.device, folder: Path) -> t
 
 
 def exact_distances(name: str, device: torch.device) -> tuple[bool, str]:
-    """Right where distances have the 23 bits of float32 whatever is allowed elsewhere."""
+    """Checks that distances have the 23 bits of float32 whatever is allowed elsewhere."""
     generator = torch.Generator().manual_seed(0)
     query, gallery = (torch.randn(64, 2048, generator=generator) for _ in range(2))
     exact = DISTANCES[name](gallery.double())(query.double())
@@ -125,7 +125,7 @@ def exact_distances(name: str, device: torch.device) -> tuple[bool, str]:
 
 
 def overflow_is_skipped(settings: Settings, device: torch.device) -> tuple[bool, str]:
-    """Right where a first step that overflows leaves no trace in the momentum of the steps after it."""
+    """Checks that a first step that overflows leaves no trace in the momentum of the steps after it."""
     network = build_network(settings, 4).to(device)
     optimizer = create_optimizer([{"params": [*network.parameters()], "lr": settings.optimizer.lr}], settings.optimizer)
     scaler = torch.amp.GradScaler(device.type, init_scale=4.0)
@@ -145,7 +145,7 @@ def overflow_is_skipped(settings: Settings, device: torch.device) -> tuple[bool,
 
 
 def norms_keep_activations(settings: Settings, device: torch.device) -> tuple[bool, str]:
-    """Right where a network whose norms share their statistics among ranks computes what it computed before."""
+    """Checks that norms which share their statistics among ranks compute what they computed before."""
     network = build_network(settings, 4).to(device).eval()
     images = torch.randn(4, 3, 64, 32, generator=torch.Generator().manual_seed(1)).to(device)
     with torch.inference_mode():

@@ -1,1 +1,1 @@
-"""What can be wrong with a user's copy of a data set, found before any training."""
+"""Finds the faults of a user's copy of a data set before any training."""

@@ -1,4 +1,4 @@
-"""How many identities and images there are, beside the published numbers."""
+"""Counts identities and images, and compares them with the published numbers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipeline.datasets.dataset import Published
 from pipeline.datasets.listing import SPLITS
 
 KEYS = ["split", "modality", "camera"]
-ALL = "all"  # stands in a total for what it is over
+ALL = "all"  # in a row of totals, for the columns they are over
 
 
 def count_table(index: pd.DataFrame, published: Published) -> pd.DataFrame:
@@ -58,7 +58,7 @@ def check_counts(table: pd.DataFrame, published: Published) -> Iterator[Problem]
 
 
 def format_counts(table: pd.DataFrame) -> str:
-    """As text; without the expected numbers where none are published."""
+    """Returns the table as text; without the expected numbers where none are published."""
     shown = table.rename(columns={"identities_expected": "expected", "images_expected": "expected "})
     for name in ("expected", "expected "):
         if shown[name].isna().all():

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from pipeline.checks.problem import ERROR, NOTE, WARNING, Problem, some
+from pipeline.checks.problem import ERROR, NOTE, WARNING, Problem, count_with_first
 from pipeline.datasets.listing import IMAGE_SUFFIXES
 from pipeline.loading.sampling import count_images
 from pipeline.settings import Settings
@@ -16,7 +16,7 @@ OTHER_SUFFIXES = (".tif", ".tiff", ".webp", ".gif", ".jp2", ".heic")
 
 
 def check_identities(index: pd.DataFrame, settings: Settings) -> Iterator[Problem]:
-    """Identities in two splits, and those with too few images to fill their part of a batch."""
+    """Yields identities in two splits, and those with too few images to fill their part of a batch."""
     splits = index.groupby("identity")["split"].agg(lambda names: sorted(set(names)))
     for identity, names in splits[splits.str.len() > 1].items():
         yield Problem(ERROR, f"identity {identity}", f"expected in one split; found in {' and '.join(names)}")
@@ -30,14 +30,14 @@ def check_identities(index: pd.DataFrame, settings: Settings) -> Iterator[Proble
             if len(few):
                 yield Problem(
                     WARNING,
-                    some(len(few), "training identities", few.index[0]),
+                    count_with_first(len(few), "training identities", few.index[0]),
                     f"expected {settings.batch.images_per_modality} {modality.key} images or more; "
                     f"found {few.min()} to {few.max()}; {advice}",
                 )
 
 
 def check_leftovers(index: pd.DataFrame, root: str) -> Iterator[Problem]:
-    """Images in the folder that the split files don't name, and those of formats that aren't read."""
+    """Yields images in the folder that the split files don't name, and those of formats that aren't read."""
     known = set(index["path"])
     unlisted, unread = [], []
     for folder, _, names in os.walk(os.path.abspath(os.path.expanduser(root))):
@@ -48,7 +48,11 @@ def check_leftovers(index: pd.DataFrame, root: str) -> Iterator[Problem]:
             elif name.lower().endswith(OTHER_SUFFIXES):
                 unread.append(path)
     if unlisted:
-        yield Problem(NOTE, some(len(unlisted), "images", min(unlisted)), "are of no listed identity and not used")
+        yield Problem(
+            NOTE, count_with_first(len(unlisted), "images", min(unlisted)), "are of no listed identity and not used"
+        )
     if unread:
         formats = ", ".join(IMAGE_SUFFIXES)
-        yield Problem(WARNING, some(len(unread), "images", min(unread)), f"expected {formats}; they are not used")
+        yield Problem(
+            WARNING, count_with_first(len(unread), "images", min(unread)), f"expected {formats}; they are not used"
+        )

@@ -9,7 +9,7 @@ ERROR, WARNING, NOTE = "error", "warning", "note"
 
 @dataclass(frozen=True)
 class Problem:
-    """An error makes the data set unusable, a warning is worth a look, a note is only said.
+    """An error makes the data set unusable, a warning is worth a look, a note needs nothing.
 
     where: a file, a folder, a setting or how many of them. what: expected, found, what to do.
     """
@@ -22,6 +22,6 @@ class Problem:
         return f"{self.level}: {self.where}: {self.what}"
 
 
-def some(count: int, things: str, first: object) -> str:
-    """`3 images (first: cam1/0001/0001.jpg)`."""
+def count_with_first(count: int, things: str, first: object) -> str:
+    """Returns `3 images (first: cam1/0001/0001.jpg)`."""
     return f"{count} {things} (first: {first})"

@@ -9,7 +9,7 @@ from pipeline.datasets.regdb import REGDB
 from pipeline.datasets.sysu import SYSU
 from pipeline.text import nearest
 
-# Another data set is a file beside these and a line here.
+# Another data set is a file in this folder and a line here.
 DATASETS: dict[str, DataSet] = {
     SYSU.name: SYSU,
     REGDB.name: REGDB,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -17,19 +17,33 @@ class Column:
 
 
 @dataclass(frozen=True)
+class Matching:
+    """How published rows are matched with our runs: by the ticks of table 4, which are their modalities and losses.
+
+    label    the column of the literature's file that names a row
+    row_of   name of a row -> the row of table 4 that is the same method; names that aren't there are looked up as such
+    printed  whether the ticks are columns of the table
+    """
+
+    label: str
+    row_of: dict[str, str] = field(default_factory=dict)
+    printed: bool = False
+
+
+@dataclass(frozen=True)
 class Layout:
-    """The columns of one table.
+    """The columns of one table, and the order of its rows.
 
     across      the column of results in which the means of one line differ
     literature  the file of published rows (`pipeline.literature`); None: there is none
-    ticked      whether rows are methods of the base-derivative framework, found by their modalities and losses
+    matching    our runs stand below the published row of the same method; None: below all published rows
     """
 
     caption: str
     columns: list[Column]
     across: str
     literature: str | None = None
-    ticked: bool = False
+    matching: Matching | None = None
 
 
 def columns(head: str, prefix: str, ranks: tuple[int, ...], **where: str) -> list[Column]:

@@ -1,4 +1,4 @@
-"""What there is to know of a data set, as one object: how it is read, divided and tested, and what was published."""
+"""A data set as one object: how it is read, divided and tested, and its published numbers."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class FeatureFiles:
     """The format in which a data set's authors keep features.
 
     suffix  of the path that stands for the files, e.g. .mat
-    files   what is written for NAME<suffix>, in words
+    files   description of what is written for NAME<suffix>
     read    (place, index, rows of the index) -> (n, D) features, (n,) int64 the row of the index each is of
     save    (path, (n, D) features, index, (n,) their rows of the index) -> the files written
     """

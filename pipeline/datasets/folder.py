@@ -3,7 +3,7 @@
 The camera is the manifest's, else the `c<k>_` an image's name starts with, else 0. A person's folder has the same name
 in both modalities. Its identity is the number it ends in, where all names are one prefix and a number (`7`, `0007`,
 `k007`), else its place (from 1) among the sorted names. The index has one more column than those of the other data
-sets: `name`, the name of the person's folder or the manifest's word.
+sets: `name`, the name of the person's folder or of the manifest.
 
 Protocol: all test images of one modality against all of the other.
 """
@@ -43,8 +43,8 @@ def read_index(
 
     Identities are divided into train, val and test as the CSV `split_file` with the columns identity (the name) and
     split says; without it by the manifest's column split; without that by `seed` and `test_fraction` (0-1). Identities
-    recorded in one modality only, and those the CSV doesn't name, are left out with a warning: neither training nor
-    testing can use the former. ValueError or FileNotFoundError, one line, for what isn't as the module says.
+    captured in one modality only, and those the CSV doesn't name, are left out with a warning: neither training nor
+    testing can use the former. Raises ValueError or FileNotFoundError, one line, for what isn't as the module says.
     """
     root = resolve_root(root, TITLE)
     if (root / MANIFEST).is_file():
@@ -73,7 +73,7 @@ def read_folders(root: Path) -> list[Entry]:
 
 
 def names_of_both_modalities(entries: list[Entry], root: Path) -> list[str]:
-    """Sorted; ValueError where there are none, or two names have one number. Warns of the others."""
+    """Returns them sorted; ValueError where there are none, or two names have one number. Warns of the others."""
     names = sorted({entry.name for entry in entries})
     check_numbers_distinct(names, root)
     captured = {(entry.name, entry.modality) for entry in entries}
@@ -107,8 +107,8 @@ def index_entries(entries: list[Entry], split_of: dict[str, str], root: Path) ->
 
 def numbers_in(names: list[str]) -> list[int] | None:
     """Returns the number each name ends in; None unless all names are one prefix and a number."""
-    parts = [PREFIX_AND_NUMBER.fullmatch(name) for name in names]
-    if not all(parts) or len({part[1] for part in parts}) > 1:
+    parts = [part for name in names if (part := PREFIX_AND_NUMBER.fullmatch(name))]
+    if len(parts) < len(names) or len({part[1] for part in parts}) > 1:
         return None
     return [int(part[2]) for part in parts]
 
@@ -119,7 +119,7 @@ def number_names(names: list[str]) -> dict[str, int]:
 
 
 def check_numbers_distinct(names: list[str], root: Path) -> None:
-    """ValueError where names have one number (`1`, `01`): most likely a person written in two ways."""
+    """Raises ValueError where names have one number (`1`, `01`): most likely an identity written in two ways."""
     owners: defaultdict[int, list[str]] = defaultdict(list)
     for name, number in zip(names, numbers_in(names) or range(len(names)), strict=True):
         owners[number].append(name)
@@ -145,14 +145,14 @@ def sample_splits(names: list[str], test_fraction: float, seed: int) -> dict[str
         if len(names) < 2:
             raise ValueError(f"expected 2 identities or more to divide into train and test; found {len(names)}")
         count = min(max(count, 1), len(names) - 1)
-    # Raw draws rather than Generator.permutation, whose algorithm a version of NumPy may change.
-    draws = np.random.Philox(key=seed).random_raw(len(names))
-    tested = set(np.argsort(draws, kind="stable")[:count].tolist())
+    # Raw numbers rather than Generator.permutation, whose algorithm a version of NumPy may change.
+    numbers = np.random.Philox(key=seed).random_raw(len(names))
+    tested = set(np.argsort(numbers, kind="stable")[:count].tolist())
     return {name: "test" if place in tested else "train" for place, name in enumerate(names)}
 
 
 def read_split_file(file: Path, known: set[str]) -> dict[str, str]:
-    """As `read_splits`; ValueError also for a name that isn't `known`."""
+    """Reads as `read_splits` does; ValueError also for a name that isn't `known`."""
     split_of = read_splits(file)
     missing = [name for name in split_of if name not in known]
     if missing:

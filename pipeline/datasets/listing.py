@@ -1,4 +1,4 @@
-"""What the readers of the data sets share: listing folders, reading split files, building the index."""
+"""Helpers of all data sets' readers: listing folders, reading split files, building the index."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def build_index(records: Sequence[Record], root: Path) -> pd.DataFrame:
 
 
 def resolve_root(root: str | Path, name: str) -> Path:
-    """The absolute path of a data set's folder; FileNotFoundError where it isn't one."""
+    """Returns the absolute path of a data set's folder; FileNotFoundError where it isn't one."""
     folder = Path(os.path.abspath(os.path.expanduser(root)))
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder; expected the root of {name} (data.root)")
@@ -55,7 +55,7 @@ def resolve_root(root: str | Path, name: str) -> Path:
 
 
 def check_folders(root: Path, names: Iterable[str], name: str) -> None:
-    """FileNotFoundError naming those of `names` that aren't folders in `root`, and the folders that are."""
+    """Raises FileNotFoundError naming those of `names` that aren't folders in `root`, and the folders that are."""
     expected = list(names)
     missing = [folder for folder in expected if not (root / folder).is_dir()]
     if missing:
@@ -66,20 +66,20 @@ def check_folders(root: Path, names: Iterable[str], name: str) -> None:
 
 
 def list_folders(folder: Path) -> list[str]:
-    """Sorted names of the folders in `folder`, hidden ones left out."""
+    """Returns the sorted names of the folders in `folder`, without hidden ones."""
     with os.scandir(folder) as entries:
         return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
 
 
 def list_images(folder: str | Path) -> list[str]:
-    """Sorted names of the images in `folder`, hidden ones left out (copies made on a Mac hold `._0001.jpg`)."""
+    """Returns the sorted names of the images in `folder`, without hidden ones (a Mac's copies hold `._0001.jpg`)."""
     return sorted(
         name for name in os.listdir(folder) if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")
     )
 
 
 def read_text(file: Path) -> str:
-    """The text of a split file; FileNotFoundError or ValueError where there is none."""
+    """Returns the text of a split file; FileNotFoundError or ValueError where there is none."""
     if not file.is_file():
         raise FileNotFoundError(f"{file}: no such file; it belongs to the data set, copy it there")
     try:
@@ -93,15 +93,15 @@ def read_identities(file: Path) -> list[int]:
     """Identities of a file of comma-separated numbers, in the file's order."""
     identities: list[int] = []
     for number, line in enumerate(read_text(file).splitlines(), 1):
-        for word in line.replace(",", " ").split():
-            if not word.isdecimal():
-                raise ValueError(f"{file}:{number}: expected comma-separated identities; found {word!r}")
-            identities.append(int(word))
+        for field in line.replace(",", " ").split():
+            if not field.isdecimal():
+                raise ValueError(f"{file}:{number}: expected comma-separated identities; found {field!r}")
+            identities.append(int(field))
     return check_distinct(identities, file)
 
 
 def check_distinct(identities: list[int], file: Path) -> list[int]:
-    """`identities` unchanged; ValueError where there are none, or one is there twice."""
+    """Returns `identities` unchanged; ValueError where there are none, or one is there twice."""
     if not identities:
         raise ValueError(f"{file}: expected identities; found none")
     twice = sorted({identity for identity in identities if identities.count(identity) > 1})
@@ -111,7 +111,7 @@ def check_distinct(identities: list[int], file: Path) -> list[int]:
 
 
 def read_matlab(file: Path, variable: str) -> np.ndarray:
-    """One variable of a MATLAB file; ValueError where the file is something else or doesn't have it."""
+    """Returns a variable of a MATLAB file; ValueError where the file is something else or doesn't have it."""
     try:
         return np.asarray(loadmat(file)[variable])
     except Exception as error:  # SciPy raises a dozen kinds for files that aren't MATLAB's.
@@ -119,22 +119,25 @@ def read_matlab(file: Path, variable: str) -> np.ndarray:
 
 
 def read_image_list(file: Path) -> list[tuple[str, int]]:
-    """(path relative to the root, label) of each line `path label`; empty lines are skipped."""
+    """Returns (path relative to the root, label) of each line `path label`; empty lines are skipped."""
     entries = []
     for number, line in enumerate(read_text(file).splitlines(), 1):
         if not line.strip():
             continue
-        words = line.rsplit(maxsplit=1)
-        if len(words) != 2 or not words[1].isdecimal():
+        fields = line.rsplit(maxsplit=1)
+        if len(fields) != 2 or not fields[1].isdecimal():
             raise ValueError(f"{file}:{number}: expected `path label` with a whole number as label; found {line!r}")
-        entries.append((words[0].strip(), int(words[1])))
+        entries.append((fields[0].strip(), int(fields[1])))
     if not entries:
         raise ValueError(f"{file}: expected lines `path label`; found none")
     return entries
 
 
 def check_images_exist(root: Path, entries: Sequence[tuple[str, int]], file: Path) -> None:
-    """FileNotFoundError with the number of listed images that aren't there, and the first. Lists each folder once."""
+    """Raises FileNotFoundError with the number of listed images that are missing, and the first.
+
+    Lists each folder once.
+    """
     names: dict[str, set[str]] = {}
     missing = []
     for path, _ in entries:
@@ -151,7 +154,7 @@ def check_images_exist(root: Path, entries: Sequence[tuple[str, int]], file: Pat
 
 
 def number_labels(entries: Sequence[tuple[str, int]], file: Path) -> dict[int, int] | None:
-    """Label of a split -> number of the folder its images are in.
+    """Returns label of a split -> number of the folder its images are in.
 
     Labels start again in every split, so they can't be identities; these numbers can. None where folders have no
     numbers, and, with a warning, where a label stands for two folders or a folder for two labels.
@@ -162,18 +165,22 @@ def number_labels(entries: Sequence[tuple[str, int]], file: Path) -> dict[int, i
     if not all(name.isdecimal() for names in folders.values() for name in names):
         return None
     numbers = {label: sorted({int(name) for name in names}) for label, names in folders.items()}
-    label = next((label for label, found in sorted(numbers.items()) if len(found) > 1), None)
-    if label is None and len({found[0] for found in numbers.values()}) == len(numbers):
+    ambiguous = next((label for label, found in sorted(numbers.items()) if len(found) > 1), None)
+    if ambiguous is None and len({found[0] for found in numbers.values()}) == len(numbers):
         return {label: found[0] for label, found in numbers.items()}
-    found = "two labels for one folder" if label is None else f"label {label} for folders {numbers[label][:3]}"
+    if ambiguous is None:
+        problem = "two labels for one folder"
+    else:
+        problem = f"label {ambiguous} for folders {numbers[ambiguous][:3]}"
     warnings.warn(
-        f"{file}: expected one folder for each label; found {found}; identities are taken from the labels", stacklevel=3
+        f"{file}: expected one folder for each label; found {problem}; identities are taken from the labels",
+        stacklevel=3,
     )
     return None
 
 
 def check_disjoint(train: Iterable[int], test: Iterable[int], root: Path) -> None:
-    """ValueError where an identity is both trained on and tested on."""
+    """Raises ValueError where an identity is both trained on and tested on."""
     shared = sorted(set(train) & set(test))
     if shared:
         raise ValueError(f"{root}: {len(shared)} identities are in train and in test; the first is {shared[0]}")

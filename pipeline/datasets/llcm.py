@@ -5,7 +5,7 @@ image. The identity of an image is the number of its folder. Where training fold
 the list, moved above the test identities.
 
 Protocol: all images of one modality as queries; one image of each identity in each camera of the other as gallery,
-chosen by `random.seed(trial)` for the trials 0-9. From visible to infrared there are two readings. `paper`: the above.
+chosen by `random.seed(trial)` for the trials 0-9. From visible to infrared there are two variants. `paper`: the above.
 `repository`: in the authors' code the chosen infrared images are the queries and all visible images the gallery.
 Metrics of the two can't be compared.
 """
@@ -42,7 +42,8 @@ from pipeline.protocols.trial import DIRECTIONS, Trial, check_known, check_trial
 STEMS = {"vis": Modality.VISIBLE, "nir": Modality.INFRARED}
 CAMERA_IN_NAME = re.compile(r"(?:^|_)c(\d+)(?:_|\.)")
 CAMERA_FOLDER = re.compile(r"cam(\d+)")
-READINGS = ("paper", "repository")
+VARIANTS = ("paper", "repository")
+IMAGES = 46767  # of both modalities and splits
 
 
 # ---------------------------------------------------------------- reading
@@ -118,24 +119,24 @@ def exclude_same_identity_and_camera(
 def llcm_trials(
     index: pd.DataFrame,
     directions: Sequence[str] = tuple(DIRECTIONS),
-    reading: str = "paper",
+    variant: str = "paper",
     split: str = "test",
     trials: int = 10,
 ) -> list[Trial]:
-    """Returns the first `trials` trials of each direction; the results' column mode holds the reading."""
+    """Returns the first `trials` trials of each direction; the results' column mode holds the protocol variant."""
     check_known(directions, tuple(DIRECTIONS), "evaluation.directions")
-    check_known([reading], READINGS, "evaluation.reading")
+    check_known([variant], VARIANTS, "evaluation.reading")
     check_trials(trials)
     made = []
     for direction in directions:
         whole_modality, drawn_modality = DIRECTIONS[direction]
         whole = rows_of(index, split, whole_modality)
         groups = rows_by_identity_and_camera(index, rows_of(index, split, drawn_modality))
-        swapped = reading == "repository" and direction == "visible_to_infrared"
+        swapped = variant == "repository" and direction == "visible_to_infrared"
         for trial in range(trials):
             sampled = sample_gallery(groups, trial)
             query, gallery = (sampled, whole) if swapped else (whole, sampled)
-            fields = {"mode": reading, "shots": "single", "gallery_rule": "random_seed", "direction": direction}
+            fields = {"mode": variant, "shots": "single", "gallery_rule": "random_seed", "direction": direction}
             made.append(Trial(query, gallery, exclude_same_identity_and_camera, True, {**fields, "trial": trial}))
     return made
 
@@ -147,7 +148,7 @@ LLCM = DataSet(
     trials=lambda index, data, evaluation: llcm_trials(
         index, evaluation.directions, evaluation.reading, data.test_split, evaluation.trials
     ),
-    published=Published(identities={"train": 713, "test": 351}, total=46767),
+    published=Published(identities={"train": 713, "test": 351}, total=IMAGES),
     trial_numbers={"random_seed": RANDOM_TRIALS},
     usual={"mode": "paper"},
     tables={

@@ -43,10 +43,10 @@ class Entry(NamedTuple):
 
 
 def read_manifest(root: Path, with_splits: bool) -> list[Entry]:
-    """The images of `root`'s manifest; without the column split unless `with_splits`.
+    """Returns the images of `root`'s manifest; without the column split unless `with_splits`.
 
-    Rows with a blank split are left out with a warning. ValueError or FileNotFoundError, one line with the line's
-    number, for everything else that isn't as the module says, and for an identity in two splits.
+    Rows with a blank split are left out with a warning. Raises ValueError or FileNotFoundError, one line with the
+    line's number, for everything else that isn't as the module says, and for an identity in two splits.
     """
     file = root / MANIFEST
     entries = {line: read_entry(row, root, f"{file}:{line}", with_splits) for line, row in read_csv(file, COLUMNS)}
@@ -63,7 +63,7 @@ def read_manifest(root: Path, with_splits: bool) -> list[Entry]:
 
 
 def read_entry(row: dict[str, str], root: Path, place: str, with_splits: bool) -> Entry:
-    """`place` (file and line) opens the message of a ValueError."""
+    """Returns the entry of a row; `place` (file and line) opens the message of a ValueError."""
     path, name = row["path"].replace("\\", "/"), identity_name(row["identity"])
     camera, split = row.get("camera", ""), row.get("split") if with_splits else None
     if not path.lower().endswith(IMAGE_SUFFIXES):
@@ -81,7 +81,7 @@ def read_entry(row: dict[str, str], root: Path, place: str, with_splits: bool) -
 
 
 def identity_name(text: str) -> str:
-    """One spelling: without blanks at the ends, and with accents as Unicode's composed form (Macs decompose them)."""
+    """Returns one spelling: without blanks at the ends, accents in Unicode's composed form (Macs decompose them)."""
     return unicodedata.normalize("NFC", text.strip())
 
 
@@ -94,7 +94,7 @@ def check_paths_distinct(entries: dict[int, Entry], file: Path) -> None:
 
 
 def read_splits(file: Path) -> dict[str, str]:
-    """Name -> split from a CSV with the columns identity and split; ValueError names the line."""
+    """Returns name -> split from a CSV with the columns identity and split; ValueError names the line."""
     rows = []
     for line, row in read_csv(file, ("identity", "split")):
         name, split = identity_name(row["identity"]), row["split"]
@@ -106,13 +106,13 @@ def read_splits(file: Path) -> dict[str, str]:
 
 
 def write_splits(split_of: dict[str, str], path: Path) -> None:
-    """The CSV that `read_splits` reads, there whole or not at all."""
+    """Writes the CSV that `read_splits` reads, whole or not at all."""
     table = pd.DataFrame({"identity": split_of.keys(), "split": split_of.values()}).to_csv(index=False)
     replace_atomically(path, lambda unfinished: unfinished.write_text(table, encoding="utf-8"))
 
 
 def collect_splits(rows: Iterable[tuple[int, str, str]], file: Path) -> dict[str, str]:
-    """(line, name, split) of each row -> split by name; ValueError naming the line of an identity in two splits."""
+    """Returns the split of each name of (line, name, split); ValueError names the line of a name in two splits."""
     split_of: dict[str, str] = {}
     for line, name, split in rows:
         if split_of.setdefault(name, split) != split:
@@ -121,9 +121,9 @@ def collect_splits(rows: Iterable[tuple[int, str, str]], file: Path) -> dict[str
 
 
 def read_csv(file: Path, columns: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
-    """(line number, column -> value) of each row; blanks around values and rows without any are dropped.
+    """Returns (line number, column -> value) of each row, without blanks around values; empty rows are dropped.
 
-    ValueError naming the line where the file is something else, lacks one of `columns`, or a row has too many values.
+    Raises ValueError naming the line where the file is something else, lacks one of `columns`, or a row is too long.
     """
     reader = csv.reader(io.StringIO(read_text(file)), strict=True)
     try:

@@ -24,7 +24,7 @@ def read_marker(root: Path) -> dict[str, Any] | None:
 
 
 def has_published_shape(root: str | Path) -> bool:
-    """Whether `root` holds a generated data set of the published size: made with scale 1, or with a shape file."""
+    """Returns whether `root` holds synthetic people in a published size: of scale 1, or of a shape file."""
     root = Path(root)
     found = read_marker(root) if (root / MARKER).is_file() else None
     return found is not None and (found.get("scale") == 1 or "shape_sha256" in found)

@@ -30,7 +30,7 @@ from pipeline.files import UNFINISHED, force_to_disc
 
 FORMAT = 1
 DESCRIPTION = b"pipeline.pack"  # key of the schema's metadata
-ROWS = 256  # images of a record batch: what is held in memory while packing
+ROWS = 256  # images of a record batch, held in memory while packing
 # the time of the file's last change in nanoseconds, its size, CRC-32 of the row, and the image
 ADDED = [("modified", pa.int64()), ("size", pa.int64()), ("checksum", pa.uint32()), ("image", pa.large_binary())]
 NOT_INDEX = [name for name, _ in ADDED if name != "image"]
@@ -43,7 +43,7 @@ Resize = Callable[[list[bytes], list[int]], list[bytes]]
 
 @dataclass(frozen=True)
 class Description:
-    """What all files of a packing say about it. Files that differ in it don't belong together.
+    """Description of a packing, the same in all of its files: files that differ in it don't belong together.
 
     splitting: the settings that decided who is in which split. source: the folder packed. published: whether the
     published numbers of images apply to it. rows: images by split. size: height and width of images that are held
@@ -65,12 +65,12 @@ def is_packed(root: str | Path) -> bool:
 
 
 def describe(folder: str | Path) -> Description:
-    """What the first file of a packed folder says; ValueError where it isn't whole."""
+    """Returns the description in the first file of a packed folder; ValueError where it isn't whole."""
     return read_description(next(file for file in pack_files(Path(folder).expanduser()).values() if file.exists()))
 
 
 def pack_files(folder: Path) -> dict[str, Path]:
-    """Split -> its file, whether it is there or not."""
+    """Returns split -> its file, whether it is there or not."""
     return {split: folder / f"{split}.arrow" for split in SPLITS}
 
 
@@ -87,8 +87,8 @@ def write_packs(
 ) -> int:
     """Packs the images of `index` and returns the number of bytes written. Earlier packs stay whole until the end.
 
-    `advance` is called with the number of images packed since the last call; `resize` makes the pixels of a pack
-    whose description has a size. ValueError or OSError, with nothing left behind, for a folder that is no place for
+    `advance` is called with the number of images packed since the last call; `resize` makes the pixels of a pack whose
+    description has a size. Raises ValueError or OSError, with nothing left behind, for a folder that is no place for
     these packs (`check_place`), an image that can't be read, or a disk that is or gets full.
     """
     check_place(folder, description.dataset, description.splitting, description.source)
@@ -115,9 +115,9 @@ def write_packs(
 
 
 def check_place(folder: Path, dataset: str, splitting: dict[str, Any], source: str) -> None:
-    """ValueError for the data set's own folder, and for one with packs of another data set, division or source.
+    """Raises ValueError for the data set's own folder, and for packs of another data set, division or source.
 
-    Packs that can't be read are in nobody's way: whoever reads them is told to pack again.
+    Packs that can't be read may be replaced: reading them raises an error that asks to pack again.
     """
     if folder.resolve() == Path(source).resolve():
         raise ValueError(f"{folder}: expected a folder of its own for the packs; found the data set's own folder")
@@ -143,7 +143,7 @@ def expected_bytes(index: pd.DataFrame, size: tuple[int, int] | None) -> int:
 
 
 def image_shape(modality: int, size: tuple[int, int]) -> tuple[int, int, int]:
-    """Height, width and channels of an image in a pack of a size."""
+    """Returns height, width and channels of an image in a pack of a size."""
     return *size, 3 if modality == Modality.VISIBLE else 1
 
 
@@ -185,7 +185,7 @@ def write_pack(
 
 
 def index_fields(rows: pd.DataFrame, source: str) -> pd.DataFrame:
-    """The index as packs hold it: without the split, which the file stands for, and with paths relative to the source.
+    """Returns the index as packs hold it: without the split, which the file stands for; paths relative to the source.
 
     Images outside of it keep their paths.
     """
@@ -195,15 +195,16 @@ def index_fields(rows: pd.DataFrame, source: str) -> pd.DataFrame:
 
 
 def read_file(path: str) -> tuple[bytes, int, int]:
-    """A file's content, the time of its last change in nanoseconds and its size."""
+    """Returns a file's content, the time of its last change in nanoseconds and its size."""
     with open(path, "rb") as file:
         content = file.read()
         return content, os.fstat(file.fileno()).st_mtime_ns, len(content)
 
 
 def row_checksum(split: str, fields: tuple, image: bytes | np.ndarray) -> int:
-    """CRC-32 of an image and of what the index says of it."""
-    return zlib.crc32(image, zlib.crc32("\t".join(map(str, [split, *fields])).encode()))
+    """Returns the CRC-32 of an image and of its row of the index."""
+    content = image if isinstance(image, bytes) else image.data
+    return zlib.crc32(content, zlib.crc32("\t".join(map(str, [split, *fields])).encode()))
 
 
 # ---------------------------------------------------------------- reading
@@ -216,7 +217,7 @@ class Packs:
     """
 
     def __init__(self, folder: str | Path) -> None:
-        """ValueError, one line with the reason, where the packs are damaged, incomplete or of another format."""
+        """Raises ValueError, one line with the reason, where packs are damaged, incomplete or of another format."""
         self.folder = Path(os.path.abspath(os.path.expanduser(folder)))
         files = pack_files(self.folder)
         first = next(file for file in files.values() if file.exists())
@@ -247,9 +248,9 @@ class Packs:
         return f"{self._files[self.splits[row]]}/{self._rows[row][0]}"
 
     def image(self, row: int) -> np.ndarray:
-        """The image of a row of the index, uint8, a view into the file: encoded, or HWC in a pack of a size.
+        """Returns the image of a row of the index, uint8, a view into the file: encoded, or HWC in a pack of a size.
 
-        ValueError, with the reason only, where what is there isn't what was packed.
+        Raises ValueError, with the reason only, where the stored image isn't the one that was packed.
         """
         image = np.frombuffer(self._images[int(row)].as_buffer(), np.uint8)
         image.flags.writeable = False  # pyarrow lets NumPy believe that it may write into the mapping
@@ -259,7 +260,7 @@ class Packs:
         return image if size is None else image.reshape(image_shape(self._modalities[row], size))
 
     def check_same(self, dataset: str, splitting: dict[str, Any]) -> None:
-        """ValueError where another data set, or the same divided in another way, is asked for."""
+        """Raises ValueError where another data set, or the same divided in another way, is asked for."""
         asked = {"dataset": dataset, **splitting}
         packed = {"dataset": self.description.dataset, **self.description.splitting}
         for name in packed | asked:
@@ -270,7 +271,7 @@ class Packs:
                 )
 
     def check_not_stale(self, source: pd.DataFrame) -> None:
-        """ValueError naming an image of the folder packed that was added, taken away, changed, or moved to another
+        """Raises ValueError naming an image that was added, removed, changed, or moved to another
         split, identity or camera since. `source`: the index of that folder as it is now."""
         now = index_fields(source, self.description.source).assign(split=source["split"].to_numpy())
         then = self.fields[list(now.columns[:-1])].assign(split=self.splits)
@@ -301,7 +302,7 @@ def read_description(file: Path) -> Description:
 
 
 def read_table(file: Path, count: int) -> pa.Table:
-    """The mapped table, its offsets and texts checked, its images not read."""
+    """Returns the mapped table, its offsets and texts checked, its images not read."""
     try:
         table = pa.ipc.open_file(pa.memory_map(str(file))).read_all()
         table.validate(full=True)

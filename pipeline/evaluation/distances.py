@@ -25,8 +25,8 @@ def prepare_features(features: torch.Tensor, name: str) -> torch.Tensor:
     return features
 
 
-# What gives the (Q, G) distances of a block of (Q, D) queries to a gallery. The gallery's own share of the work is done
-# once, not for every block.
+# A function from a block of (Q, D) queries to their (Q, G) distances to a gallery. The gallery's share of the work is
+# done once, not for every block.
 DistancesOf = Callable[[torch.Tensor], torch.Tensor]
 
 

@@ -24,7 +24,7 @@ from pipeline.run.folder import code_version
 from pipeline.run.provenance import UNTRAINED, describe_precision
 from pipeline.settings import EvaluationSettings, Settings
 
-# The columns of a row that say where features come from; features of a file bring their own, or nobody knows.
+# The columns of a row that say where features come from; features of a file bring their own, or it is unknown.
 ORIGIN_COLUMNS: tuple[str, ...] = (
     *("extractor", "feature", "flip", "fusion", "precision", "selection", "epoch", "replaced_images"),
     *("seed", "config", "recipe", *UNTRAINED.columns()),
@@ -34,7 +34,7 @@ REPORTED_RANKS = {name: int(name.removeprefix("rank_")) for name in METRICS if n
 
 @dataclass(frozen=True)
 class EvaluationResult:
-    """What came of an evaluation.
+    """The results of an evaluation.
 
     trial_results  the rows of results.csv, one a trial, in per cent
     query_metrics  by their `evaluation_id`, the metrics of every query
@@ -64,7 +64,7 @@ def evaluate_features(
     share: this rank and the number of ranks, all of which call this: each scores some of the trials and gets all.
     """
     scores = score_shared(features, index, trials, settings.evaluation, share)
-    # An evaluation, whose trials a mean is over, is known by all that its rows say but for what has no effect.
+    # An evaluation, over whose trials a mean is taken, is identified by all columns that have an effect.
     effective = {name: value for name, value in context.items() if name not in RECORDED}
     evaluations = [evaluation_id(effective, trial) for trial in trials]
     rows = [
@@ -122,7 +122,7 @@ def choose_re_ranking(evaluation: EvaluationSettings) -> ReRanking | None:
 
 
 def row_context(settings: Settings, model: ModelInfo, index: pd.DataFrame, precision: str) -> dict:
-    """Returns the columns of a row of results that say what was evaluated, and how."""
+    """Returns the columns of a row of results that tell which network was evaluated, on which data, and how."""
     evaluation = settings.evaluation
     network = evaluation.extractor == "network"
     return {

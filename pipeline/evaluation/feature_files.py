@@ -1,4 +1,4 @@
-"""Features in files: what a run extracted, to be evaluated again, and features made by anybody's code.
+"""Features in files: those that a run extracted, to be evaluated again, and those made by any other code.
 
 An `.npz` (NumPy) holds `features`, (N, D) real numbers, and which image each row is of: `path`, N texts (relative to
 the data set's folder, or as the index has them), or else `index`, N whole numbers, rows of the index. A data set may
@@ -36,9 +36,9 @@ def read_features(file: Path, index: pd.DataFrame, rows: np.ndarray, data: DataS
     """Returns features (len(index), D), float64 where the file's are and else float32, and their origin.
 
     `file`: an .npz; or a folder of the authors' files, or what stands for them. The features of `rows` of the index are
-    filled, others may be; the rest are 0. The origin, what the file says of it, is empty but for files of
-    `save_features`. ValueError or FileNotFoundError, one line, for a file of something else, values that aren't finite,
-    and images missing, there twice or unknown.
+    filled, others may be; the rest are 0. The origin, as the file gives it, is empty but for files of `save_features`.
+    Raises ValueError or FileNotFoundError, one line, for a file of something else, values that aren't finite, and
+    images missing, there twice or unknown.
     """
     if file.suffix == ".npz":
         features, found, origin = read_numpy(file, index, data.root)
@@ -52,7 +52,7 @@ def read_features(file: Path, index: pd.DataFrame, rows: np.ndarray, data: DataS
 
 
 def read_numpy(file: Path, index: pd.DataFrame, root: str | Path) -> tuple[np.ndarray, np.ndarray, dict]:
-    """`features` as they are, the row of the index each is of (-1: none), and the origin."""
+    """Returns `features` as they are, the row of the index each is of (-1: none), and the origin."""
     arrays = read_arrays(file)
     if "features" not in arrays:
         raise ValueError(f"{file}: expected an entry `features`, (N, D) numbers; found {', '.join(arrays) or 'none'}")
@@ -65,12 +65,12 @@ def read_numpy(file: Path, index: pd.DataFrame, root: str | Path) -> tuple[np.nd
         if len(unknown):
             raise ValueError(f"{file}: index: expected rows of the index, 0 to {len(index) - 1}; found {unknown[0]}")
     else:
-        raise ValueError(f"{file}: expected {PATH_LIKE} beside the features; found neither")
+        raise ValueError(f"{file}: expected {PATH_LIKE} with the features; found neither")
     return arrays["features"], found.astype(np.int64), read_origin(arrays, file)
 
 
 def read_arrays(file: Path) -> dict[str, np.ndarray]:
-    """The entries we know of an .npz. Nothing is ever unpickled: that would run a stranger's code."""
+    """Returns the known entries of an .npz. Nothing is ever unpickled: that would run a stranger's code."""
     if not file.is_file():
         raise FileNotFoundError(f"{file}: no such file; expected an .npz with features")
     try:
@@ -91,7 +91,7 @@ def check_shape(names: np.ndarray, kinds: str, count: int, file: Path) -> np.nda
 
 
 def rows_of_paths(paths: np.ndarray, index: pd.DataFrame, root: str | Path, file: Path) -> np.ndarray:
-    """(N,) int64; ValueError with the number of paths that aren't in the index, and the first."""
+    """Returns (N,) int64; ValueError with the number of paths that aren't in the index, and the first."""
     row_of = {path: row for row, path in enumerate(relative_paths(index, root))}
     row_of |= {path: row for row, path in enumerate(index["path"])}
     found = np.array([row_of.get(path, row_of.get(os.path.normpath(path), -1)) for path in paths.tolist()], np.int64)
@@ -125,19 +125,19 @@ def check_values(features: np.ndarray, file: Path) -> None:
 
 
 def check_listed_images(found: np.ndarray, rows: np.ndarray, index: pd.DataFrame, file: Path) -> None:
-    """ValueError where an image is there twice, or one of `rows` isn't."""
+    """Raises ValueError where an image is there twice, or one of `rows` isn't."""
     images, counts = np.unique(found, return_counts=True)
     twice, missing = images[counts > 1], np.setdiff1d(rows, images)
-    for wrong, words in ((twice, "images have features more than once"), (missing, "images tested have no features")):
+    for wrong, problem in ((twice, "images have features more than once"), (missing, "images tested have no features")):
         if len(wrong):
-            raise ValueError(f"{file}: {len(wrong)} {words}; the first is {index['path'].iloc[wrong[0]]}")
+            raise ValueError(f"{file}: {len(wrong)} {problem}; the first is {index['path'].iloc[wrong[0]]}")
 
 
 def read_index_file(file: Path) -> pd.DataFrame:
-    """An index (columns as `datasets.listing.build_index` gives them) from a CSV, in the file's order.
+    """Returns the index of a CSV, in the file's order (columns as of `datasets.listing.build_index`).
 
     Columns path, identity, camera (whole numbers), modality (visible or infrared, or 0 or 1) and split (train, val or
-    test). ValueError, one line with the line's number, for anything else and for a path that is there twice.
+    test). Raises ValueError, one line with the line's number, for anything else and for a path that is there twice.
     """
     lines = read_csv(file, COLUMNS)
     if not lines:
@@ -172,8 +172,8 @@ def authors_files(path: Path, dataset: str) -> FeatureFiles:
     """Returns the format of features of a data set's authors; ValueError where there is none, and `path` isn't .npz."""
     found = dataset_of(dataset).feature_files
     if found is None:
-        others = [other for other in DATASETS.values() if other.feature_files]
-        known = " and ".join(f"{other.feature_files.suffix} files are {other.title}'s" for other in others)
+        others = {other.title: files.suffix for other in DATASETS.values() if (files := other.feature_files)}
+        known = " and ".join(f"{suffix} files are {title}'s" for title, suffix in others.items())
         raise ValueError(f"{path}: expected features of {dataset} as NAME.npz ({known})")
     return found
 
@@ -209,7 +209,7 @@ def save_features(
 
     def write(unfinished: Path) -> None:
         with open(unfinished, "wb") as opened:
-            np.savez(opened, **arrays)
+            np.savez(opened, allow_pickle=False, **arrays)
 
     replace_atomically(path, write)
     return [path]

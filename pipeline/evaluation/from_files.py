@@ -1,4 +1,4 @@
-"""Evaluation of features in a file, whoever made them, without a network: `python -m pipeline.evaluate --features`."""
+"""Evaluates features from a file, without a network: `python -m pipeline.evaluate --features`."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def evaluate_file(
 ) -> tuple[Session, EvaluationResult]:
     """Evaluates the features of a file; `index_file` lists the images where the data set itself isn't there.
 
-    Who made them can't be known: the run's name in the rows of results says that it is the file.
+    Their origin can't be known: the run's name in the rows of results is the file's.
     """
     settings = settings_for_features(arguments, file, index_file)
     accelerator = create_accelerator(settings, settings.output)
     index = read_index_file(index_file) if index_file else build_index(settings.data)
     trials = build_trials(settings, index)
     features, origin = read_features(file, index, tested_rows(trials), settings.data)
-    # What the file says of the features' origin takes the place of what is known of a network.
+    # The features' origin, as the file gives it, replaces the facts of a network.
     context = row_context(settings, ModelInfo("unknown"), index, "unknown")
     context |= {"run": f"features:{file}"} | {name: origin.get(name, "unknown") for name in ORIGIN_COLUMNS}
     result = evaluate_features(features.to(accelerator.device), index, trials, settings, context)
@@ -40,7 +40,7 @@ def evaluate_file(
 def settings_for_features(arguments: Sequence[str], file: Path, index_file: Path | None) -> Settings:
     """Returns the settings to evaluate a file's features with.
 
-    Raises ValueError where the arguments don't say of which data set they are, or ask for something of a network.
+    Raises ValueError where the arguments don't name their data set, or set an option of a network.
     """
     for argument in arguments:
         if argument.startswith(NETWORK_KEYS):
@@ -53,7 +53,7 @@ def settings_for_features(arguments: Sequence[str], file: Path, index_file: Path
     settings = load_config([*arguments])
     if file.suffix != ".npz":
         authors_files(file, settings.data.dataset)
-    # What belongs to a data set besides its images is looked for beside a list of them.
+    # The other files of a data set are looked for in the folder of the list of images.
     if index_file and "data.root" not in keys:
         settings = replace(settings, data=replace(settings.data, root=str(index_file.parent)))
     return settings if "name" in keys else replace(settings, name=f"features-{file.stem}")

@@ -1,4 +1,4 @@
-"""What is known of the network that is evaluated: the header of its weights, and columns of every row of results."""
+"""Facts of the network that is evaluated: the header of its weights, and columns of every row of results."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pipeline.settings import Settings
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What is known of the network that is evaluated, or of raw pixels.
+    """Facts of the network that is evaluated, or of raw pixels.
 
     config           hash of the configuration it was trained with
     epoch            epochs trained
@@ -31,13 +31,13 @@ class ModelInfo:
     training: TrainingFacts = UNTRAINED
 
     def save(self, network: torch.nn.Module, path: Path, identities: int) -> None:
-        """Writes the weights of a network of so many training identities, with what is known of it in their header."""
+        """Writes the weights of a network of so many training identities, with the facts of it in their header."""
         header = {"config": self.config, "epoch": str(self.epoch), "replaced_images": str(self.replaced_images)}
         save_weights(network, path, header | {"identities": str(identities), "training": self.training.to_json()})
 
     @classmethod
     def load(cls, path: Path, kept: Settings) -> ModelInfo:
-        """Returns what is known of the weights of a run that was trained with the settings `kept`.
+        """Returns the facts of the weights of a run that was trained with the settings `kept`.
 
         Raises ValueError for weights without the header that `save` writes.
         """
@@ -51,7 +51,7 @@ class ModelInfo:
 
     @classmethod
     def untrained(cls, settings: Settings, network: torch.nn.Module | None) -> ModelInfo:
-        """Returns what is known of the network that a training would start with; `network` is None for raw pixels."""
+        """Returns the facts of the network that a training would start with; `network` is None for raw pixels."""
         if network is None:
             return cls(config_hash(settings))
         return cls(config_hash(settings), training=replace(UNTRAINED, weights=str(network.origin)))

@@ -1,6 +1,6 @@
 """Metrics of every query, in `queries/<evaluation>.parquet` of a run folder; `evaluation` is a column of results.csv.
 
-A mean says nothing of how much it owes to the choice of the queries; these files do.
+A mean doesn't tell how much it depends on the choice of queries; these files do.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ COLUMNS = ["trial", "query", "identity", "average_precision", "first_match_rank"
 
 
 def evaluation_id(context: dict, trial: Trial) -> str:
-    """Returns eight hex digits of all that a row of results says but the trial's number.
+    """Returns eight hex digits of all columns of a row of results but the trial's number.
 
-    Trials that one mean is over have the same.
+    The trials that one mean is over share it.
     """
-    said = context | {name: value for name, value in trial.fields.items() if name != "trial"}
-    return f"{zlib.crc32(repr(sorted(said.items())).encode()):08x}"
+    columns = context | {name: value for name, value in trial.fields.items() if name != "trial"}
+    return f"{zlib.crc32(repr(sorted(columns.items())).encode()):08x}"
 
 
 def query_metrics(trial: Trial, scores: Scores, paths: np.ndarray, identity: np.ndarray) -> pd.DataFrame:
@@ -47,7 +47,7 @@ def queries_file(folder: Path, evaluation: str) -> Path:
 
 
 def write_queries(folder: Path, tables: dict[str, pd.DataFrame]) -> None:
-    """Writes a file for each evaluation, in the place of an earlier one of the same evaluation."""
+    """Writes a file for each evaluation; it replaces an earlier one of the same evaluation."""
     folder.joinpath("queries").mkdir(parents=True, exist_ok=True)
     with locked(folder / "results.csv"):
         for evaluation, table in tables.items():

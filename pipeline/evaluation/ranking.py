@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -27,10 +28,12 @@ Excluded = np.ndarray | torch.Tensor | Callable[[slice], np.ndarray | torch.Tens
 PAIRS = 2**25  # distances held at a time
 TIED_PAIRS = 2**23  # distances looked through at a time for equal ones
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
 class Scores:
-    """Figures of one trial, all in [0, 1]; arrays by query are float64 and NaN where a query isn't counted.
+    """Metrics of one trial, all in [0, 1]; arrays by query are float64 and NaN where a query isn't counted.
 
     cmc                      (max_rank,) float64: share of the counted queries with a true match among the first k
     mAP, mINP                means over the counted queries
@@ -67,7 +70,7 @@ class Gallery:
 
     @classmethod
     def of(cls, identities: np.ndarray | torch.Tensor, device: torch.device) -> Gallery:
-        """Of (G,) whole numbers, in the gallery's order."""
+        """Sorts (G,) whole-number identities, in the gallery's order."""
         identities = to_tensor(identities).to(device)
         people, owner, count = torch.unique(identities, return_inverse=True, return_counts=True)
         order = owner.argsort(stable=True)
@@ -87,11 +90,11 @@ def rank(
     block: int | None = None,
     max_rank: int = 20,
 ) -> Scores:
-    """Scores of (Q, D) query features against (G, D) gallery features, with (Q,) and (G,) whole-number identities.
+    """Scores (Q, D) query against (G, D) gallery features, with (Q,) and (G,) whole-number identities.
 
     Runs where the features are, `block` queries at a time (None: as many as make `PAIRS` distances), in float64 for
-    float64 features and in float32 otherwise. `metric` is a name in `DISTANCES`. ValueError for features that aren't
-    finite, shapes that don't fit, an unknown metric, and where no query has a true match.
+    float64 features and in float32 otherwise. `metric` is a name in `DISTANCES`. Raises ValueError for features that
+    aren't finite, shapes that don't fit, an unknown metric, and where no query has a true match.
     """
     check_metric(metric)
     if query_features.ndim != 2 or gallery_features.ndim != 2 or query_features.shape[1] != gallery_features.shape[1]:
@@ -116,7 +119,7 @@ def rank_distances(
     block: int | None = None,
     max_rank: int = 20,
 ) -> Scores:
-    """As `rank`, of a (Q, G) matrix of finite distances, e.g. re-ranked ones."""
+    """Scores a (Q, G) matrix of finite distances, e.g. re-ranked ones, as `rank` does."""
     people = (query_identities, gallery_identities)
     return score(lambda rows: distances[rows], len(distances), *people, excluded, deduplicate, block, max_rank)
 
@@ -136,7 +139,7 @@ def score(
     block: int | None,
     max_rank: int,
 ) -> Scores:
-    """Scores of a gallery, from what gives the distances of a slice of the queries to it."""
+    """Scores a gallery; `distances_of` gives the distances of a slice of the queries to it."""
     query_identities, images, gallery = to_tensor(query_identities), len(gallery_identities), None
     if len(query_identities) != queries:
         raise ValueError(f"distances: expected those of {len(query_identities)} queries; found {queries}")
@@ -154,13 +157,13 @@ def score(
 
 
 def blocks(queries: int, images: int, block: int | None = None) -> Iterator[slice]:
-    """Slices of the queries, `block` at a time or as many as make `PAIRS` distances."""
+    """Yields slices of the queries, `block` at a time or as many as make `PAIRS` distances."""
     block = block or max(1, PAIRS // max(images, 1))
     return (slice(start, min(start + block, queries)) for start in range(0, queries, block))
 
 
 def excluded_rows(excluded: Excluded, rows: slice, shape: tuple[int, int]) -> torch.Tensor | None:
-    """The rows of `excluded` for a block of queries, as a bool tensor of `shape`."""
+    """Returns the rows of `excluded` for a block of queries, as a bool tensor of `shape`."""
     if excluded is None:
         return None
     found = to_tensor(excluded(rows) if callable(excluded) else excluded[rows])
@@ -170,42 +173,52 @@ def excluded_rows(excluded: Excluded, rows: slice, shape: tuple[int, int]) -> to
 
 
 def leave_out(distances: torch.Tensor, excluded: torch.Tensor | None) -> torch.Tensor:
-    """(Q, G) distances with infinity for the pairs that are left out: behind every true match, they change no rank."""
+    """Returns (Q, G) distances, infinite for pairs left out: behind every true match, they change no rank."""
     excluded = None if excluded is None else excluded.to(distances.device)
     check_finite(distances, excluded)
     return distances if excluded is None else distances.masked_fill(excluded, float("inf"))
 
 
 def score_block(distances: torch.Tensor, wanted: torch.Tensor, gallery: Gallery) -> torch.Tensor:
-    """(4, B) float64: average precision, first rank, first rank by identity, inverse negative penalty; NaN: no match.
+    """Returns (4, B) float64: average precision, first rank, first rank by identity, inverse negative penalty.
 
-    Of (B, G) distances, in the order of `gallery` and infinite for pairs left out, and the (B,) identities wanted.
+    All are NaN for a query without a true match. distances (B, G) are in the order of `gallery` and infinite for pairs
+    left out; wanted (B,) are the queries' identities.
     """
     if not distances.numel():
         return distances.new_full((4, len(distances)), float("nan"), dtype=torch.float64)
     person = torch.searchsorted(gallery.people, wanted).clamp_max(len(gallery.people) - 1)
     images = torch.where(gallery.people[person] == wanted, gallery.count[person], 0)
+    # (B, K) columns of the wanted identity's images, which lie side by side; K is the largest number of them, and the
+    # rest of a row is no match, as are pairs left out
     place = torch.arange(max(1, int(images.max())), device=distances.device)
     columns = (gallery.start[person, None] + place).clamp_max(distances.shape[1] - 1)
     match = (place < images[:, None]) & (distances.gather(1, columns) < float("inf"))
     matches = count_rows(match)
+    # the true matches' ranks, ascending; behind them a rank that no image has
     ranks = ranks_of(distances, columns, match, gallery)
     ranks = sort_rows(ranks.masked_fill(~match, distances.shape[1] + 1))
     precision = ((place + 1) / ranks.double()).masked_fill(place >= matches[:, None], 0)
     last = ranks.gather(1, (matches - 1).clamp_min(0)[:, None])[:, 0]
     first_by_identity = identity_ranks(distances, person, gallery)
     metrics = [precision.sum(dim=1) / matches, ranks[:, 0], first_by_identity, matches / last.double()]
-    return torch.stack([figure.double() for figure in metrics]).masked_fill(matches == 0, float("nan"))
+    return torch.stack([metric.double() for metric in metrics]).masked_fill(matches == 0, float("nan"))
 
 
 def ranks_of(distances: torch.Tensor, columns: torch.Tensor, wanted: torch.Tensor, gallery: Gallery) -> torch.Tensor:
-    """(B, K) int64 ranks, from 1, of the images in the (B, K) `columns` of each query; those not `wanted` any rank."""
+    """Returns (B, K) int64 ranks, from 1, of the images in the `columns` (B, K) of each query.
+
+    Where `wanted` (B, K) is False, the rank may be any.
+    """
+    # An image's rank is one more than the number of nearer images: its place in the sorted row of distances.
     values = distances.gather(1, columns)
     ordered = sort_rows(distances)
     nearer = torch.searchsorted(ordered, values)
     # The next one in the sorted row tells whether another image is as far; only then the gallery's order matters.
     following = ordered.gather(1, (nearer + 1).clamp_max(distances.shape[1] - 1))
     tied = wanted & (following == values) & (nearer + 1 < distances.shape[1])
+    # Of the images as far as a tied one, those before it in the gallery are ahead of it, too. Each tied image needs a
+    # whole row of the gallery, so a limited number of them is looked at at a time.
     order = gallery.order.int()  # half the memory to read
     for part in tied.nonzero().split(max(1, TIED_PAIRS // distances.shape[1])):
         rows, slots = part.T
@@ -215,7 +228,7 @@ def ranks_of(distances: torch.Tensor, columns: torch.Tensor, wanted: torch.Tenso
 
 
 def identity_ranks(distances: torch.Tensor, person: torch.Tensor, gallery: Gallery) -> torch.Tensor:
-    """(B,) int64 rank, from 1, of each query's `person` among the identities, each at its first image."""
+    """Returns (B,) int64 rank, from 1, of each query's `person` among the identities, each at its first image."""
     best = smallest_by_identity(distances, gallery)
     own = best.gather(1, person[:, None])
     ahead = count_rows(best < own)
@@ -231,12 +244,12 @@ def identity_ranks(distances: torch.Tensor, person: torch.Tensor, gallery: Galle
 
 
 def count_rows(flags: torch.Tensor) -> torch.Tensor:
-    """(B,) int64 number of true values in each row. The sum in 32 bits is many times that in 64 on the CPU."""
+    """Returns (B,) int64 number of true values in each row. On the CPU, 32 bits are summed many times faster."""
     return flags.sum(dim=1, dtype=torch.int32).long()
 
 
 def smallest_by_identity(values: torch.Tensor, gallery: Gallery) -> torch.Tensor:
-    """(B, P) the smallest of (B, G) values over each identity's images."""
+    """Returns (B, P) the smallest of (B, G) values over each identity's images."""
     if values.device.type == "cpu":
         start = gallery.start.numpy()
         parts = in_threads(lambda rows: np.minimum.reduceat(rows, start, axis=1), values)
@@ -247,7 +260,7 @@ def smallest_by_identity(values: torch.Tensor, gallery: Gallery) -> torch.Tensor
 
 
 def sort_rows(values: torch.Tensor) -> torch.Tensor:
-    """(B, N) values, each row in ascending order."""
+    """Returns (B, N) values, each row in ascending order."""
     if values.device.type != "cpu":
         return values.sort(dim=1).values
     ordered = values.clone()
@@ -255,15 +268,15 @@ def sort_rows(values: torch.Tensor) -> torch.Tensor:
     return ordered
 
 
-def in_threads(function: Callable[[np.ndarray], np.ndarray | None], values: torch.Tensor) -> list[np.ndarray | None]:
-    """What a function gives of each share of the rows of a tensor on the CPU, where NumPy's loops are faster here."""
+def in_threads(function: Callable[[np.ndarray], T], values: torch.Tensor) -> list[T]:
+    """Returns the function's results for shares of a CPU tensor's rows; NumPy's loops are faster there."""
     shares = np.array_split(values.numpy(), min(torch.get_num_threads(), len(values)))
     with ThreadPoolExecutor(len(shares)) as pool:
         return list(pool.map(function, shares))
 
 
 def summarize(metrics: np.ndarray, deduplicate: bool, max_rank: int) -> Scores:
-    """Scores of the (4, Q) figures of `score_block`; ValueError where no query has a true match."""
+    """Summarizes the (4, Q) values of `score_block`; ValueError where no query has a true match."""
     average_precision, first, first_by_identity, inverse_negative_penalty = metrics
     first_match_rank = first_by_identity if deduplicate else first
     counted = ~np.isnan(average_precision)

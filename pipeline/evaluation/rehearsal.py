@@ -1,4 +1,4 @@
-"""The evaluation on a few images, before a training begins whose end it would be: what fails then fails now."""
+"""Evaluates a few images before a training, so that an evaluation which would fail at its end fails now."""
 
 from __future__ import annotations
 

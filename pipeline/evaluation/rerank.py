@@ -111,7 +111,7 @@ def reciprocal(near: torch.Tensor) -> torch.Tensor:
 def average_over(near: torch.Tensor, entries: Entries) -> Entries:
     """Replaces the encoding of each image by the mean over its (N, K) neighbours."""
     images, count = near.shape
-    source, entry = follow(near.flatten(), torch.bincount(entries.row, minlength=images))
+    source, entry = walk(near.flatten(), torch.bincount(entries.row, minlength=images))
     pair, place = (source // count * images + entries.column[entry]).unique(return_inverse=True)
     value = entries.value.new_zeros(len(pair)).index_add_(0, place, entries.value[entry])
     return Entries(pair // images, pair % images, value / count)
@@ -122,27 +122,33 @@ def jaccard_distances(entries: Entries, queries: int, images: int) -> torch.Tens
 
     Only entries that a query and a gallery image share add to the minima; the sum of the maxima is 2 less that.
     """
+    # Entries of the queries lie before `begin`; those of the gallery are sorted by column, one list for each neighbour.
     begin = int(torch.searchsorted(entries.row, queries))
     order = begin + entries.column[begin:].argsort(stable=True)
     count = torch.bincount(entries.column[begin:], minlength=queries + images)
+    # Each entry of a query meets the gallery's list of its column; some queries at a time, for the memory.
     steps = count[entries.column[:begin]].cumsum(0)
     shared = entries.value.new_zeros(queries * images)
     limits = torch.arange(PAIRS // 8, int(steps[-1]) + PAIRS // 8, PAIRS // 8, device=steps.device)
     cuts = [0, *torch.searchsorted(steps, limits, right=True).tolist()]
     for start, stop in zip(cuts, cuts[1:], strict=False):
-        source, place = follow(entries.column[start:stop], count)
+        source, place = walk(entries.column[start:stop], count)
         entry, source = order[place], source + start
         pair = entries.row[source] * images + entries.row[entry] - queries
         shared.index_add_(0, pair, torch.minimum(entries.value[source], entries.value[entry]))
     return (1 - shared / (2 - shared)).view(queries, images)
 
 
-def follow(lists: torch.Tensor, count: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Walks through numbered lists that lie one behind the other, `count` (L,) long, in the order of `lists` (M,).
+def walk(lists: torch.Tensor, count: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Walks through the lists numbered `lists` (M,), one after the other; a number may come several times.
 
-    (T,) int64 each: the place in `lists`, and the element come upon.
+    All L lists lie one behind the other in one array, `count` (L,) long. Returns (T,) int64 each, for every element on
+    the way: which of `lists` it belongs to (0 .. M - 1), and its place in that array. `walk([2, 0], [2, 1, 3])`, whose
+    lists have the places 0-1, 2 and 3-5, returns [0, 0, 0, 1, 1] and [3, 4, 5, 0, 1].
     """
     length, start = count[lists], count.cumsum(0) - count
+    # as often as a list is long, its place in `lists`
     source = torch.repeat_interleave(length)
+    # steps are numbered 0 .. T - 1; those in a list begin at `begin`, and should begin at `start` of the list
     begin = length.cumsum(0) - length
     return source, torch.arange(len(source), device=lists.device) - (begin - start[lists])[source]

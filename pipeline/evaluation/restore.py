@@ -27,11 +27,10 @@ def load_extractor(
 def restore_network(
     settings: Settings, kept: Settings | None, index: pd.DataFrame | None, device: torch.device
 ) -> torch.nn.Module:
-    """Returns the network of the run `kept`, or without one the network that a training would start with: what the
-    method calls tested.
+    """Returns the network of the run `kept`, or without one the network that a training would start with.
 
-    Either has a class for each training identity; `index` says how many these are where there is no run. Raises
-    ValueError where the stored weights aren't those of such a network.
+    Either is the module that the method calls `tested`, with a class for each training identity; `index` says how many
+    these are where there is no run. Raises ValueError where the stored weights aren't those of such a network.
     """
     if kept is None:
         assert index is not None, "without a run the data set says how many identities there are"

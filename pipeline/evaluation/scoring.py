@@ -1,7 +1,7 @@
-"""The scores of many trials at once: what trials share is computed once.
+"""Scores many trials at once: the work that trials share is done once.
 
-The galleries of SYSU-MM01's forty trials are drawn from the same images and searched by the same queries. So each block
-of queries is compared with all these images in one matrix product, and a trial selects its columns.
+The galleries of SYSU-MM01's forty trials are sampled from the same images and searched by the same queries. So each
+block of queries is compared with all these images in one matrix product, and a trial selects its columns.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ def score_trials(
     max_rank: int = 20,
     numbers: Sequence[int] | None = None,
 ) -> list[Scores]:
-    """Scores of each trial, in order, of features (len(index), D) by row of the index; only the trials' rows are read.
+    """Scores each trial, in order, with features (len(index), D) by row of the index; other rows aren't read.
 
     `numbers` chooses some of the trials. Their scores are to the bit those they have among all: the same images are
     compared in the same matrix products.
 
     Runs where the features are, `block` queries at a time (None: as many as make `ranking.PAIRS` distances), in float64
     for float64 features and in float32 otherwise. `re_ranking` gives the distances of a trial instead of `metric`, a
-    name in `ranking.DISTANCES`; it knows nothing of pairs left out. ValueError for features that aren't finite, shapes
-    that don't fit, an unknown metric, and a trial without a query that has a true match.
+    name in `ranking.DISTANCES`; it knows nothing of pairs left out. Raises ValueError for features that aren't finite,
+    shapes that don't fit, an unknown metric, and a trial without a query that has a true match.
     """
     check_metric(metric)
     if features.ndim != 2 or len(features) != len(index):
@@ -82,7 +82,7 @@ def score_re_ranked(
 
 
 def alike(trials: Sequence[Trial], index: pd.DataFrame) -> list[list[int]]:
-    """Numbers of the trials that leave out the same pairs and search from the same modality for the same."""
+    """Returns groups of trials, by number, that leave out the same pairs and search the same modalities."""
     modality = index["modality"].to_numpy()
     groups: dict[tuple, list[int]] = {}
     for number, trial in enumerate(trials):
@@ -99,7 +99,7 @@ def score_alike(
     block: int | None,
     wanted: Sequence[int],
 ) -> list[np.ndarray]:
-    """(4, Q) figures as of `score_block` of each of the trials whose places are `wanted`."""
+    """Returns (4, Q) values as `score_block` does, of each trial whose place is in `wanted`."""
     if not wanted:
         return []
     query = np.unique(np.concatenate([trial.query for trial in trials]))
@@ -126,14 +126,14 @@ def score_alike(
 
 
 def select(distances: torch.Tensor, rows: np.ndarray, columns: torch.Tensor) -> torch.Tensor:
-    """The columns of some rows; where these are all, in order, copying them first is spared."""
+    """Returns the columns of the rows; where these are all, in order, no copy of them is made first."""
     if not np.array_equal(rows, np.arange(len(distances))):
         distances = distances[to_rows(rows, distances)]
     return distances.index_select(1, columns)
 
 
 def excluded_pairs(index: pd.DataFrame, exclusion: Exclusion, query: np.ndarray, gallery: np.ndarray) -> torch.Tensor:
-    """(Q, G) bool, True for pairs of rows of the index that `exclusion` leaves out."""
+    """Returns (Q, G) bool, True for pairs of rows of the index that `exclusion` leaves out."""
     # Narrow numbers: the comparison of every query with every image is limited by the memory it reads and writes.
     facts = [index[name].to_numpy().astype(np.int32) for name in ("identity", "camera")]
     return torch.from_numpy(exclusion(*(fact[rows] for rows in (query, gallery) for fact in facts)))

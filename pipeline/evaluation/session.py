@@ -37,7 +37,7 @@ CHANGEABLE = ("evaluation.", "loader.", "data.", "train.precision")
 
 @dataclass(frozen=True)
 class Session:
-    """What is evaluated, how and where.
+    """The settings, the run, the data and the device of an evaluation.
 
     settings  how to evaluate
     kept      what the run was trained with; None for a network as a training would start with it
@@ -94,7 +94,7 @@ def open_session(arguments: Sequence[str], accelerator: Accelerator | None = Non
     """Returns the session of `read_evaluation_arguments`, with the data set read.
 
     `accelerator` is that of an earlier session of this process, which has one precision. Called by all ranks. Raises
-    ValueError also where identities would be tested that the run was trained on.
+    Raises ValueError also where identities would be tested that the run was trained on.
     """
     settings, kept = read_evaluation_arguments(arguments)
     accelerator = accelerator or create_accelerator(settings, settings.output)

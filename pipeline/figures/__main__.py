@@ -11,9 +11,9 @@ from pipeline.errors import one_line_errors
 
 @one_line_errors
 def main(argv: list[str] | None = None) -> None:
-    words = sys.argv[1:] if argv is None else argv
-    name, _ = read_options(words)
-    importlib.import_module(f"pipeline.figures.{name}").main(words[1:])
+    arguments = sys.argv[1:] if argv is None else argv
+    name, _ = read_options(arguments)
+    importlib.import_module(f"pipeline.figures.{name}").main(arguments[1:])
 
 
 if __name__ == "__main__":

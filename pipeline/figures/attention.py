@@ -1,6 +1,6 @@
-"""Where in a image the network's last features are large: the norm of the map that is pooled, laid over the image.
+"""Where in an image the network's last features are large: the norm of the map that is pooled, laid over the image.
 
-Not an explanation of a decision: it says which places contribute much, not what to.
+It doesn't explain a decision: it shows which places contribute much, not to what.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def overlay(image: np.ndarray, activation: np.ndarray) -> np.ndarray:
 
 
 def draw_attention(rows: np.ndarray, activations: np.ndarray, run: EvaluatedRun, image_source: ImageSource) -> Figure:
-    """rows (2, n) of the index, activations (2, n, H, W) in [0, 1]: beside each image the map over it."""
+    """Draws next to each image the map over it: rows (2, n) of the index, activations (2, n, H, W) in [0, 1]."""
     figure = style.new_figure(HEAD + 2 * (HEIGHT + GAP) + FOOT, layout=None)
     names, identity = person_labels(run.index), run.index["identity"].to_numpy()
     for line, modality in enumerate(SHOWN):
@@ -134,6 +134,8 @@ def attention(runs: list[EvaluatedRun], seed: int) -> dict[str, Figure]:
     run = runs[0]
     if run.network is None:
         raise LeftOut("the pixels are compared, without a network")
+    if not isinstance(run.network, ReIDNetwork):
+        raise LeftOut("the network of this method has no map that is pooled")
     identity, modality = (run.index[name].to_numpy()[run.rows] for name in ("identity", "modality"))
     rows = run.rows[choose_rows(identity, modality, PEOPLE, seed)]
     if not rows.size:

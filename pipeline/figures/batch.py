@@ -1,4 +1,4 @@
-"""A training batch: a row for each modality, a column for each recorded pair."""
+"""A training batch: a row for each modality, a column for each captured pair."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from pipeline.figures.labels import camera_label, fit, modality_label, pen_font,
 from pipeline.figures.sheet import FAINT, INK, MARGIN, PAPER, check_at_least_one, decode_image, save_sheet
 from pipeline.loading.images import ImageSource, open_images
 
-HEIGHT, WIDTH = 96, 48  # pixels of a image's place
+HEIGHT, WIDTH = 96, 48  # pixels of an image's place
 CAPTION, TITLE, LABEL_WIDTH, GAP = 15, 36, 96, 12
 TEXT = 11  # pixels
 MILLIMETRES = 25.4 / 72  # of a pixel, where a point is one

@@ -36,7 +36,7 @@ def shown_views(base: str) -> dict[str, View]:
     """Returns views by their label: the captured image, each derivation alone, a composition, both ways of mixing."""
     channels = CHANNELS[base]
     chains = [[name] for name, it in DERIVATIONS.items() if it.takes in (None, channels) and name != "identity"]
-    views = {"recorded": View(base)}
+    views = {"captured": View(base)}
     for texts in [*chains, COMPOSED[base]]:
         views[", ".join(texts)] = View(base, parse_stages(texts, channels))
     for mixing in MIXINGS:
@@ -102,7 +102,7 @@ def draw_sheet(blocks: dict[str, tuple[list[str], np.ndarray]]) -> Image.Image:
 
 
 def page(image: str, command: str) -> str:
-    """Returns the text of docs/derivations.md: what the code says of each derivation."""
+    """Returns the text of docs/derivations.md, made of each derivation's docstring."""
     lines = [
         "# Derivations",
         "",
@@ -119,17 +119,17 @@ def page(image: str, command: str) -> str:
         "| name | takes | gives | computes |",
         "|---|---|---|---|",
     ]
-    said = {None: "any", 1: "1 channel", 3: "3 channels"}
+    channels = {None: "any", 1: "1 channel", 3: "3 channels"}
     for name, it in DERIVATIONS.items():
-        gives = "the same" if it.gives is None else said[it.gives]
-        lines.append(f"| `{name}` | {said[it.takes]} | {gives} | {first_paragraph(it.graph)} |")
+        gives = "the same" if it.gives is None else channels[it.gives]
+        lines.append(f"| `{name}` | {channels[it.takes]} | {gives} | {first_paragraph(it.graph)} |")
     lines += [
         "| `learned` | any | 3 channels | The network makes it: the X-modality generator (Li et al., AAAI 2020). |"
     ]
     lines += [
         "",
-        "Visible images have 3 channels, infrared ones 1. Parameters are drawn anew for every image of every batch, as",
-        "part of the batch's plan. `derive.mixing` lets parts of the captured image show through in its derivative:",
+        "Visible images have 3 channels, infrared ones 1. Parameters are sampled anew for every image of every batch,",
+        "as part of the batch's plan. `derive.mixing` lets parts of the captured image show through in its derivative:",
         "",
         *[f"- `{name}`: {first_paragraph(mixing.graph)}" for name, mixing in MIXINGS.items()],
         "",

@@ -28,7 +28,7 @@ class LeftOut(Exception):
 
 @dataclass(frozen=True)
 class EvaluatedRun:
-    """What figures are made of; rows of the index are int64.
+    """The data of a run's figures; rows of the index are int64.
 
     rows     (N,) the test images: all that a trial uses, each once
     features (length of the index, D) float32, filled for `rows`
@@ -93,7 +93,7 @@ def of_one_precision(run: EvaluatedRun) -> bool:
 def trial_distances(run: EvaluatedRun, trial: protocols.Trial) -> torch.Tensor:
     """Returns (Q, G) float32 distances, by which the trial's gallery is ranked.
 
-    Pairs that the protocol leaves out are among them.
+    They include pairs that the protocol leaves out.
     """
     query, gallery = (run.features[torch.from_numpy(rows)] for rows in (trial.query, trial.gallery))
     metric, re_ranking = run.settings.evaluation.metric, choose_re_ranking(run.settings.evaluation)

@@ -56,7 +56,7 @@ def run_label(name: str) -> str:
 
 
 def camera_label(camera: int) -> str:
-    """`camera 3`; an index has 0 where the camera isn't known."""
+    """Returns `camera 3`; an index has 0 where the camera isn't known."""
     return f"camera {camera}" if camera else "camera unknown"
 
 
@@ -70,7 +70,7 @@ def width_of(text: str, points: float) -> float:
 
 
 def fit(text: str, width: float, points: float = POINTS) -> str:
-    """`text`, or its first letter and its end with `…` between, which is at most `width` millimetres wide.
+    """Returns `text`, or its first letter, `…` and its end, which is at most `width` millimetres wide.
 
     The end is kept because it tells apart names that begin alike: `p…012`.
     """

@@ -17,7 +17,7 @@ from pipeline.figures.sheet import decode_image
 from pipeline.loading.images import ImageSource, open_images
 
 FIRST = 10  # of the gallery
-PIXELS = (96, 192)  # width and height that a image is drawn with
+PIXELS = (96, 192)  # width and height of an image in the figure
 
 # Millimetres.
 EDGE, QUERY_LEFT, PITCH, GAP = 0.5, 3.6, 7.35, 1.0

@@ -1,4 +1,4 @@
-"""The figures of a trained run: what its network makes of the test images."""
+"""The figures of a trained run's results on the test images."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ FIGURES: dict[str, Callable[[list[EvaluatedRun], argparse.Namespace], dict[str, 
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    """The options, `words` divided into `runs` and `overrides`. ValueError for numbers and figures there can't be."""
+    """Returns the options, arguments divided into `runs` and `overrides`; ValueError for wrong numbers or figures."""
     options = read_ranking(argv)
     check_at_least_one(options, "queries", "identities")
     if options.seed < 0:

@@ -1,4 +1,4 @@
-"""What sheets of images share: colors, decoding, checking options, saving."""
+"""Shared by sheets of images: colors, decoding, checking options, saving."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def embed(features: np.ndarray, metric: str, seed: int) -> np.ndarray:
 
 
 def draw_t_sne(points: np.ndarray, identity: np.ndarray, modality: np.ndarray, names: dict[int, str]) -> Figure:
-    """points (N, 2) with the (N,) identity and modality of each, of at most MOST_PEOPLE identities."""
+    """Draws points (N, 2) with the (N,) identity and modality of each, of at most MOST_PEOPLE identities."""
     people = np.unique(identity)
     figure = style.new_figure(72 + 4 * -(-len(people) // LEGEND_COLUMNS))
     axes = figure.subplots()

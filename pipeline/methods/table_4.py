@@ -43,7 +43,8 @@ def ticks(settings: Settings) -> dict[str, bool]:
     """Returns whether each of COLUMNS is used. Raises ValueError, which says what differs, for another method."""
     other = differences(settings)
     if other:
-        raise ValueError(f"isn't the method of table 4: {', '.join(other)}")
+        shown = [*other[:3], f"{len(other) - 3} more"] if len(other) > 3 else other
+        raise ValueError(f"isn't the method of table 4: {', '.join(shown)}")
     losses, used = settings.losses, set(settings.batch.modalities)
     weight = {name: losses[name].weight if name in losses else 0.0 for name in ("identity", "intra", "cross")}
     pairs = {frozenset(pair) for pair in losses["cross"].pairs} if weight["cross"] else set()

@@ -1,4 +1,4 @@
-"""What the protocols of data sets are made of: trials, the pairs they leave out, and common ways to make galleries."""
+"""Building blocks of the data sets' protocols: trials, the pairs they leave out, and common ways to make galleries."""
 
 from pipeline.protocols.trial import DIRECTIONS, Exclusion, Trial, exclude_none
 

@@ -18,6 +18,7 @@ def all_against_all(
     made = []
     for direction in directions:
         query, gallery = (rows_of(index, split, modality) for modality in DIRECTIONS[direction])
-        fields = {"mode": "all", "shots": "all", "gallery_rule": "all", "direction": direction, "trial": trial}
+        fields: dict[str, str | int] = {"mode": "all", "shots": "all", "gallery_rule": "all"}
+        fields |= {"direction": direction, "trial": trial}
         made.append(Trial(query, gallery, exclude_none, False, fields))
     return made

@@ -1,4 +1,4 @@
-"""Rows of the index for queries and galleries, and galleries as public code chooses them at random."""
+"""Rows of the index for queries and galleries, and galleries as public code samples them."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ Exclusion = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarra
 
 @dataclass(frozen=True)
 class Trial:
-    """What is searched for and where.
+    """One search: queries and the gallery they are searched in.
 
     query       (Q,) int64, rows of the index
     gallery     (G,) int64, rows of the index, in the order that decides between equal distances
@@ -36,7 +36,7 @@ class Trial:
     fields: dict[str, str | int]
 
     def within(self, rows: np.ndarray) -> Trial:
-        """The same trial of an index that has `rows` (n,) of this one's only, ascending, all of its own among them."""
+        """Returns the same trial of an index with only `rows` (n,) of this one, ascending, the trial's own included."""
         return replace(self, query=np.searchsorted(rows, self.query), gallery=np.searchsorted(rows, self.gallery))
 
 
@@ -50,7 +50,7 @@ def exclude_none(
 def check_known(names: Sequence[str], known: Sequence[str], name: str) -> None:
     """Raises ValueError where `names`, the value of the setting `name`, is empty or holds what isn't in `known`."""
     if isinstance(names, str) or not names or not set(names) <= set(known):
-        found = ", ".join(map(repr, names)) if not isinstance(names, str) else f"the word {names!r}"
+        found = ", ".join(map(repr, names)) if not isinstance(names, str) else f"the text {names!r}"
         raise ValueError(f"{name}: expected a list of {', '.join(known)}; found {found or 'nothing'}")
 
 

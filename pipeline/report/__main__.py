@@ -1,8 +1,8 @@
 """`python -m pipeline.report RUN... [--out report.html]`: one page of all that is known of runs.
 
-Results beside the literature's, training and CMC curves, and of each run its settings, a training batch, ranked lists,
+Results with the literature's, training and CMC curves, and of each run its settings, a training batch, ranked lists,
 distances, t-SNE, activation, hardest queries and worst confusions; several runs are compared with the first. The page
-holds its images and needs no network. What isn't there (data, network, results) is left out, with a sentence.
+holds its images and needs no network. Parts whose data, network or results are missing are left out, with a sentence.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What needs a run's network and data: figures of its test images, and whom it confuses."""
+"""The parts of the report that need a run's network and data: figures of test images, and confused identities."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from pipeline.run.folder import settings_of
 
 QUERIES, PEOPLE, COLUMNS, CONFUSIONS = 4, 8, 8, 10
 TEXTS = {
-    "batch": "The first training batch: rows are modalities, columns recorded images.",
+    "batch": "The first training batch: rows are modalities, columns captured images.",
     "ranked lists": "Queries and the first of their galleries; framed by whether it is the same person.",
     "distances": "Distances between images of the same and of different people.",
     "t-SNE": "Features of some test people on a plane: colors are people, shapes modalities.",
@@ -61,7 +61,7 @@ def batch_images(folder: Path) -> list[PageImage]:
 
 
 def run_images(run: EvaluatedRun | str) -> list[PageImage]:
-    """Returns all figures of a run's test images, or a sentence in their place."""
+    """Returns all figures of a run's test images, or a sentence instead."""
     if isinstance(run, str):
         left_out = "ranked lists, distances, t-SNE, activation and confusions are left out"
         return [PageImage("test images", f"{left_out}: {run}")]

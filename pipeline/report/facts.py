@@ -1,4 +1,4 @@
-"""What a run's folder says without its data: settings, environment, hardest queries."""
+"""The parts of the report that need a run's folder only: settings, environment, hardest queries."""
 
 from __future__ import annotations
 

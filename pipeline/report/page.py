@@ -27,7 +27,7 @@ TEMPLATE = "page.html.jinja"
 
 @dataclass
 class RunPart:
-    """What the page says of one run; `reasons`: sentences for what is left out."""
+    """The page's part on one run; `reasons`: sentences about the parts left out."""
 
     name: str
     folder: str

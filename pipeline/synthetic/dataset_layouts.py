@@ -26,7 +26,7 @@ REGDB_SIZE = (64, 128)
 
 @dataclass(frozen=True)
 class DatasetPlan:
-    """What a data set consists of; paths are relative to its root, with forward slashes."""
+    """The files of a data set; paths are relative to its root, with forward slashes."""
 
     images: list[tuple[str, ImageKey]]
     texts: dict[str, str] = field(default_factory=dict)
@@ -37,7 +37,7 @@ class DatasetPlan:
 
 
 def plan_sysu(shape: Shape, seed: int) -> DatasetPlan:
-    """People of no split have folders and are in no list, as in the true data set."""
+    """Plans SYSU-MM01; people of no split have folders and are in no list, as in the true data set."""
     images = []
     for identity, kind, camera, number in _in_order(shape):
         key = ImageKey(seed, identity, camera, number, kind, SYSU_PLACES[camera])
@@ -51,7 +51,7 @@ def plan_sysu(shape: Shape, seed: int) -> DatasetPlan:
 
 
 def _in_order(shape: Shape) -> Iterator[tuple[int, str, int, int]]:
-    """(identity, kind, camera, number) of every image; numbers start at 1."""
+    """Yields (identity, kind, camera, number) of every image; numbers start at 1."""
     for identity, presence in shape.items():
         for (kind, camera), count in presence.images.items():
             for number in range(1, count + 1):
@@ -59,7 +59,7 @@ def _in_order(shape: Shape) -> Iterator[tuple[int, str, int, int]]:
 
 
 def _permutations(shape: Shape, seed: int) -> np.ndarray:
-    """(6, 1) cell of (largest identity, 1) cells of (10, n) 1-based permutations, (10, 0) where a person is absent."""
+    """Returns a (6, 1) cell of (max identity, 1) cells of (10, n) 1-based permutations; n is 0 for absent people."""
     outer = np.empty((len(SYSU_CAMERAS), 1), object)
     for camera, kind in SYSU_CAMERAS.items():
         inner = np.empty((max(shape), 1), object)
@@ -76,8 +76,9 @@ def _permutations(shape: Shape, seed: int) -> np.ndarray:
 
 
 def plan_regdb(shape: Shape, seed: int) -> DatasetPlan:
-    """People are numbered 1 .. their number."""
-    images, lines = [], {}
+    """Plans RegDB, whose people are numbered 1 .. their number."""
+    images = []
+    lines: dict[tuple[str, int], list[str]] = {}
     for identity, kind, camera, number in _in_order(shape):
         path = f"{kind.capitalize()}/{identity}/{kind}_{identity:04d}_{number:02d}.bmp"
         images.append((path, ImageKey(seed, identity, camera, number, kind, 1, REGDB_SIZE)))
@@ -93,7 +94,7 @@ def plan_regdb(shape: Shape, seed: int) -> DatasetPlan:
 
 
 def _halves(identities: int, seed: int) -> list[list[int]]:
-    """Ten sorted halves of 1 .. identities, all different where there are as many."""
+    """Returns ten sorted halves of 1 .. identities, all different where there are as many."""
     rng = np.random.default_rng([seed, SPLIT_STREAM])
     size = identities // 2
     chosen: list[list[int]] = []
@@ -114,7 +115,8 @@ def _list_file(rows: list[tuple[str, int]]) -> str:
 def plan_llcm(shape: Shape, seed: int) -> DatasetPlan:
     train = [identity for identity, presence in shape.items() if presence.split == "train"]
     labels = {identity: label for label, identity in enumerate(train)}
-    images, rows = [], {"vis": [], "nir": []}
+    images = []
+    rows: dict[str, list[tuple[str, int]]] = {"vis": [], "nir": []}
     for identity, kind, camera, number in _in_order(shape):
         short = "vis" if kind == "visible" else "nir"
         name = f"{identity:04d}_c{camera:02d}_s{number:06d}_f{10 * number:05d}_{short}.jpg"

@@ -1,7 +1,7 @@
 """Shapes of generated data sets: the split of every person, and how many images each camera takes of them.
 
-Three kinds: uniform (any number of people), the published numbers or a share of their people, and a file that says it
-for every person of SYSU-MM01. `dataset_layouts.py` makes paths and lists of a shape.
+Three kinds: uniform (any number of people), the published numbers or a share of their people, and a file with that
+of every person of SYSU-MM01. `dataset_layouts.py` makes paths and lists of a shape.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.datasets import DATASETS, regdb, sysu
+from pipeline.datasets import DATASETS, llcm, regdb, sysu
 
 PRESENCE_STREAM = 6
 SPLIT_STREAM = 7
@@ -25,7 +25,7 @@ NO_SPLIT = "none"
 
 @dataclass(frozen=True)
 class Presence:
-    """What a data set has of one person."""
+    """One person's split and images in a data set."""
 
     split: str  # train, val, test or none
     images: dict[tuple[str, int], int]  # (kind of image, camera) -> number of images
@@ -48,7 +48,7 @@ def uniform_sysu(identities: int, images: int, seed: int) -> Shape:
 
 
 def sysu_cameras_of(seed: int, identity: int) -> tuple[int, ...]:
-    """The cameras that a person passed: mostly all six; every person meets both modalities."""
+    """Returns the cameras that a person passed: mostly all six; every person meets both modalities."""
     rng = np.random.default_rng([seed, PRESENCE_STREAM, identity])
     chance = rng.random()
     if identity % 4 == 1 or chance < 0.6:
@@ -62,7 +62,7 @@ def sysu_cameras_of(seed: int, identity: int) -> tuple[int, ...]:
 
 
 def _sysu_splits(cameras: dict[int, tuple[int, ...]], seed: int) -> dict[int, str]:
-    """About 60 / 20 / 20 per cent; a person of all six cameras is in the test set, so that no search is empty."""
+    """Splits about 60 / 20 / 20 per cent; a person of all six cameras is tested, so that no search is empty."""
     shuffled = [int(i) for i in np.random.default_rng([seed, SPLIT_STREAM]).permutation(list(cameras))]
     anchor = next(identity for identity in shuffled if len(cameras[identity]) == len(SYSU_CAMERAS))
     shuffled.remove(anchor)
@@ -73,7 +73,7 @@ def _sysu_splits(cameras: dict[int, tuple[int, ...]], seed: int) -> dict[int, st
 
 
 def uniform_regdb(identities: int, images: int, seed: int) -> Shape:
-    """In no split: RegDB has ten, by lists of its own."""
+    """Returns people in no split: RegDB has ten, by lists of its own."""
     seen = {(kind, camera): images for camera, kind in REGDB_CAMERAS.items()}
     return {identity: Presence(NO_SPLIT, seen) for identity in range(1, identities + 1)}
 
@@ -87,7 +87,7 @@ def uniform_llcm(identities: int, images: int, seed: int) -> Shape:
 
 
 def llcm_views_of(seed: int, identity: int) -> list[tuple[str, int]]:
-    """(kind, camera) of three to five visible and three to five infrared ones: every query has a match elsewhere."""
+    """Returns (kind, camera) of 3 to 5 visible and 3 to 5 infrared views: every query has a match elsewhere."""
     rng = np.random.default_rng([seed, PRESENCE_STREAM, identity])
     return [
         (kind, camera)
@@ -102,7 +102,7 @@ def _llcm_splits(identities: int, train: int, seed: int) -> dict[int, str]:
 
 
 def uniform_folder(identities: int, images: int, seed: int) -> Shape:
-    """In no split: a folder is divided when it is read."""
+    """Returns people in no split: a folder is divided when it is read."""
     seen = {(kind, camera): images for camera, kind in FOLDER_CAMERAS.items()}
     return {identity: Presence(NO_SPLIT, seen) for identity in range(1, identities + 1)}
 
@@ -139,9 +139,10 @@ FEWEST = {"sysu": 2, "regdb": 4, "llcm": 2}  # people of a split, or in RegDB's 
 
 
 def scaled(layout: str, scale: float, seed: int) -> Shape:
-    """The share `scale` (0 .. 1] of the published people of each split, each with all their images.
+    """Returns the share `scale` (0 .. 1] of the published people of each split, each with all their images.
 
-    A larger one contains the smaller ones. ValueError for a layout without published numbers and a scale out of range.
+    A larger one contains the smaller ones. Raises ValueError for a layout without published numbers and a scale out of
+    range.
     """
     if layout not in PUBLISHED:
         raise ValueError(f"scale: expected one of the layouts {', '.join(PUBLISHED)}; found {layout}")
@@ -157,9 +158,10 @@ def scaled(layout: str, scale: float, seed: int) -> Shape:
 
 
 def published_sysu(seed: int) -> Shape:
-    """In every split people of all groups of cameras are mixed, so that its first ones stand for all of them."""
+    """Mixes people of all groups of cameras in every split, so that its first ones stand for all of them."""
     numbers = np.random.default_rng([seed, SPLIT_STREAM]).permutation(sum(IDENTITIES["sysu"].values())) + 1
-    free, shape = iter(numbers), {}
+    free = iter(numbers)
+    shape: Shape = {}
     for split, groups in SYSU_GROUPS.items():
         cameras_of = {int(next(free)): cameras for cameras in _mixed(groups)}
         shape |= {identity: Presence(split, {}) for identity in cameras_of}
@@ -171,7 +173,7 @@ def published_sysu(seed: int) -> Shape:
 
 
 def _mixed(groups: dict[tuple[int, ...], int]) -> list[tuple[int, ...]]:
-    """Every key as often as its value says, each evenly among the others."""
+    """Returns every key as often as its value says, each evenly among the others."""
     places = [((number + 0.5) / size, cameras) for cameras, size in groups.items() for number in range(size)]
     return [cameras for _, cameras in sorted(places)]
 
@@ -182,18 +184,18 @@ def published_regdb(seed: int) -> Shape:
 
 
 def published_llcm(seed: int) -> Shape:
-    """How the images are shared among people and cameras isn't published; here it is evenly."""
+    """Shares the images evenly among people and cameras: how the true ones are shared isn't published."""
     identities = IDENTITIES["llcm"]
     split_of = _llcm_splits(sum(identities.values()), identities["train"], seed)
     views = [(identity, view) for identity in split_of for view in llcm_views_of(seed, identity)]
     shape = {identity: Presence(split, {}) for identity, split in split_of.items()}
-    for (identity, view), count in zip(views, _spread(DATASETS["llcm"].published.total, len(views)), strict=True):
+    for (identity, view), count in zip(views, _spread(llcm.IMAGES, len(views)), strict=True):
         shape[identity].images[view] = count
     return shape
 
 
 def _spread(total: int, places: int) -> list[int]:
-    """Whole numbers as equal as can be with the sum `total`; the larger ones first."""
+    """Returns whole numbers as equal as can be with the sum `total`; the larger ones first."""
     return [total // places + (place < total % places) for place in range(places)]
 
 

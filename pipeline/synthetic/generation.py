@@ -44,7 +44,7 @@ def generate(
     each camera (None: the layout's usual number); the share `scale` (0 .. 1] of the published identities (sysu, regdb,
     llcm); every identity as in the CSV file `shape` (sysu; columns: `shape_files.COLUMNS`). workers: processes; None:
     one a processor. An interrupted set is generated again; `force` replaces a generated set of other settings. Raises
-    ValueError for numbers out of range, an unusable CSV file, and a root that holds anything else.
+    Raises ValueError for numbers out of range, an unusable CSV file, and a root that holds anything else.
     """
     if layout not in LAYOUTS:
         raise ValueError(f"layout: expected one of {', '.join(LAYOUTS)}; found {layout!r}")
@@ -71,7 +71,7 @@ def _choose_shape(
     scale: float | None,
     shape: str | Path | None,
 ) -> tuple[Shape, dict]:
-    """The shape of the data set, and the settings that the marker knows it by."""
+    """Returns the shape of the data set, and the settings that the marker knows it by."""
     is_given = {
         "identities or images_per_camera": identities is not None or images_per_camera is not None,
         "scale": scale is not None,
@@ -93,7 +93,7 @@ def _choose_shape(
     }
     for name, value in size.items():
         check_number(name, value)
-    return UNIFORM[layout](*size.values(), seed), size
+    return UNIFORM[layout](size["identities"], size["images_per_camera"], seed), size
 
 
 def _processors() -> int:
@@ -130,7 +130,7 @@ def _write_images(root: Path, plan: DatasetPlan, workers: int, progress: bool) -
 
 
 def _process_context() -> multiprocessing.context.BaseContext:
-    """Not fork: a copy of a process that runs threads may hang. A fork server pays for the imports only once."""
+    """Avoids fork: a copy of a process with threads may hang. A fork server pays for the imports only once."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
@@ -140,6 +140,9 @@ def _process_context() -> multiprocessing.context.BaseContext:
 
 def _render_chunk(root: Path, chunk: list[tuple[str, ImageKey]]) -> int:
     for path, key in chunk:
-        options = {"quality": jpeg_quality(key)} if path.endswith(".jpg") else {}
-        render_image(key).save(root / path, **options)
+        image = render_image(key)
+        if path.endswith(".jpg"):
+            image.save(root / path, quality=jpeg_quality(key))
+        else:
+            image.save(root / path)
     return len(chunk)

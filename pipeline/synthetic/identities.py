@@ -12,7 +12,18 @@ from functools import lru_cache
 
 import numpy as np
 
-from pipeline.synthetic.body.appearance import Appearance, Bottom, Build, Carried, Hair, Material, Part, Top
+from pipeline.synthetic.body.appearance import (
+    Appearance,
+    Bottom,
+    Build,
+    Carried,
+    Color,
+    Hair,
+    Material,
+    Part,
+    Top,
+    color_of,
+)
 
 APPEARANCE_STREAM = 1  # keeps these random numbers apart from those of scenes, cameras, images and splits
 
@@ -131,8 +142,8 @@ COLORS = (
 VIVID = {"saturation": (0.35, 0.75), "value": (0.3, 0.8)}  # the rest: any hue
 
 
-def _color(rng: np.random.Generator) -> tuple[float, float, float]:
-    """A color that clothes have: mostly dark or dull, sometimes vivid."""
+def _color(rng: np.random.Generator) -> Color:
+    """Samples a color that clothes have: mostly dark or dull, sometimes vivid."""
     left = rng.random()
     for share, hue, saturation, value in COLORS:
         left -= share
@@ -150,10 +161,10 @@ PIGMENTED = 0.7  # share of the fabrics whose reflectance follows their lightnes
 LUMINANCE = (0.299, 0.587, 0.114)  # of R, G, B (ITU-R BT.601)
 
 
-def _cloth(rng: np.random.Generator, thermal: float, beside: Material | None = None) -> Material:
-    """Pigmented or dyed; warmth by thickness, which `thermal` stands for.
+def _cloth(rng: np.random.Generator, thermal: float, other: Material | None = None) -> Material:
+    """Samples a pigmented or dyed cloth; warmth by thickness, which `thermal` stands for.
 
-    Mostly it can be told from the material `beside` it, in visible light as in infrared.
+    Mostly it can be told from the material `other` next to it, in visible light as in infrared.
     """
     for _ in range(4):
         color = _color(rng)
@@ -163,7 +174,7 @@ def _cloth(rng: np.random.Generator, thermal: float, beside: Material | None = N
             level = rng.choice(INFRARED_LEVELS)
         infrared = float(level + rng.uniform(-0.05, 0.05))
         made = Material(color, infrared, thermal + float(rng.uniform(-0.06, 0.06)))
-        if beside is None or _stand_apart(made, beside):
+        if other is None or _stand_apart(made, other):
             break
     return made
 
@@ -174,10 +185,10 @@ def _stand_apart(one: Material, other: Material) -> bool:
 
 
 def _second(rng: np.random.Generator, base: Material) -> Material:
-    """What is printed or sewn on `base`: often dye, which infrared light does not see."""
+    """Samples a print or trim on `base`: often dye, which infrared light does not see."""
     color = _color(rng)
     if max(abs(a - b) for a, b in zip(color, base.visible, strict=True)) < 0.25:
-        color = tuple(0.15 + 0.85 * channel if sum(base.visible) < 1.5 else 0.35 * channel for channel in color)
+        color = color_of(0.15 + 0.85 * channel if sum(base.visible) < 1.5 else 0.35 * channel for channel in color)
     dyed = rng.random() < 0.4
     other = (base.infrared + rng.uniform(0.3, 0.6)) % 0.9 + 0.05
     infrared = base.infrared + rng.uniform(-0.03, 0.03) if dyed else other
@@ -199,7 +210,7 @@ THICKNESS = {"t-shirt": 0.66, "sleeveless": 0.70, "long-sleeve": 0.58, "hoodie":
 
 def _materials(rng: np.random.Generator, top: Top, bottom: Bottom) -> dict[Part, Material]:
     tone = rng.beta(1.5, 2)
-    skin = tuple(float(np.interp(tone, (0, 1), ends)) for ends in ((0.93, 0.40), (0.76, 0.26), (0.65, 0.18)))
+    skin = color_of(float(np.interp(tone, (0, 1), ends)) for ends in ((0.93, 0.40), (0.76, 0.26), (0.65, 0.18)))
     hair = colorsys.hsv_to_rgb(*HAIR_COLORS[int(rng.choice(6, p=(0.32, 0.26, 0.16, 0.06, 0.1, 0.1)))])
     main = _cloth(rng, THICKNESS.get(top.kind, 0.34))
     legs = _cloth(rng, {"wide trousers": 0.46, "long skirt": 0.46}.get(bottom.kind, 0.54), main)

@@ -46,7 +46,7 @@ class ImageKey:
 
 
 def render_image(key: ImageKey) -> Image.Image:
-    """The RGB image of this key, always the same; infrared and thermal images have three equal channels."""
+    """Returns the RGB image of this key, always the same; infrared and thermal ones have three equal channels."""
     rng = np.random.default_rng([key.seed, IMAGE_STREAM, key.identity, key.camera, key.number, KINDS.index(key.kind)])
     appearance, look = make_appearance(key.seed, key.identity), camera_look(key.seed, key.camera, key.kind)
     size = key.size or _crop_size(rng, look)
@@ -64,7 +64,7 @@ def render_image(key: ImageKey) -> Image.Image:
 
 
 def jpeg_quality(key: ImageKey) -> int:
-    """78 .. 95, different from image to image."""
+    """Returns 78 .. 95, different from image to image."""
     rng = np.random.default_rng([key.seed, NOISE_STREAM, key.identity, key.camera, key.number])
     return int(rng.integers(78, 96))
 
@@ -75,7 +75,7 @@ def _crop_size(rng: np.random.Generator, look: CameraLook) -> tuple[int, int]:
 
 
 def _frame(rng: np.random.Generator, appearance: Appearance, pose: Pose, size: tuple[int, int]) -> tuple[View, float]:
-    """Where the person stands in the crop, as if a detector had cut it out; and the row of the feet in pixels."""
+    """Places the person in the crop as a detector would, and returns the row of the feet in pixels, too."""
     width, height = size
     share = float(np.clip(rng.normal(0.89, 0.045), 0.74, 1.06)) * appearance.build.stature
     scale = min(share * height, width / 0.40)
@@ -87,7 +87,7 @@ def _frame(rng: np.random.Generator, appearance: Appearance, pose: Pose, size: t
 
 
 def _render_obstacle(rng: np.random.Generator, canvas: Canvas, size: tuple[int, int]) -> None:
-    """Something between the camera and the person: a counter or plant below, a post or a passer-by at a side."""
+    """Renders an obstacle before the person: a counter or plant below, a post or a passer-by at a side."""
     width, height = size[0] * SUPERSAMPLE, size[1] * SUPERSAMPLE
     if rng.random() < 0.5:
         top = height * rng.uniform(0.68, 0.86)
@@ -107,36 +107,36 @@ def _render_obstacle(rng: np.random.Generator, canvas: Canvas, size: tuple[int, 
 def _body_pixels(
     rng: np.random.Generator, canvas: Canvas, table: np.ndarray, look: CameraLook, light_from: int, kind: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(H, W, C) lit colors of the person times cover, and (H, W, 1) cover; float32 in 0..1; C: `_values`."""
+    """Returns (H, W, C) lit colors of the person times cover, and (H, W, 1) cover, float32 in 0..1; C: `_values`."""
     if kind == "visible":
-        colors = canvas.parts.copy()
-        colors.putpalette(table.tobytes())
-        colors = colors.convert("RGB")
+        palette = canvas.parts.copy()
+        palette.putpalette(table.tobytes())
+        painted = palette.convert("RGB")
     else:
-        colors = canvas.parts.point(table[:, 0].tolist())
-    colors = _values(colors.reduce(SUPERSAMPLE))
-    cover = canvas.parts.point(SOLID).reduce(SUPERSAMPLE)
+        painted = canvas.parts.point(table[:, 0].tolist())
+    colors = _values(painted.reduce(SUPERSAMPLE))
+    covered = canvas.parts.point(SOLID).reduce(SUPERSAMPLE)
     lights = canvas.lights.reduce(SUPERSAMPLE).filter(ImageFilter.GaussianBlur(1.3))
     light = np.asarray(lights, np.float32) * (1 / NEUTRAL)
     light = 1 + (light - 1) * MODELLING[kind]
-    soft = np.asarray(cover.filter(ImageFilter.BoxBlur(cover.width // 14)), np.float32) * (1 / 255)
-    shift = max(1, cover.width // 12)
+    soft = np.asarray(covered.filter(ImageFilter.BoxBlur(covered.width // 14)), np.float32) * (1 / 255)
+    shift = max(1, covered.width // 12)
     slope = np.roll(soft, shift, axis=1) - np.roll(soft, -shift, axis=1)
     light = light * (0.80 + 0.24 * soft - look.side_light * light_from * slope)
     light *= 1 + 0.035 * _texture("cloth", rng, *light.shape)
-    cover = np.asarray(cover, np.float32)[..., None] * (1 / 255)
+    cover = np.asarray(covered, np.float32)[..., None] * (1 / 255)
     return colors * light[..., None], cover
 
 
 def _values(image: Image.Image) -> np.ndarray:
-    """(H, W, C) float32 in 0..1: three channels of a visible image, one of others, which are gray."""
+    """Returns (H, W, C) float32 in 0..1: three channels of a visible image, one of others, which are gray."""
     return np.asarray(image, np.float32).reshape(image.height, image.width, -1) * (1 / 255)
 
 
 def _background(
     rng: np.random.Generator, key: ImageKey, size: tuple[int, int], look: CameraLook, feet: float
 ) -> np.ndarray:
-    """(H, W, C) float32 in 0..1 (C: `_values`): part of the camera's scene, with clutter and the person's shadow."""
+    """Returns (H, W, C) float32 in 0..1 (C: `_values`): part of the scene, with clutter and the person's shadow."""
     width, height = size
     whole = scene(key.seed, key.place, key.kind)
     left = int(rng.integers(0, SCENE_SIZE[0] - width))
@@ -160,7 +160,7 @@ def _background(
 
 
 def _expose(rng: np.random.Generator, light: np.ndarray, look: CameraLook, kind: str) -> Image.Image:
-    """What the camera makes of the light (H, W, C): gain, tint, vignette, gamma, blur, grain."""
+    """Exposes the light (H, W, C) as the camera does: gain, tint, vignette, gamma, blur, grain."""
     height, width, _ = light.shape
     gain = look.gain * float(np.exp(rng.normal(0, GAIN_SPREAD[kind])))
     falloff = _vignette(width, height)
@@ -186,12 +186,12 @@ def _vignette(width: int, height: int) -> np.ndarray:
 
 @lru_cache(maxsize=2)
 def _tile(name: str) -> np.ndarray:
-    """(512, 512) float32 of unit deviation: white grain, or the soft vertical folds of cloth."""
+    """Returns (512, 512) float32 of unit deviation: white grain, or the soft vertical folds of cloth."""
     rng = np.random.default_rng([NOISE_STREAM, len(name)])
     tile = rng.standard_normal((512, 512)).astype(np.float32)
     if name == "cloth":
-        tile = sum(np.roll(tile, shift, axis=0) for shift in range(9))
-        tile = sum(np.roll(tile, shift, axis=1) for shift in range(4))
+        tile = sum((np.roll(tile, shift, axis=0) for shift in range(9)), np.zeros_like(tile))
+        tile = sum((np.roll(tile, shift, axis=1) for shift in range(4)), np.zeros_like(tile))
         tile /= tile.std()
     return tile
 

@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from pipeline.synthetic.body.appearance import Material
+from pipeline.synthetic.body.appearance import Material, Part, color_of
 
 SCENE_STREAM = 2
 CAMERA_STREAM = 3
@@ -19,7 +19,7 @@ KINDS = ("visible", "infrared", "thermal")
 
 @dataclass(frozen=True)
 class CameraLook:
-    """What a camera does to every image; `tint` and `gain` multiply light, `gamma` bends it."""
+    """Effects of a camera on every image; `tint` and `gain` multiply light, `gamma` bends it."""
 
     tint: tuple[float, float, float]
     gain: float
@@ -34,10 +34,10 @@ class CameraLook:
 
 @lru_cache(maxsize=64)
 def camera_look(seed: int, camera: int, kind: str) -> CameraLook:
-    """The look of one camera: a pure function of its arguments. kind: one of `KINDS`."""
+    """Returns the look of one camera: a pure function of its arguments. kind: one of `KINDS`."""
     rng = np.random.default_rng([seed, CAMERA_STREAM, camera, KINDS.index(kind)])
     low = int(rng.integers(154, 173))
-    common = {"height": (low, low + 28), "vignette": float(rng.uniform(0.0, 0.3))}
+    height, vignette = (low, low + 28), float(rng.uniform(0.0, 0.3))
     if kind == "visible":
         warm, green = rng.uniform(-0.16, 0.16), rng.uniform(-0.05, 0.05)
         return CameraLook(
@@ -48,7 +48,8 @@ def camera_look(seed: int, camera: int, kind: str) -> CameraLook:
             noise=float(rng.uniform(0.012, 0.03)),
             shadow=float(rng.uniform(0.2, 0.5)),
             side_light=float(rng.uniform(0.15, 0.4)),
-            **common,
+            height=height,
+            vignette=vignette,
         )
     if kind == "infrared":
         return CameraLook(
@@ -59,23 +60,32 @@ def camera_look(seed: int, camera: int, kind: str) -> CameraLook:
             noise=float(rng.uniform(0.02, 0.045)),
             shadow=float(rng.uniform(0.0, 0.25)),
             side_light=float(rng.uniform(0.1, 0.25)),
-            **{**common, "vignette": float(rng.uniform(0.3, 0.6))},
+            height=height,
+            vignette=float(rng.uniform(0.3, 0.6)),
         )
     return CameraLook(
-        tint=(1.0, 1.0, 1.0), gain=1.0, gamma=1.0, blur=1.6, noise=0.02, shadow=0.0, side_light=0.05, **common
+        tint=(1.0, 1.0, 1.0),
+        gain=1.0,
+        gamma=1.0,
+        blur=1.6,
+        noise=0.02,
+        shadow=0.0,
+        side_light=0.05,
+        height=height,
+        vignette=vignette,
     )
 
 
 def random_material(rng: np.random.Generator, kind_of_thing: str = "object") -> Material:
-    """What walls, floors and objects are made of: grayish, dim in infrared, cool."""
+    """Samples a material of walls, floors and objects: grayish, dim in infrared, cool."""
     gray = rng.uniform(0.25, 0.85) if kind_of_thing == "surface" else rng.uniform(0.08, 0.9)
     spread = 0.05 if kind_of_thing == "surface" or rng.random() < 0.75 else 0.25
-    color = tuple(float(np.clip(gray + rng.uniform(-spread, spread), 0, 1)) for _ in range(3))
+    color = color_of(float(np.clip(gray + rng.uniform(-spread, spread), 0, 1)) for _ in range(3))
     return Material(color, float(rng.uniform(0.08, 0.55)), float(rng.uniform(0.08, 0.26)))
 
 
-def material_table(materials: dict[int, Material], kind: str) -> np.ndarray:
-    """(256, 3) uint8: the color of each index in this kind of image; indices without a material are black."""
+def material_table(materials: dict[int, Material] | dict[Part, Material], kind: str) -> np.ndarray:
+    """Returns (256, 3) uint8: the color of each index in this kind of image; black without a material."""
     table = np.zeros((256, 3), np.float32)
     for index, material in materials.items():
         table[int(index)] = getattr(material, kind)
@@ -84,7 +94,7 @@ def material_table(materials: dict[int, Material], kind: str) -> np.ndarray:
 
 @lru_cache(maxsize=32)
 def scene(seed: int, place: int, kind: str) -> Image.Image:
-    """(720 x 320) RGB image of an empty place; the same things stand in it for every kind of camera."""
+    """Returns the (720 x 320) RGB image of an empty place, with the same things for every kind of camera."""
     rng = np.random.default_rng([seed, SCENE_STREAM, place])
     width, height = SCENE_SIZE
     canvas = Image.new("L", SCENE_SIZE, 1)
@@ -106,7 +116,7 @@ def scene(seed: int, place: int, kind: str) -> Image.Image:
 
 
 def _add_wall(rng: np.random.Generator, pen: ImageDraw.ImageDraw, materials: dict, horizon: int) -> None:
-    """Panels, doors, windows or pillars, side by side above the horizon."""
+    """Adds panels, doors, windows or pillars, side by side above the horizon."""
     x = 0.0
     while x < SCENE_SIZE[0]:
         wide = rng.uniform(20, 110)
@@ -121,12 +131,12 @@ def _add_wall(rng: np.random.Generator, pen: ImageDraw.ImageDraw, materials: dic
 
 
 def _add_floor(rng: np.random.Generator, pen: ImageDraw.ImageDraw, materials: dict, horizon: int) -> None:
-    """A floor with joints that run towards the viewer, or stripes across."""
+    """Adds a floor with joints that run towards the viewer, or stripes across."""
     floor, joint = len(materials) + 1, len(materials) + 2
     base = random_material(rng, "surface")
     materials[floor] = base
     darker = rng.uniform(0.75, 1.15)
-    color = tuple(min(1.0, channel * darker) for channel in base.visible)
+    color = color_of(min(1.0, channel * darker) for channel in base.visible)
     materials[joint] = Material(color, min(1.0, base.infrared * rng.uniform(0.8, 1.3)), base.thermal)
     width, height = SCENE_SIZE
     pen.rectangle((0, horizon, width, height), fill=floor)
@@ -139,7 +149,7 @@ def _add_floor(rng: np.random.Generator, pen: ImageDraw.ImageDraw, materials: di
 
 
 def _box(rng: np.random.Generator, pen: ImageDraw.ImageDraw, materials: dict, box: tuple) -> None:
-    """A thing with two faces."""
+    """Adds a thing with two faces."""
     index = len(materials) + 1
     materials[index], materials[index + 1] = random_material(rng), random_material(rng)
     pen.rectangle(box, fill=index)
@@ -150,6 +160,6 @@ def _box(rng: np.random.Generator, pen: ImageDraw.ImageDraw, materials: dict, bo
 
 
 def _clouds(rng: np.random.Generator, height: int, width: int, cell: int) -> np.ndarray:
-    """(height, width) float32 smooth noise of about unit deviation, with bumps of `cell` pixels."""
+    """Returns (height, width) float32 smooth noise of about unit deviation, with bumps of `cell` pixels."""
     coarse = rng.standard_normal((height // cell + 2, width // cell + 2)).astype(np.float32)
     return np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))

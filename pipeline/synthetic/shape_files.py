@@ -14,10 +14,10 @@ COLUMNS = ("id", "split", *(f"cam{camera}" for camera in SYSU_CAMERAS))
 
 
 def read_shape(file: str | Path) -> tuple[Shape, str]:
-    """The shape of SYSU-MM01 in a CSV file with the columns `COLUMNS`, and the SHA-256 of the file.
+    """Returns the shape of SYSU-MM01 in a CSV file with the columns `COLUMNS`, and the SHA-256 of the file.
 
-    A row is an identity, its split (train, val, test, none) and its number of images by each camera. ValueError with
-    one line where the file can't be read or no usable data set would come of it.
+    A row is an identity, its split (train, val, test, none) and its number of images by each camera. Raises ValueError
+    with one line where the file can't be read or no usable data set would come of it.
     """
     try:
         content = Path(file).read_bytes()

@@ -1,4 +1,4 @@
-"""How large a generated data set is where nothing is said, and how large it can be."""
+"""The default sizes of a generated data set, and the largest."""
 
 USUAL_IDENTITIES = 40
 USUAL_IMAGES = {"sysu": 6, "regdb": 10, "llcm": 4, "folder": 5}  # layout -> images of an identity by one camera

@@ -61,7 +61,7 @@ def _clear(root: Path, found: dict[str, Any]) -> None:
 
 
 def _write_text(path: Path, text: str) -> None:
-    """All or nothing, so that a marker is never half written."""
+    """Writes all or nothing, so that a marker is never half written."""
     part = path.with_name(path.name + ".part")
     part.write_text(text)
     os.replace(part, path)

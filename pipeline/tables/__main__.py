@@ -1,8 +1,8 @@
 """`python -m pipeline.tables RUN...`: the means of runs below each other, or in the layouts of the paper's tables.
 
 A row is the mean over the trials of runs that differ in the seed alone (RegDB: in the trial). Rows of another
-protocol, test set, option, training data or version of the code are rows of their own, and what differs is said below
-the table.
+protocol, test set, option, training data or version of the code are rows of their own, and a line
+below the table tells in what they differ.
 `--compare RUN` adds the differences from a run, each with an interval (see `pipeline.tables.compare`).
 """
 

@@ -45,7 +45,7 @@ def check_layout(name: str) -> None:
 
 
 def build_tables(layout: str, means: pd.DataFrame, folders: dict[str, Path]) -> list[Table]:
-    """One table, or with `all` the runs by themselves and every layout that the runs have rows for."""
+    """Returns one table, or with `all` the runs by themselves and every layout that they have rows for."""
     if layout == RUNS:
         return [table_of_runs(means)]
     if layout != ALL:

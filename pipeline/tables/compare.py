@@ -1,9 +1,9 @@
-"""How far two runs differ, and how far that may be owed to who happens to be searched for: paired bootstrap intervals.
+"""Differences between two runs, with paired bootstrap intervals over the identities of the queries.
 
-Resampled are the people of the queries, each with all its queries, since images of a person are alike: intervals
-over single images would be too narrow. Trials and seeds are averaged before: SYSU-MM01's ten trials share their
-queries and are no repetitions. An interval speaks of these trainings tested on other people; how much trainings differ
-is what the deviation between seeds says. (Efron and Tibshirani, An Introduction to the Bootstrap, 1993.)
+Resampled are the identities, each with all its queries, since images of a person are alike: intervals over single
+images would be too narrow. Trials and seeds are averaged before: SYSU-MM01's ten trials share their
+queries and are no repetitions. An interval is for these trainings tested on other people; the standard
+deviation over seeds shows the run-to-run variance. (Efron and Tibshirani, An Introduction to the Bootstrap, 1993.)
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ UNIT = (
 
 
 def metrics_by_query(rows: pd.DataFrame, folders: dict[str, Path]) -> pd.DataFrame:
-    """METRICS of every query, per cent, means over the trials and runs of `rows`; `weight`: trials that have the query.
+    """Returns METRICS of every query, per cent, means over the trials and runs of `rows`; `weight`: in how many trials.
 
     Index: `person`, `query`; both with the trial where trials are trainings, which are tested on different people.
-    ValueError where a run's figures by query aren't there.
+    Raises ValueError where the metrics by query of a run aren't there.
     """
     parts = []
     for (run, evaluation), own in rows.groupby(["run", "evaluation"], sort=False):
         file = queries_file(folders[run], evaluation)
         if not evaluation or not file.is_file():
-            raise ValueError(f"{run}: no figures by query; `python -m pipeline.evaluate {folders[run]}` makes them")
+            raise ValueError(f"{run}: no metrics by query; `python -m pipeline.evaluate {folders[run]}` makes them")
         metrics = pd.read_parquet(file)
         absent = set(own["trial"]) - set(metrics["trial"])
         if absent:
@@ -65,10 +65,10 @@ def difference(first: pd.DataFrame, second: pd.DataFrame) -> tuple[np.ndarray, n
     if len(weight) < 2:
         return mean_of_people(sums, weights), np.full((len(METRICS), 2), np.nan), len(weight)
     options = {"paired": True, "vectorized": True, "method": "percentile", "axis": -1, "random_state": 0}
-    drawn = bootstrap(
+    resampled = bootstrap(
         (sums, weights), mean_of_people, n_resamples=DRAWS, batch=BATCH, confidence_level=LEVEL, **options
     )
-    return mean_of_people(sums, weights), np.stack(drawn.confidence_interval, axis=1), len(weight)
+    return mean_of_people(sums, weights), np.stack(resampled.confidence_interval, axis=1), len(weight)
 
 
 def mean_of_people(sums: np.ndarray, weights: np.ndarray, axis: int = -1) -> np.ndarray:
@@ -76,9 +76,9 @@ def mean_of_people(sums: np.ndarray, weights: np.ndarray, axis: int = -1) -> np.
 
 
 def table_of_differences(rows: pd.DataFrame, folders: dict[str, Path], reference: Path) -> Table:
-    """Every mean less that of the run folder `reference`, or of the row it is part of, in the same protocol.
+    """Returns every mean less that of the run folder `reference`, or of the row it is part of, by protocol.
 
-    ValueError, with the reasons, where there is no difference to show.
+    Raises ValueError, with the reasons, where there is no difference to show.
     """
     found, left_out = differences(rows, folders, reference)
     if not found:
@@ -86,14 +86,14 @@ def table_of_differences(rows: pd.DataFrame, folders: dict[str, Path], reference
         raise ValueError(f"--compare {reference}: nothing to compare: {reasons}")
     labels, means, intervals, people = zip(*found, strict=True)
     shown = [[f"{value:+.2f}" for value in mean] for mean in means]
-    beside = [[f"[{low:+.2f}, {high:+.2f}]" if low == low else "" for low, high in interval] for interval in intervals]
+    bounds = [[f"[{low:+.2f}, {high:+.2f}]" if low == low else "" for low, high in interval] for interval in intervals]
     names, heads = (pd.MultiIndex.from_product([[""], columns]) for columns in (METRICS, ["run", "less", "in"]))
     return Table(
         "differences",
         "Differences, in points of per cent",
         pd.DataFrame(labels, columns=heads),
         pd.DataFrame(shown, columns=names),
-        pd.DataFrame(beside, columns=names),
+        pd.DataFrame(bounds, columns=names),
         block=[None] * len(labels),
         notes=[UNIT.format(" or ".join(map(str, sorted(set(people))))), *left_out],
     )
@@ -104,7 +104,7 @@ Difference = tuple[list[str], np.ndarray, np.ndarray, int]
 
 
 def differences(rows: pd.DataFrame, folders: dict[str, Path], reference: Path) -> tuple[list[Difference], list[str]]:
-    """Of each mean but the reference's own; and a sentence for each that has none."""
+    """Returns those of each mean but the reference's own; and a sentence for each that has none."""
     groups, names = groups_of(rows), summarize(rows)["run"]
     own_runs = {run for run, folder in folders.items() if folder.resolve() == reference.resolve()}
     named = [(*group, name) for group, name in zip(groups, names, strict=True)]
@@ -116,18 +116,19 @@ def differences(rows: pd.DataFrame, folders: dict[str, Path], reference: Path) -
         try:
             partner, than = partner_of(agreed, references)
             both = (metrics_by_query(own, folders) for own in (group, partner))
-            found.append(([name, than, where(agreed)], *difference(*both)))
+            found.append(([name, than, protocol_of(agreed)], *difference(*both)))
         except ValueError as reason:
-            left_out.append(f"{name}, {where(agreed)}: no difference: {reason}")
+            left_out.append(f"{name}, {protocol_of(agreed)}: no difference: {reason}")
     return found, left_out
 
 
-def where(agreed: pd.Series) -> str:
+def protocol_of(agreed: pd.Series) -> str:
+    """Returns data set, mode and direction, as `sysu all infrared_to_visible`."""
     return " ".join(agreed[name] for name in ("dataset", "mode", "direction") if agreed.get(name))
 
 
 def partner_of(agreed: pd.Series, references: list[tuple[pd.Series, pd.DataFrame, str]]) -> tuple[pd.DataFrame, str]:
-    """The reference's rows of the same protocol, and their name; where it has several, those with the same options."""
+    """Returns the reference's rows of the same protocol and their name; of several, those with the same options."""
 
     def alike(other: pd.Series, names: list[str]) -> bool:
         return all(agreed.get(name) == other.get(name) for name in names)

@@ -29,7 +29,7 @@ PREAMBLE = "% \\usepackage{booktabs,amssymb}"
 
 
 def escape_latex(text: str) -> str:
-    """Text that LaTeX prints as it is, in ASCII: letters that pdflatex may not know become question marks."""
+    """Returns text that LaTeX prints as it is, in ASCII: letters that pdflatex may not know become question marks."""
     escaped = "".join(
         LATEX.get(letter, letter if letter.isascii() and letter.isprintable() else "?") for letter in text
     )
@@ -42,21 +42,21 @@ def escape_markdown(text: str) -> str:
 
 
 def escape_html(text: str) -> str:
-    """In ASCII, which every charset holds."""
+    """Returns text that HTML shows as it is, in ASCII, which every charset holds."""
     return html.escape(text).encode("ascii", "xmlcharrefreplace").decode()
 
 
 def cells(
     table: Table, escape: Callable[[str], str], marked: dict[str, str], small: str, heads: bool = True
 ) -> pd.DataFrame:
-    """The whole table as text in a format: `marked` and `small` are patterns of a figure and of what stands beside."""
+    """Returns the table as text of a format: `marked` and `small` are patterns of a metric and of its deviation."""
     marks = table.marks()
     whole = table.labels.map(escape)
     for column in table.shown:
-        metrics = zip(table.shown[column], table.beside[column], marks[column], strict=True)
+        metrics = zip(table.shown[column], table.deviations[column], marks[column], strict=True)
         whole[column] = [
-            marked.get(mark, "{}").format(escape(shown)) + (small.format(escape(beside)) if beside else "")
-            for shown, beside, mark in metrics
+            marked.get(mark, "{}").format(escape(shown)) + (small.format(escape(deviation)) if deviation else "")
+            for shown, deviation, mark in metrics
         ]
     names = [(escape(head), escape(name)) for head, name in (*table.labels, *table.shown)]
     whole.columns = pd.MultiIndex.from_tuples(names)
@@ -69,20 +69,20 @@ def to_text(table: Table) -> str:
 
 
 def to_csv(table: Table) -> str:
-    """A column for each figure, named `all-search_r1`, and for what stands beside it, `all-search_r1_deviation`."""
-    columns = {"_".join(word for word in name if word): table.labels[name] for name in table.labels}
+    """Returns a column for each metric, as `all-search_r1`, and for its deviation, `all-search_r1_deviation`."""
+    columns = {"_".join(part for part in name if part): table.labels[name] for name in table.labels}
     for name in table.shown:
-        flat = "_".join(word for word in name if word).replace("r=", "r")
+        flat = "_".join(part for part in name if part).replace("r=", "r")
         columns[flat] = table.shown[name]
-        if (table.beside[name] != "").any():
-            columns[f"{flat}_deviation"] = table.beside[name].str.removeprefix("±")
+        if (table.deviations[name] != "").any():
+            columns[f"{flat}_deviation"] = table.deviations[name].str.removeprefix("±")
     return pd.DataFrame(columns).to_csv(index=False)
 
 
 def to_markdown(table: Table) -> str:
     whole = cells(table, escape_markdown, {BEST: "**{}**", SECOND: "<u>{}</u>"}, " {}")
     heads = [
-        " ".join(dict.fromkeys(word for word in ([name] if isinstance(name, str) else name) if word)) for name in whole
+        " ".join(dict.fromkeys(part for part in ([name] if isinstance(name, str) else name) if part)) for name in whole
     ]
     sides = ["---"] * table.labels.shape[1] + ["---:"] * table.shown.shape[1]
     lines = [heads, sides, *whole.to_numpy().tolist()]
@@ -92,7 +92,7 @@ def to_markdown(table: Table) -> str:
 
 
 def to_html(table: Table) -> str:
-    """A `<figure>` to be put into a page."""
+    """Returns a `<figure>` to be put into a page."""
     marked = {BEST: "<b>{}</b>", SECOND: "<u>{}</u>"}
     whole = cells(table, escape_html, marked, " <small>{}</small>")
     body = whole.to_html(escape=False, index=False, border=0, justify="left", sparsify=True)
@@ -102,7 +102,7 @@ def to_html(table: Table) -> str:
 
 
 def to_latex(table: Table) -> str:
-    """A `table*` with booktabs' lines; needs the packages booktabs and amssymb."""
+    """Returns a `table*` with booktabs' lines; needs the packages booktabs and amssymb."""
     marked = {BEST: r"\textbf{{{}}}", SECOND: r"\underline{{{}}}"}
     whole = cells(table, escape_latex, marked, r" {{\scriptsize {}}}")
     sides = "l" + "".join("c" if head else "l" for head, _ in list(table.labels)[1:]) + "r" * table.shown.shape[1]
@@ -120,7 +120,7 @@ def to_latex(table: Table) -> str:
 
 
 def rules_below(heads: list[str]) -> str:
-    """A line below each heading that several columns share."""
+    """Returns a line below each heading that several columns share."""
     rules = []
     for head, places in groupby(range(len(heads)), heads.__getitem__):
         first, *_, last = [*places] * 2

@@ -1,4 +1,4 @@
-"""From means to the lines of a table: which belong into one line, what it is called, what it may be compared with."""
+"""From means to the lines of a table: which belong into one line, its name, and which lines may be compared."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pandas as pd
 from pipeline.datasets import DATASETS
 from pipeline.evaluation.results import COUNTED, columns_that_tell, telling
 
-# The values that go without saying, as in the paper's recipe; others stand behind the name.
+# The values of the paper's recipe, which a name leaves out.
 USUAL = {"split": "test", "extractor": "network", "flip": "False", "fusion": "none", "re_ranking": "none"}
 USUAL |= {"selection": "last"}
 
@@ -27,13 +27,13 @@ class Line:
 
     @property
     def published(self) -> bool:
-        """Whether the galleries are as large as the published ones; if not, the test set is another."""
+        """Returns whether the galleries are as large as the published ones; if not, the test set is another."""
         galleries = zip(self.rows["dataset"], self.rows["mode"], self.rows["gallery"], strict=True)
         return all(gallery == str(published_gallery(dataset, mode)) for dataset, mode, gallery in galleries)
 
     @property
     def block(self) -> str:
-        """The same for lines that may be compared."""
+        """Returns the same for lines that may be compared."""
         return "published" if self.published else ", ".join(dict.fromkeys(self.rows["test_set"]))
 
 
@@ -43,9 +43,9 @@ def published_gallery(dataset: str, mode: str) -> int | None:
 
 
 def lines_of(means: pd.DataFrame, across: str) -> list[Line]:
-    """Lines of rows that differ in the column `across` (mode or direction) only, named so that they can be told apart.
+    """Returns lines of rows that differ in the column `across` (mode or direction) only, with names that differ.
 
-    Behind the name stands each option that isn't the usual one, and where two would be called alike, what differs.
+    A name has each option that isn't the usual one, and where two would be the same, the options that differ.
     """
     keys = columns_that_tell(means, [*COUNTED, "runs", "seed", "config", across])
     groups = [group for _, group in means.groupby([keys[name] for name in keys], sort=False)]
@@ -56,7 +56,7 @@ def lines_of(means: pd.DataFrame, across: str) -> list[Line]:
         for name, own in group_places(names, groups).items()
     }
     return [
-        Line(with_words(name, group.iloc[0], differing[name]) if twice else name, group)
+        Line(with_options(name, group.iloc[0], differing[name]) if twice else name, group)
         for name, group, twice in zip(names, groups, alike, strict=True)
     ]
 
@@ -69,15 +69,15 @@ def group_places(names: list[str], groups: list[pd.DataFrame]) -> dict[str, list
 
 
 def name_of(row: pd.Series) -> str:
-    """`demo`, `demo (flip=True)`."""
+    """Returns `demo`, or `demo (flip=True)`."""
     if row.get("extractor") == "unknown":
         return f"{row['run']} (of unknown origin)"
     usual = USUAL | (DATASETS[row["dataset"]].usual if row["dataset"] in DATASETS else {})
-    return with_words(
+    return with_options(
         row["run"], row, [name for name, value in usual.items() if row.get(name, value) not in (value, "")]
     )
 
 
-def with_words(name: str, row: pd.Series, columns: list[str]) -> str:
-    words = ", ".join(f"{column}={row[column] or 'not known'}" for column in columns)
-    return f"{name} ({words})" if words else name
+def with_options(name: str, row: pd.Series, columns: list[str]) -> str:
+    options = ", ".join(f"{column}={row[column] or 'not known'}" for column in columns)
+    return f"{name} ({options})" if options else name

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline.evaluation.results import VARYING, read_rows
+from pipeline.evaluation.results import PER_TRIAL, read_rows
 
 
 def read_results(folders: list[Path]) -> tuple[pd.DataFrame, dict[str, Path]]:
-    """The rows of all runs, in the order given, and each run's folder.
+    """Returns the rows of all runs, in the order given, and each run's folder.
 
     Folders without results are left out, with a line to stderr; ValueError where none has any, or one isn't there. Runs
     of the same name in different folders are called by their folders.
@@ -35,7 +35,7 @@ def read_results(folders: list[Path]) -> tuple[pd.DataFrame, dict[str, Path]]:
         rows["run"] = [str(folder / run) if run in twice and run != folder.name else run for run in rows["run"]]
         rows["run"] = [str(folder) if run in twice else run for run in rows["run"]]
     rows = pd.concat(found.values(), ignore_index=True)
-    counts = [name for name in VARYING if name in rows]
+    counts = [name for name in PER_TRIAL if name in rows]
     rows[counts] = rows[counts].fillna(0).astype(np.int64)
     text = rows.columns.difference(rows.select_dtypes("number").columns)
     return rows.fillna(dict.fromkeys(text, "")), {run: folder for folder, own in found.items() for run in own["run"]}

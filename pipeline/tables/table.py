@@ -1,4 +1,4 @@
-"""A table before it is written in a format: labels, figures, and which of them are the best."""
+"""A table before it is written in a format: labels, metrics, and which of them are the best."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ BEST, SECOND = "best", "second"
 
 @dataclass(frozen=True)
 class Table:
-    """n rows; `labels`, `shown` and `beside` are text, their columns pairs (heading, column).
+    """n rows; `labels`, `shown` and `deviations` are text, their columns pairs (heading, column).
 
-    labels  (n, l) what a row is
-    shown   (n, m) figures in per cent as they are printed; nothing where there is none
-    beside  (n, m) what stands small behind a figure: a deviation, an interval
-    block   n texts: figures of one block are compared for the best of a column; None: a row of none
-    rules   numbers of rows that a line is drawn above
+    labels      (n, l) names of the rows
+    shown       (n, m) metrics in per cent as they are printed; empty where there is none
+    deviations  (n, m) printed small behind a metric: its standard deviation or an interval
+    block       n texts: metrics of one block are compared for the best of a column; None: a row of none
+    rules       numbers of rows with a line above
     """
 
     name: str
     caption: str
     labels: pd.DataFrame
     shown: pd.DataFrame
-    beside: pd.DataFrame
+    deviations: pd.DataFrame
     block: list[str | None]
     rules: list[int] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def marks(self) -> pd.DataFrame:
-        """(n, m) BEST, SECOND or nothing, by the figures as printed: equal ones share their mark.
+        """Returns (n, m) BEST, SECOND or nothing, by the metrics as printed: equal ones share their mark.
 
-        A figure that is compared with no other one isn't the best of anything.
+        A metric that is compared with no other one isn't the best of anything.
         """
         values = self.shown.replace("", np.nan).astype(float)
         marks = pd.DataFrame("", index=values.index, columns=values.columns)

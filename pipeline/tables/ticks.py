@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from pipeline.config import load_kept
 from pipeline.literature import read_literature
 from pipeline.methods.method import method_of
 from pipeline.settings import Settings
@@ -26,17 +23,12 @@ Ticks = tuple[bool, ...]  # one for each of TICKS
 
 
 def ticks_by_row() -> dict[str, Ticks]:
-    """The rows of the literature's table 4: B1, B2, ..."""
+    """Returns the ticks of each row of the literature's table 4: B1, B2, ..."""
     rows = read_literature("ablation")
     return {row["row"]: tuple(row[name] == "1" for name in TICKS) for _, row in rows.iterrows()}
 
 
 def ticks_of(settings: Settings) -> Ticks:
-    """Returns the ticks of a run. ValueError, which says what differs, for what isn't a method of the table."""
+    """Returns the ticks of a run's settings. Raises ValueError, which says what differs, for another method."""
     columns = method_of(settings).columns(settings)
     return tuple(columns[name] for name in TICKS)
-
-
-def ticks_of_run(folder: Path) -> Ticks:
-    """ValueError or FileNotFoundError, one line, where the folder doesn't tell."""
-    return ticks_of(load_kept(folder / "config.yaml"))

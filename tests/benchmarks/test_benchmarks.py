@@ -91,7 +91,7 @@ def test_usual_batches_are_more_on_a_gpu():
 
 
 @pytest.mark.parametrize("size", ["384", "384x", "x128", "384x128x3"])
-def test_a_size_that_is_none_is_refused(size):
+def test_a_size_that_is_none_is_an_error(size):
     with pytest.raises(ValueError, match="--size: expected height x width"):
         loader.size_of(size)
 

@@ -13,7 +13,7 @@ import pytest
 from benchmarks import evaluation
 from benchmarks.gpu import facts, fp16, loader_rates, resident, scoring, smoke
 from benchmarks.gpu.checks import Checks
-from benchmarks.gpu.graphs import EXACT, ROUNDED, Allowed, judge
+from benchmarks.gpu.graphs import EXACT, ROUNDED, Allowed, same_images
 from pipeline.config import load_config
 
 PROJECT = Path(__file__).parent.parent.parent
@@ -40,7 +40,7 @@ def ended(main, *arguments):
 
 @pytest.fixture(scope="module")
 def steps():
-    """(file, name, seconds, words of the command) of every step."""
+    """(file, name, seconds, arguments of the command) of every step."""
     shown = bash("check.sh", "all", "--dry-run", LOADER="loader.device=cpu")
     assert shown.returncode == 0, shown.stderr
     lines = [shlex.split(line) for line in shown.stdout.splitlines()]
@@ -103,7 +103,7 @@ def test_the_readme_has_a_row_for_every_step(steps):
 
 
 @pytest.mark.parametrize("arguments", [["c"], ["a", "--dry"]])
-def test_arguments_that_mean_nothing_are_refused(arguments):
+def test_arguments_that_mean_nothing_are_errors(arguments):
     refused = bash("check.sh", *arguments)
     assert refused.returncode == 2 and "check.sh: expected" in refused.stderr
 
@@ -162,7 +162,7 @@ def test_a_pack_that_lost_a_file_or_a_byte_is_not_installed(tmp_path):
 # ---------------------------------------------------------------- what checks say
 
 
-def test_a_check_that_is_wrong_or_fails_is_bad_and_the_others_go_on(capsys):
+def test_a_check_that_is_wrong_or_fails_is_bad_and_the_others_continue(capsys):
     checks = Checks()
     checks.attempt_all({"right": lambda: (True, "fine"), "wrong": lambda: (False, "off"), "raises": lambda: 1 / 0})
     checks.attempt("exits", lambda: smoke.main(["--only", "nothing"]))
@@ -183,16 +183,16 @@ def test_a_check_that_is_wrong_or_fails_is_bad_and_the_others_go_on(capsys):
 def test_images_are_evaluated_by_share_and_size_of_what_differs():
     expected = [np.zeros((10, 10, 1), np.uint8)]
     made = [expected[0].copy()]
-    assert judge(made, expected, EXACT)[0]
+    assert same_images(made, expected, EXACT)[0]
     made[0][0, 0] = 1
-    assert not judge(made, expected, EXACT)[0]
-    assert judge(made, expected, ROUNDED)[0]
+    assert not same_images(made, expected, EXACT)[0]
+    assert same_images(made, expected, ROUNDED)[0]
     made[0][0, 1:3] = 1
-    assert not judge(made, expected, ROUNDED)[0]  # three in a hundred
+    assert not same_images(made, expected, ROUNDED)[0]  # three in a hundred
     made[0][0] = 0
     made[0][0, 0] = 2
-    assert not judge(made, expected, ROUNDED)[0] and judge(made, expected, Allowed(0.02, 2))[0]
-    assert not judge([made[0][:5]], expected, Allowed(1, 255))[0]
+    assert not same_images(made, expected, ROUNDED)[0] and same_images(made, expected, Allowed(0.02, 2))[0]
+    assert not same_images([made[0][:5]], expected, Allowed(1, 255))[0]
 
 
 # ---------------------------------------------------------------- the Python scripts
@@ -251,7 +251,7 @@ def test_a_case_changes_what_dali_is_asked_for_and_nothing_stays_changed(monkeyp
 
 def test_resident(capsys):
     assert ended(resident.main, "--images", "40", "--batches", "1", "--device", "cpu") == 0
-    assert re.search(r"eager: [\d.]+ ms a batch, \d+ recorded images/s", capsys.readouterr().out)
+    assert re.search(r"eager: [\d.]+ ms a batch, \d+ captured images/s", capsys.readouterr().out)
 
 
 def test_resident_windows_are_crops_of_padded_images():

@@ -48,7 +48,7 @@ def test_the_magic_number_by_chance_changes_nothing():
         assert slimwheel.keep_architecture(library + more) == library + more
 
 
-def test_a_container_that_cannot_be_walked_is_refused():
+def test_a_container_that_cannot_be_walked_is_an_error():
     broken = container(entry(CODE, 90, b"kept") + entry(7, 90, b"what"))
     with pytest.raises(ValueError, match="a container of CUDA code: expected an entry at"):
         slimwheel.keep_architecture(broken)

@@ -49,7 +49,7 @@ def test_a_folder_whose_images_are_all_listed_leaves_nothing_over(root):
     assert list(check_leftovers(read_index("sysu", root), str(root))) == []
 
 
-def test_images_of_nobody_are_noted_and_those_in_other_formats_are_a_warning(root):
+def test_images_of_no_identity_are_noted_and_those_in_other_formats_are_a_warning(root):
     index = read_index("sysu", root)
     one = next(root.glob("cam4/*/*.jpg"))
     (root / "cam4" / "0444").mkdir()

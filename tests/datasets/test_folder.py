@@ -52,7 +52,7 @@ def test_identities(names, identities):
     assert number_names(names) == dict(zip(names, identities, strict=True))
 
 
-def test_refuses_two_names_of_one_number(tmp_path):
+def test_raises_for_two_names_of_one_number(tmp_path):
     make(make(tmp_path, ["1", "2"], ["visible"]), ["01", "02"], ["infrared"])
     with pytest.raises(ValueError, match="identities 01 and 1 have the same number"):
         read_index(tmp_path)
@@ -82,12 +82,12 @@ def test_number_of_tested_identities(fraction, tested):
 
 
 @pytest.mark.parametrize("fraction", [-0.1, 1.1, float("nan")])
-def test_refuses_a_wrong_fraction(fraction):
+def test_raises_for_a_wrong_fraction(fraction):
     with pytest.raises(ValueError, match="data.test_fraction: expected a number from 0 to 1"):
         sample_splits(["a", "b"], fraction, 0)
 
 
-def test_refuses_to_divide_one_identity(tmp_path):
+def test_raises_for_to_divide_one_identity(tmp_path):
     with pytest.raises(ValueError, match="expected 2 identities or more to divide into train and test; found 1"):
         read_index(make(tmp_path, ["1"]))
 
@@ -113,26 +113,26 @@ def test_split_file(tmp_path):
         ("identity,split\n1,train\n8,test\n9,test\n", "2 identities have no images; the first is '8'"),
     ],
 )
-def test_refuses_a_wrong_split_file(tmp_path, content, message):
+def test_raises_for_a_wrong_split_file(tmp_path, content, message):
     make(tmp_path / "data", ["1", "2"])
     (tmp_path / "split.csv").write_text(content)
     with pytest.raises(ValueError, match=message):
         read_index(tmp_path / "data", split_file=tmp_path / "split.csv")
 
 
-def test_refuses_a_missing_split_file(tmp_path):
+def test_raises_for_a_missing_split_file(tmp_path):
     make(tmp_path, ["1", "2"])
     with pytest.raises(FileNotFoundError, match="split.csv: no such file"):
         read_index(tmp_path, split_file=tmp_path / "split.csv")
 
 
-def test_refuses_a_missing_modality(tmp_path):
+def test_raises_for_a_missing_modality(tmp_path):
     make(tmp_path, ["1", "2"], ["visible"])
     with pytest.raises(FileNotFoundError, match="has folders infrared, missing here; found folders: visible"):
         read_index(tmp_path)
 
 
-def test_refuses_folders_without_a_person_of_both_modalities(tmp_path):
+def test_raises_for_folders_without_a_person_of_both_modalities(tmp_path):
     make(tmp_path, ["1", "2"], images=("notes.txt",))
     with pytest.raises(ValueError, match="expected identities with images in visible and infrared; found none"):
         read_index(tmp_path)

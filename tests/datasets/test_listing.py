@@ -25,7 +25,7 @@ def test_read_index_passes_the_options_on(tmp_path):
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
-def test_refuses_an_empty_folder(tmp_path, dataset):
+def test_raises_for_an_empty_folder(tmp_path, dataset):
     with pytest.raises((FileNotFoundError, ValueError), match=f"{tmp_path}: .*; found (folders: )?none"):
         read_index(dataset, tmp_path)
 
@@ -38,7 +38,7 @@ def test_names_the_nearest_data_set(tmp_path, name, near):
         read_index("zzz", tmp_path)
 
 
-def test_build_index_refuses_nothing_and_duplicates(tmp_path):
+def test_build_index_raises_for_nothing_and_duplicates(tmp_path):
     with pytest.raises(ValueError, match="expected images"):
         build_index([], tmp_path)
     record = Record("/a.jpg", 1, 1, 0, "train")

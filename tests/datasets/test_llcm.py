@@ -68,39 +68,39 @@ def test_test_identities_that_are_not_listed_are_left_out(root):
     assert set(read_index(root).query("split == 'test'")["identity"]) == {12}
 
 
-def test_refuses_test_identities_without_images(root):
+def test_raises_for_test_identities_without_images(root):
     (root / "idx" / "test_id.txt").write_text("1,12,14,13")
     with pytest.raises(FileNotFoundError, match="2 identities of test_id.txt have no image; first: 13"):
         read_index(root)
 
 
-def test_refuses_identities_in_train_and_test(root):
+def test_raises_for_identities_in_train_and_test(root):
     (root / "idx" / "test_id.txt").write_text("1,12,900")
     with pytest.raises(ValueError, match="1 identities are in train and in test; the first is 900"):
         read_index(root)
 
 
 @pytest.mark.parametrize("name", ["idx", "test_vis", "test_nir"])
-def test_refuses_a_missing_folder(root, name):
+def test_raises_for_a_missing_folder(root, name):
     (root / name).rename(root / "elsewhere")
     with pytest.raises(FileNotFoundError, match=f"LLCM has folders {name}, missing here"):
         read_index(root)
 
 
 @pytest.mark.parametrize("name", ["train_vis.txt", "train_nir.txt", "test_id.txt"])
-def test_refuses_a_missing_list(root, name):
+def test_raises_for_a_missing_list(root, name):
     (root / "idx" / name).unlink()
     with pytest.raises(FileNotFoundError, match=f"{name}: no such file"):
         read_index(root)
 
 
-def test_refuses_missing_images(root):
+def test_raises_for_missing_images(root):
     (root / "nir" / "0900" / "0900_c07_s180_f7010_nir.jpg").unlink()
     with pytest.raises(FileNotFoundError, match="1 of the 4 images .*train_nir.txt .*0900_c07"):
         read_index(root)
 
 
-def test_refuses_a_modality_without_test_images(root):
+def test_raises_for_a_modality_without_test_images(root):
     for image in (root / "test_nir").glob("*/*/*"):
         image.unlink()
     with pytest.raises(FileNotFoundError, match="test_nir: expected cam<k>/<identity>/ with images"):

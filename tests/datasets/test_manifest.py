@@ -162,7 +162,7 @@ def test_identities_of_one_modality_are_left_out(root):
         (HEADER + '"a.jpg,1,visible\n', "csv:2: expected comma-separated values; found unexpected end of data"),
     ],
 )
-def test_refuses_wrong_lines(root, content, message):
+def test_raises_for_wrong_lines(root, content, message):
     write(root, content)
     with pytest.raises(ValueError) as error:
         read_index(root)
@@ -171,7 +171,7 @@ def test_refuses_wrong_lines(root, content, message):
 
 
 @pytest.mark.parametrize("camera", ["-1", "1.0", "one", "1e3", "12345678901234567890"])
-def test_refuses_a_wrong_camera(root, camera):
+def test_raises_for_a_wrong_camera(root, camera):
     write(root, f"path,identity,modality,camera\na.jpg,1,visible,1\nb.jpg,1,infrared,{camera}\n")
     with pytest.raises(ValueError, match=f"csv:3: camera: expected a whole number .*; found '{camera}'"):
         read_index(root)
@@ -185,13 +185,13 @@ def test_refuses_a_wrong_camera(root, camera):
         (["train", "train", "Test", "test"], "csv:4: split: expected train, val, test or nothing; found 'Test'"),
     ],
 )
-def test_refuses_a_wrong_split(root, splits, message):
+def test_raises_for_a_wrong_split(root, splits, message):
     write(root, with_column(splits))
     with pytest.raises(ValueError, match=message):
         read_index(root)
 
 
-def test_refuses_listed_files_that_are_not_there(root):
+def test_raises_for_listed_files_that_are_not_there(root):
     write(root, HEADER + PAIRS + "no/e.jpg,anna,visible\nf.jpg,anna,visible\n")
     with pytest.raises(FileNotFoundError) as error:
         read_index(root)
@@ -200,7 +200,7 @@ def test_refuses_listed_files_that_are_not_there(root):
 
 
 @pytest.mark.parametrize(("encoding", "line"), [("latin-1", 3), ("utf-16", 1)])
-def test_refuses_what_is_not_utf_8(root, encoding, line):
+def test_raises_for_what_is_not_utf_8(root, encoding, line):
     write(root, HEADER + "a.jpg,anna,visible\nb.jpg,zoë,infrared\n", encoding)
     with pytest.raises(
         ValueError, match=rf"manifest\.csv:{line}: expected a text file; found bytes that are not UTF-8"

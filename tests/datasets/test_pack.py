@@ -137,7 +137,7 @@ def test_a_changed_label_is_damage_too(root, tmp_path):
 
 
 @pytest.mark.parametrize("keep", [0, 10, 0.3, 0.999])
-def test_a_pack_cut_short_is_refused(keep, root, tmp_path):
+def test_a_pack_cut_short_is_an_error(keep, root, tmp_path):
     pack("folder", root, tmp_path / "packs")
     file = tmp_path / "packs" / "train.arrow"
     content = file.read_bytes()
@@ -146,7 +146,7 @@ def test_a_pack_cut_short_is_refused(keep, root, tmp_path):
         read_index("folder", tmp_path / "packs")
 
 
-def test_files_that_do_not_belong_together_are_refused(root, tmp_path):
+def test_files_that_do_not_belong_together_are_errors(root, tmp_path):
     pack("folder", root, tmp_path / "one")
     pack("folder", root, tmp_path / "other")
     shutil.copy(tmp_path / "other" / "test.arrow", tmp_path / "one" / "test.arrow")
@@ -157,14 +157,14 @@ def test_files_that_do_not_belong_together_are_refused(root, tmp_path):
         read_index("folder", tmp_path / "one")
 
 
-def test_a_pack_of_a_later_format_is_refused(root, tmp_path):
+def test_a_pack_of_a_later_format_is_an_error(root, tmp_path):
     index = read_index("folder", root)
     write_packs(tmp_path / "packs", index, dataclasses.replace(describe("folder", root, index), format=2))
     with pytest.raises(ValueError, match="expected a pack of format 1; found 2"):
         read_index("folder", tmp_path / "packs")
 
 
-def test_another_data_set_or_division_than_packed_is_refused(root, tmp_path):
+def test_another_data_set_or_division_than_packed_is_an_error(root, tmp_path):
     pack("folder", root, tmp_path / "packs")
     with pytest.raises(ValueError, match="was packed with data.dataset=folder; found data.dataset=sysu"):
         read_index("sysu", tmp_path / "packs")
@@ -206,7 +206,7 @@ def relabel(root: Path) -> None:
         (relabel, "images were added, removed or listed otherwise"),
     ],
 )
-def test_a_pack_older_than_its_folder_is_refused(edit, reason, root, tmp_path):
+def test_a_pack_older_than_its_folder_is_an_error(edit, reason, root, tmp_path):
     pack("folder", root, tmp_path / "packs")
     edit(root)
     with pytest.raises(
@@ -240,7 +240,7 @@ def test_an_image_that_vanishes_meanwhile_leaves_the_earlier_packs_whole(root, t
     assert contents(tmp_path / "packs") == before
 
 
-def test_a_disc_without_room_is_refused_before_anything_is_written(root, tmp_path, monkeypatch):
+def test_a_disc_without_room_is_an_error_before_anything_is_written(root, tmp_path, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda folder: shutil._ntuple_diskusage(10**6, 10**6, 1000))
     with pytest.raises(ValueError, match=r"packs: expected 0 MB of free disk for the packs; found 0 MB"):
         pack("folder", root, tmp_path / "packs")

@@ -73,17 +73,17 @@ def test_warns_where_labels_and_folders_disagree(root, label):
 
 
 @pytest.mark.parametrize("trial", [0, 11, -1])
-def test_refuses_a_wrong_trial(root, trial):
+def test_raises_for_a_wrong_trial(root, trial):
     with pytest.raises(ValueError, match=f"data.trial: RegDB has the splits 1 to 10; found {trial}"):
         read_index(root, trial)
 
 
-def test_refuses_a_missing_list(root):
+def test_raises_for_a_missing_list(root):
     with pytest.raises(FileNotFoundError, match="train_visible_3.txt: no such file"):
         read_index(root, 3)
 
 
-def test_refuses_a_missing_folder(root):
+def test_raises_for_a_missing_folder(root):
     (root / "Thermal").rename(root / "thermal images")
     with pytest.raises(FileNotFoundError, match="RegDB has folders Thermal, missing here; found folders: Visible, idx"):
         read_index(root, 1)
@@ -102,27 +102,27 @@ def test_names_the_first_missing_image_and_the_count(root):
 
 
 @pytest.mark.parametrize("line", ["Visible/1/x.bmp", "Visible/1/x.bmp one", "Visible/1/x.bmp -1", "7"])
-def test_refuses_a_wrong_line(root, line):
+def test_raises_for_a_wrong_line(root, line):
     file = root / "idx" / "test_visible_1.txt"
     file.write_text(file.read_text() + "\n" + line + "\n")
     with pytest.raises(ValueError, match=r"test_visible_1.txt:8: expected `path label`"):
         read_index(root, 1)
 
 
-def test_refuses_an_empty_list(root):
+def test_raises_for_an_empty_list(root):
     (root / "idx" / "test_visible_1.txt").write_text("\n")
     with pytest.raises(ValueError, match="test_visible_1.txt: expected lines `path label`; found none"):
         read_index(root, 1)
 
 
-def test_refuses_an_image_listed_twice(root):
+def test_raises_for_an_image_listed_twice(root):
     file = root / "idx" / "test_visible_1.txt"
     file.write_text(file.read_text() + file.read_text().splitlines()[0])
     with pytest.raises(ValueError, match="1 images are listed twice; the first is .*00000_2.bmp"):
         read_index(root, 1)
 
 
-def test_refuses_identities_in_train_and_test(root):
+def test_raises_for_identities_in_train_and_test(root):
     for stem in ("visible", "thermal"):
         (root / "idx" / f"test_{stem}_1.txt").write_text((root / "idx" / f"train_{stem}_1.txt").read_text())
     with pytest.raises(ValueError, match="2 identities are in train and in test; the first is 1"):

@@ -90,7 +90,7 @@ def test_split_from_matlab_where_the_text_is_absent(root):
         (b"no MATLAB file " * 100, "expected a MATLAB file with id; found none"),
     ],
 )
-def test_refuses_a_wrong_matlab_file(root, content, message):
+def test_raises_for_a_wrong_matlab_file(root, content, message):
     (root / "exp" / "train_id.txt").unlink()
     file = root / "exp" / "train_id.mat"
     file.write_bytes(content) if isinstance(content, bytes) else savemat(file, content)
@@ -108,38 +108,38 @@ def test_refuses_a_wrong_matlab_file(root, content, message):
         ("1,2,3", "identity 3 is in train and in test"),
     ],
 )
-def test_refuses_a_wrong_split_file(root, content, message):
+def test_raises_for_a_wrong_split_file(root, content, message):
     (root / "exp" / "train_id.txt").write_text(content)
     with pytest.raises(ValueError, match=message):
         read_index(root)
 
 
-def test_refuses_a_split_file_that_is_not_text(root):
+def test_raises_for_a_split_file_that_is_not_text(root):
     (root / "exp" / "train_id.txt").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ValueError, match="train_id.txt:1: expected a text file"):
         read_index(root)
 
 
-def test_refuses_a_missing_root(tmp_path):
+def test_raises_for_a_missing_root(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere: no such folder; expected the root of SYSU-MM01"):
         read_index(tmp_path / "nowhere")
 
 
-def test_refuses_missing_cameras(root):
+def test_raises_for_missing_cameras(root):
     for camera in (3, 5):
         (root / f"cam{camera}").rename(root / f"was{camera}")
     with pytest.raises(FileNotFoundError, match="has folders cam3, cam5, missing here; found folders: cam1, cam2"):
         read_index(root)
 
 
-def test_refuses_a_camera_without_images(root):
+def test_raises_for_a_camera_without_images(root):
     for image in (root / "cam5").glob("*/*.jpg"):
         image.unlink()
     with pytest.raises(FileNotFoundError, match="cam5: expected folders 0001, 0002"):
         read_index(root)
 
 
-def test_refuses_identities_without_images(root):
+def test_raises_for_identities_without_images(root):
     (root / "exp" / "val_id.txt").write_text("10,21,20")
     with pytest.raises(
         FileNotFoundError, match=r"2 listed identities have no image in any camera; first: 0020 \(val\)"

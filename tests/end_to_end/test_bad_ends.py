@@ -93,7 +93,7 @@ def test_a_run_of_a_version_without_the_mark_is_finished_by_its_weights(argument
         (["evaluation.shots=[multi]", "evaluation.gallery_rule=random_seed"], "evaluation.shots"),
     ],
 )
-def test_an_evaluation_that_could_not_be_made_is_refused_before_the_first_step(tiny, more, message, capsys, tmp_path):
+def test_an_evaluation_that_could_not_be_made_is_an_error_before_the_first_step(tiny, more, message, capsys, tmp_path):
     generate("sysu", tmp_path / "set", identities=20, images_per_camera=2, seed=0, workers=1)
     for file in (tmp_path / "set").rglob("rand_perm_cam.mat"):
         file.unlink()

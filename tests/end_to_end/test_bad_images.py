@@ -87,7 +87,7 @@ def test_replaced_images_are_counted_to_the_end_whatever_happens_between(
     assert set(pd.read_csv(tmp_path / "stopped" / "results.csv")["replaced_images"]) == {total}
 
 
-def test_a_run_that_met_a_bad_image_goes_on_when_told_to_replace_it(arguments, damaged, tmp_path, capsys, assert_equal):
+def test_a_run_with_a_bad_image_continues_when_told_to_replace_it(arguments, damaged, tmp_path, capsys, assert_equal):
     with pytest.raises(SystemExit):
         train.main([*arguments, f"data.root={damaged}", "name=run"])
     assert "loader.on_bad_image=replace continues without it" in capsys.readouterr().err

@@ -99,7 +99,7 @@ def test_a_training_is_not_gone_on_with_without_a_person(arguments, root, stoppe
     assert f"identity {trained[-1]} is not there any more (1 differ)" in error
 
 
-def test_an_older_run_without_the_record_is_refused_in_one_line_too(arguments, root, stopped, capsys):
+def test_an_older_run_without_the_record_is_an_error_in_one_line_too(arguments, root, stopped, capsys):
     write_identities(root, train=identities(root, "train")[:-1])
     for name in ("training.json", "training_data.json"):
         (stopped / name).unlink()
@@ -117,14 +117,14 @@ def test_a_training_is_not_gone_on_with_over_other_images_but_is_elsewhere(argum
     assert (stopped / "model.safetensors").exists()
 
 
-def test_another_precision_is_refused_by_key_and_variable(arguments, stopped, capsys, monkeypatch):
+def test_another_precision_is_an_error_by_key_and_variable(arguments, stopped, capsys, monkeypatch):
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
     error = refusal(train.main, arguments, capsys)
     assert "train.precision: the run was begun with fp32; found bf16" in error
     assert "ACCELERATE_MIXED_PRECISION is bf16" in error
 
 
-def test_nobody_trained_on_is_tested_on_another_root_and_all_is_in_the_row(run, root, tmp_path, capsys):
+def test_no_training_identity_is_tested_on_another_root_and_all_is_in_the_row(run, root, tmp_path, capsys):
     before = read_rows(run / "results.csv")
     data = json.loads((run / "training_data.json").read_text())
     assert (before["train_set"] == data["digest"]).all()

@@ -89,7 +89,7 @@ def test_a_run_and_its_evaluation_keep_to_their_people(root, run, arguments, cap
     with pytest.warns(UserWarning, match="6 identities are not in .*split.csv"):
         evaluate.main([str(run), remedy])
     rows = pd.read_csv(run / "results.csv")
-    pd.testing.assert_frame_equal(rows, before)  # judged again, the rows take the place of the earlier ones
+    pd.testing.assert_frame_equal(rows, before)  # evaluated again, the rows replace the earlier ones
     capsys.readouterr()
     with pytest.warns(UserWarning, match="6 identities are not in .*split.csv"):
         train.main([*arguments, remedy])

@@ -109,7 +109,7 @@ def test_a_kill_while_a_checkpoint_is_written_loses_only_the_steps_since_the_las
     assert not list((folder / "checkpoints").glob("unfinished-*"))
 
 
-def test_being_asked_to_stop_writes_a_checkpoint_and_goes_on_later(arguments, monkeypatch, tmp_path, assert_equal):
+def test_being_asked_to_stop_writes_a_checkpoint_and_resumes_later(arguments, monkeypatch, tmp_path, assert_equal):
     uninterrupted = weights(run(arguments, "whole"))
     stop_file = tmp_path / "stop"
     stop_file.touch()
@@ -216,14 +216,14 @@ def test_an_untrained_network_and_the_pixels_can_be_evaluated(arguments, tmp_pat
         assert (rows["feature"] == feature).all() and (rows["epoch"] == 0).all() and len(rows) == 2
 
 
-def test_training_on_what_is_tested_is_refused(arguments, capsys, tmp_path):
+def test_training_on_what_is_tested_is_an_error(arguments, capsys, tmp_path):
     with pytest.raises(SystemExit):
         run([*arguments, f"output={tmp_path}"], "leak", "data.test_split=val")
     assert "data.test_split: val was trained on" in capsys.readouterr().err
     assert not (tmp_path / "leak").exists()
 
 
-def test_wrong_evaluations_are_refused(arguments, capsys, tmp_path):
+def test_wrong_evaluations_are_errors(arguments, capsys, tmp_path):
     folder = run(arguments, "whole", "train.epochs=1", "train.steps_per_epoch=1")
     for argument, message in (
         ("data.split_seed=3", "would test identities it was trained on"),
@@ -240,7 +240,7 @@ def test_wrong_evaluations_are_refused(arguments, capsys, tmp_path):
     assert "expected a trained run" in capsys.readouterr().err
 
 
-def test_weights_of_another_network_are_refused(tmp_path):
+def test_weights_of_another_network_are_errors(tmp_path):
     save_weights(torch.nn.Linear(2, 3), tmp_path / "model.safetensors")
     load_weights(torch.nn.Linear(2, 3), tmp_path / "model.safetensors")
     with pytest.raises(ValueError, match=r"model\.safetensors: not the weights of this network"):

@@ -139,7 +139,7 @@ def spoil(entries: dict, tested: np.ndarray, how: str) -> dict:
         ("negative", "index: expected rows of the index, 0 to 26; found -1"),
         ("beyond", "index: expected rows of the index, 0 to 26; found 999"),
         ("fractions", "N whole numbers `index`, one for each of the 23 rows of features; found float64"),
-        ("no names", "expected N texts `path`, or N whole numbers `index` beside the features; found neither"),
+        ("no names", "expected N texts `path`, or N whole numbers `index` with the features; found neither"),
         ("no features", r"expected an entry `features`, \(N, D\) numbers; found path"),
     ],
 )
@@ -168,7 +168,7 @@ def test_nothing_is_unpickled(index, tested, tmp_path):
     assert not (tmp_path / "harm").exists()
 
 
-def test_other_files_are_refused_in_one_line(index, tested, table, tmp_path):
+def test_other_files_are_errors_in_one_line(index, tested, table, tmp_path):
     np.savez(tmp_path / "whole.npz", features=table, index=np.arange(len(index)))
     whole = (tmp_path / "whole.npz").read_bytes()
     (tmp_path / "cut.npz").write_bytes(whole[: len(whole) // 2])

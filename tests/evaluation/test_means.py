@@ -26,7 +26,7 @@ def test_means_are_over_trials_that_agree_in_all_else():
     assert means["mAP"].tolist() == [15, 70, 5] and means["trials"].tolist() == [2, 1, 1]
     assert means["mAP_std"][0] == pytest.approx(np.std([10, 20], ddof=1)) and means["mAP_std"][1:].isna().all()
     text = format_summary(means)
-    assert "15.00 ±7.07" in text and "70.00" in text and "deviation between 2 trials" in text
+    assert "15.00 ±7.07" in text and "70.00" in text and "deviation over 2 trials" in text
 
 
 COLUMNS = {
@@ -87,8 +87,8 @@ def test_runs_that_differ_in_the_seed_alone_are_one_row_with_the_deviation_betwe
     assert len(means) == 1 and means["run"][0] == "demo" and means["runs"][0] == "demo-seed0, demo-seed1, demo-seed2"
     assert means["mAP"][0] == pytest.approx(statistics.mean(values.values()))
     assert means["mAP_std"][0] == pytest.approx(statistics.stdev(of_seeds))
-    assert means[["spread", "seeds", "trials", "missing"]].iloc[0].tolist() == ["seeds", 3, 10, ""]
-    assert "deviation between 3 seeds" in format_summary(means)
+    assert means[["std_over", "seeds", "trials", "missing"]].iloc[0].tolist() == ["seeds", 3, 10, ""]
+    assert "deviation over 3 seeds" in format_summary(means)
 
 
 def test_the_ten_runs_of_regdb_are_ten_trials():
@@ -97,10 +97,10 @@ def test_the_ten_runs_of_regdb_are_ten_trials():
     means = summarize(pd.DataFrame(rows))
     assert means["run"].tolist() == ["regdb"] and means["mAP"][0] == 50
     assert means["mAP_std"][0] == pytest.approx(statistics.stdev(10.0 * n for n in range(1, 10)))
-    assert means[["spread", "seeds", "trials", "missing"]].iloc[0].tolist() == ["trials", 1, 9, "10"]
+    assert means[["std_over", "seeds", "trials", "missing"]].iloc[0].tolist() == ["trials", 1, 9, "10"]
     # a seed of its own for each split: still ten trials, not ten seeds of one trial
     own = [entry | {"seed": entry["trial"]} for entry in rows]
-    assert summarize(pd.DataFrame(own))[["spread", "missing"]].iloc[0].tolist() == ["trials", "10"]
+    assert summarize(pd.DataFrame(own))[["std_over", "missing"]].iloc[0].tolist() == ["trials", "10"]
     # a training set for each too, whatever the seed; but one only for each
     trained = [entry | {"train_set": f"people{entry['trial']}"} for entry in rows]
     twice = [entry | {"seed": 1, "run": f"{entry['run']}-seed1", "config": "x"} for entry in trained]
@@ -122,7 +122,7 @@ def test_without_a_recipe_no_two_runs_mix():
 def test_a_seed_trained_twice_counts_in_no_mean_with_itself():
     rows = [sysu(run, trial, 0, value) for run, value in (("a", 10.0), ("b", 20.0)) for trial in (1, 2)]
     assert summarize(pd.DataFrame(rows))["run"].tolist() == ["a", "b"]
-    with pytest.raises(ValueError, match="a: trial 1 is there twice, with different figures"):
+    with pytest.raises(ValueError, match="a: trial 1 is there twice, with different metrics"):
         summarize(pd.DataFrame([*rows, sysu("a", 1, 0, 11.0)]))
 
 

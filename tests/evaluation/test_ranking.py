@@ -151,7 +151,7 @@ def test_features_are_left_unchanged():
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_refuses_features_that_are_not_finite(value):
+def test_raises_for_features_that_are_not_finite(value):
     gallery = torch.zeros(5, 3)
     gallery[1, 2] = gallery[3, 0] = gallery[3, 1] = value
     with pytest.raises(ValueError, match="gallery features: 2 of 5 rows"):
@@ -161,12 +161,12 @@ def test_refuses_features_that_are_not_finite(value):
 
 
 @pytest.mark.parametrize("metric", list(DISTANCES))
-def test_refuses_features_whose_length_overflows(metric):
+def test_raises_for_features_whose_length_overflows(metric):
     with pytest.raises(ValueError, match="too large"):
         rank(torch.full((1, 4), 1e30), torch.ones(2, 4), [1], [1, 2], metric=metric)
 
 
-def test_refuses_what_cannot_be_measured():
+def test_raises_for_what_cannot_be_measured():
     features = torch.eye(3)
     with pytest.raises(ValueError, match="none of the 3 queries"):
         rank(features, features, [1, 2, 3], [4, 5, 6])
@@ -176,7 +176,7 @@ def test_refuses_what_cannot_be_measured():
         rank(features[:0], features, [], [1, 2, 3])
 
 
-def test_refuses_shapes_that_do_not_fit():
+def test_raises_for_shapes_that_do_not_fit():
     features = torch.eye(3)
     with pytest.raises(ValueError, match="evaluation.metric: expected one of cosine, euclidean; found 'manhattan'"):
         rank(features, features, [1, 2, 3], [1, 2, 3], metric="manhattan")
@@ -191,7 +191,7 @@ def test_refuses_shapes_that_do_not_fit():
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_a_gpu_gives_the_same_figures():
+def test_a_gpu_gives_the_same_metrics():
     generator = np.random.default_rng(3)
     query, gallery = signs(generator, 200).float(), signs(generator, 150).float()
     identities, gallery_identities = generator.integers(0, 12, 200), generator.integers(0, 12, 150)

@@ -138,12 +138,12 @@ def test_features_are_left_unchanged():
         ({"metric": "manhattan"}, "evaluation.metric: expected one of cosine, euclidean; found 'manhattan'"),
     ],
 )
-def test_refuses_wrong_parameters(options, message):
+def test_raises_for_wrong_parameters(options, message):
     with pytest.raises(ValueError, match=message):
         k_reciprocal_distances(torch.eye(3), torch.eye(3), **options)
 
 
-def test_refuses_features_that_cannot_be_compared():
+def test_raises_for_features_that_cannot_be_compared():
     features = torch.eye(3)
     for gallery in (features[:, :2], features[:0], features[0]):
         with pytest.raises(ValueError, match=r"features: expected \(queries, D\) and \(gallery, D\), at least one"):

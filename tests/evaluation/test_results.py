@@ -1,4 +1,4 @@
-"""The rows of results.csv: what is added, read, refused."""
+"""The rows of results.csv: added, read, and errors."""
 
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -65,7 +65,7 @@ def test_a_newer_versions_column_keeps_older_values_as_they_were_written(tmp_pat
     assert kept["fusion"].tolist() == ["", "none", ""]
 
 
-def test_rows_are_added_beside_a_file_that_cannot_be_read(file):
+def test_rows_are_added_next_to_a_file_that_cannot_be_read(file):
     broken = file.read_text().replace("10.0", "ten")
     file.write_text(broken)
     with pytest.warns(UserWarning, match="line 2: rank_1: expected a number from 0 to 100; found 'ten'; kept as"):
@@ -76,7 +76,7 @@ def test_rows_are_added_beside_a_file_that_cannot_be_read(file):
 
 
 @pytest.mark.parametrize("column", RECORDED)
-def test_what_is_recorded_only_neither_duplicates_a_row_nor_divides_a_mean(tmp_path, column):
+def test_columns_without_an_effect_neither_duplicate_a_row_nor_divide_a_mean(tmp_path, column):
     file = tmp_path / "results.csv"
     append_rows(file, pd.DataFrame([sysu("a-seed0", 1, 0, 10.0, **{column: "1"})]))
     append_rows(file, pd.DataFrame([sysu("a-seed0", 1, 0, 20.0, **{column: "4"})]))
@@ -91,7 +91,7 @@ def test_what_is_recorded_only_neither_duplicates_a_row_nor_divides_a_mean(tmp_p
 # ---------------------------------------------------------------- read
 
 
-def test_a_row_cut_off_by_a_kill_is_left_out_with_a_warning(file):
+def test_a_row_truncated_by_a_crash_is_left_out_with_a_warning(file):
     whole, header = file.read_text(), len(file.read_text().splitlines()[0])
     for end in range(header + 2, len(whole)):
         file.write_text(whole[:end])
@@ -99,7 +99,7 @@ def test_a_row_cut_off_by_a_kill_is_left_out_with_a_warning(file):
         if whole[end - 1] == "\n":
             assert len(read_rows(file)) == lines
         elif lines == 0:
-            with pytest.warns(UserWarning, match="cut it off"), pytest.raises(ValueError, match="no rows of results"):
+            with pytest.warns(UserWarning, match="truncated it"), pytest.raises(ValueError, match="no rows of results"):
                 read_rows(file)
         else:
             with pytest.warns(UserWarning, match=f"line {lines + 2} has no end"):
@@ -118,7 +118,7 @@ EDITED = {
     "trial": (("00000012,2", "00000012,two"), "line 3: trial: expected a whole number; found 'two'"),
     "a field less": ((",20.0", ""), f"line 3: expected {FIELDS} fields; found 4"),
     "a field more": (("30.0\n", "30.0,1\n"), f"line 4: expected {FIELDS} fields; found {FIELDS + 1}"),
-    "a line of words": (
+    "a line of text": (
         ("a,all,00000012,3", "see below\na,all,00000012,3"),
         f"line 4: expected {FIELDS} fields; found 1",
     ),
@@ -130,14 +130,14 @@ EDITED = {
 
 
 @pytest.mark.parametrize("edit", EDITED)
-def test_an_edited_file_is_refused_in_one_line_that_says_where(file, edit):
+def test_an_edited_file_is_an_error_in_one_line_that_says_where(file, edit):
     (before, after), message = EDITED[edit]
     text = file.read_text()
     assert before in text
     file.write_text(text.replace(before, after))
-    with pytest.raises(ValueError) as refused:
+    with pytest.raises(ValueError) as raised:
         read_rows(file)
-    assert str(file) in str(refused.value) and message in str(refused.value) and "\n" not in str(refused.value)
+    assert str(file) in str(raised.value) and message in str(raised.value) and "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_an_edited_file_is_refused_in_one_line_that_says_where(file, edit):
         (b"PK\x03\x04 a spreadsheet", "expected the columns of a results.csv"),
     ],
 )
-def test_a_file_without_rows_is_refused(tmp_path, content, message):
+def test_a_file_without_rows_is_an_error(tmp_path, content, message):
     (tmp_path / "results.csv").write_bytes(content)
     with pytest.raises(ValueError, match=message):
         read_rows(tmp_path / "results.csv")
@@ -162,9 +162,7 @@ def test_a_spreadsheets_line_ends_and_byte_order_mark_are_read(file):
     pd.testing.assert_frame_equal(read_rows(file), before)
 
 
-def test_a_folder_in_the_place_of_the_file_is_refused_in_a_line(tmp_path):
+def test_a_folder_instead_of_the_file_is_an_error_in_a_line(tmp_path):
     (tmp_path / "results.csv").mkdir()
-    with pytest.raises(
-        ValueError, match=r"results\.csv: expected a file, or nothing yet; found a folder; take it away"
-    ):
+    with pytest.raises(ValueError, match=r"results\.csv: expected a file, or nothing yet; found a folder; remove it"):
         append_one(tmp_path / "results.csv", 1)

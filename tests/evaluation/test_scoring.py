@@ -26,7 +26,7 @@ def make_index(generator: np.random.Generator, count: int = 160) -> pd.DataFrame
 
 
 def make_trials(generator: np.random.Generator, index: pd.DataFrame) -> list[Trial]:
-    """Of all kinds mixed: both directions, every rule, whole and drawn sides, rows in no order, a query twice."""
+    """Of all kinds mixed: both directions, every rule, whole and sampled sides, rows in no order, a query twice."""
     sides = [np.flatnonzero(index["modality"] == modality) for modality in (0, 1)]
     made = []
     for number in range(12):
@@ -98,7 +98,7 @@ def test_only_the_rows_of_the_trials_are_read():
     assert score_trials(features, index, []) == []
 
 
-def test_refuses_what_does_not_fit():
+def test_raises_for_what_does_not_fit():
     index = pd.DataFrame({"identity": [1, 2], "camera": [1, 2], "modality": [0, 1]})
     trial = Trial(np.array([0]), np.array([1]), exclude_none, False, {})
     with pytest.raises(ValueError, match=r"features: expected \(2, D\), a row an image; found \(3, 3\)"):
@@ -110,7 +110,7 @@ def test_refuses_what_does_not_fit():
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_a_gpu_gives_the_same_figures():
+def test_a_gpu_gives_the_same_metrics():
     generator = np.random.default_rng(0)
     index = make_index(generator)
     trials = make_trials(generator, index)

@@ -93,7 +93,7 @@ def test_raw_pixels_need_no_network(run, people, tiny, monkeypatch):
         evaluate(open_session([str(run)]))
 
 
-def test_fusion_that_cannot_be_is_refused_before_a_network_is_built(tiny):
+def test_fusion_that_cannot_be_is_an_error_before_a_network_is_built(tiny):
     settings = load_config(
         [*tiny, "batch.modalities=[visible,infrared]", "losses.cross.weight=0", "evaluation.fusion=mean"]
     )

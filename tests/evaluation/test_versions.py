@@ -163,7 +163,7 @@ def test_no_mean_is_over_some_of_its_rows(tmp_path):
 # ---------------------------------------------------------------- other columns
 
 
-def test_rows_without_counts_stay_readable_beside_rows_with_them(file):
+def test_rows_without_counts_stay_readable_next_to_rows_with_them(file):
     append_rows(file, pd.DataFrame([row(run="b", queries=30, gallery=9)]))
     append_rows(file, pd.DataFrame([row(run="c", queries=30, gallery=9)]))
     rows = read_rows(file)
@@ -172,7 +172,7 @@ def test_rows_without_counts_stay_readable_beside_rows_with_them(file):
     assert not list(file.parent.glob("*unreadable*"))
 
 
-def test_a_mean_of_older_rows_stays_what_it_was_beside_newer_ones():
+def test_a_mean_of_older_rows_stays_what_it_was_next_to_newer_ones():
     facts = dict.fromkeys(AGREED, "x")
     old = [sysu(f"a-seed{seed}", 1, seed, 10.0 * seed) for seed in (1, 2)]
     new = [sysu(f"b-seed{seed}", 1, seed, 30.0 * seed, **facts) for seed in (1, 2)]

@@ -84,7 +84,7 @@ def test_random_queries_are_counted_different_and_the_same_for_a_seed():
 @pytest.mark.parametrize(
     "argument", ["evaluation.metric=cosine", "evaluation.metric=euclidean", "evaluation.re_ranking=k_reciprocal"]
 )
-def test_a_list_is_the_one_that_the_figures_are_of(run, argument, monkeypatch):
+def test_a_list_is_the_one_that_the_metrics_are_of(run, argument, monkeypatch):
     monkeypatch.setattr(ranked_lists, "FIRST", 1000)
     evaluated = evaluate_run([str(run), argument])
     for number, (trial, scores) in enumerate(zip(evaluated.trials, evaluated.scores, strict=True)):

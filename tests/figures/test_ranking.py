@@ -52,7 +52,7 @@ def test_several_runs_are_overlaid_in_one_figure(run, copied_run, tmp_path):
     assert both.shape[1] == one.shape[1] and both.shape[0] > one.shape[0], "the legend grows"
 
 
-def test_wrong_runs_are_refused(copied_run, capsys):
+def test_wrong_runs_are_errors(copied_run, capsys):
     for arguments, message in (
         ([str(copied_run), "model.backbone=resnet18"], "a trained run is evaluated with"),
         ([str(copied_run), "data.split_seed=3"], "would test identities it was trained on"),

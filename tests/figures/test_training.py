@@ -18,7 +18,7 @@ def test_training_curves_are_the_rows_of_the_metrics(run, tmp_path):
     assert [text.get_text() for text in figure.legends[0].get_texts()] == [" one", " _two"]
     cut = tmp_path / "metrics.csv"
     cut.write_text((run / "metrics.csv").read_text() + "9")
-    assert len(training_curves(cut)) == len(written), "a row that a kill cut off isn't drawn"
+    assert len(training_curves(cut)) == len(written), "a row truncated by a crash isn't drawn"
     cut.write_text("")
     with pytest.raises(LeftOut, match=r"metrics.csv isn't there or is empty"):
         training_curves(cut)

@@ -31,7 +31,7 @@ def arguments(people, tiny, tmp_path):
 
 @pytest.fixture()
 def in_own_mounts(tmp_path):
-    """Runs shell commands that may mount file systems which nobody else sees."""
+    """Runs shell commands that may mount file systems which no other process sees."""
     for way in (["unshare", "--mount"], ["unshare", "--map-root-user", "--mount"]):
         probe = [*way, "sh", "-c", MOUNT.format(options="size=1m", folder=tmp_path)]
         if shutil.which("unshare") and run(probe).returncode == 0:
@@ -61,7 +61,7 @@ def test_a_full_disc_ends_all_ranks_in_a_line_and_leaves_the_checkpoint_before(a
     assert "resumed at step 4" in (kept / "log.txt").read_text() and (kept / "model.safetensors").exists()
 
 
-def test_a_read_only_disc_is_refused_in_a_line(arguments, in_own_mounts, tmp_path):
+def test_a_read_only_disc_is_an_error_in_a_line(arguments, in_own_mounts, tmp_path):
     runs = tmp_path / "runs"
     runs.mkdir()
     command = shell([sys.executable, "-m", "pipeline.train", *arguments, "name=never"])
@@ -71,7 +71,7 @@ def test_a_read_only_disc_is_refused_in_a_line(arguments, in_own_mounts, tmp_pat
     assert [said in line for line in ended.stderr.splitlines() if line.startswith("error: ")] == [True]
 
 
-def test_all_ranks_go_on_from_the_checkpoint_before_a_damaged_one(arguments, monkeypatch, tmp_path):
+def test_all_ranks_resume_from_the_checkpoint_before_a_damaged_one(arguments, monkeypatch, tmp_path):
     folder = tmp_path / "runs" / "flipped"
     monkeypatch.setenv("STOP_FILE", str(tmp_path))  # stops after every step
     for _ in range(2):
@@ -90,7 +90,7 @@ def test_all_ranks_go_on_from_the_checkpoint_before_a_damaged_one(arguments, mon
     assert all(damage(checkpoint) is None for checkpoint in checkpoints(folder / "checkpoints"))
 
 
-def test_a_killed_launcher_leaves_no_second_training_beside_its_ranks(arguments, tmp_path):
+def test_a_killed_launcher_leaves_no_second_training_next_to_its_ranks(arguments, tmp_path):
     """torchrun's workers outlive it: the run folder stays locked until they end, and a signal to one stops all."""
     folder, arguments = tmp_path / "runs" / "orphaned", [*arguments, "train.steps_per_epoch=2000"]
     with open(tmp_path / "output.txt", "w") as output:

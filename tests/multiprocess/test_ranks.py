@@ -130,7 +130,7 @@ def test_an_evaluation_repeats_the_rows_of_the_training_to_the_bit(trained, rank
     assert (folder / "results.csv").read_text() == rows
 
 
-def test_fewer_identities_than_processes_are_refused(arguments, tmp_path):
+def test_fewer_identities_than_processes_are_errors(arguments, tmp_path):
     ended = launch(
         ["--multi_gpu", "--num_processes", "2"],
         [*arguments, "name=few", "method.mining=local", "batch.ids_per_batch=3"],
@@ -140,7 +140,7 @@ def test_fewer_identities_than_processes_are_refused(arguments, tmp_path):
     assert "expected at least 4, 2 for each of the 2 processes (method.mining=local); found 3" in ended.stderr
 
 
-def test_a_launcher_that_would_start_separate_trainings_is_refused(arguments, tmp_path):
+def test_a_launcher_that_would_start_separate_trainings_is_an_error(arguments, tmp_path):
     ended = launch(["--cpu", "--num_processes", "2"], [*arguments, "name=lone"], tmp_path)
     assert ended.returncode != 0
     assert "starts one process only" in ended.stderr

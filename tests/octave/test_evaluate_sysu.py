@@ -40,7 +40,7 @@ def root(tmp_path_factory):
 
 
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
-def test_octave_finds_the_same_figures(root, metric, tmp_path):
+def test_octave_finds_the_same_metrics(root, metric, tmp_path):
     if not shutil.which("octave-cli"):
         pytest.skip("needs octave-cli (apt-get install --no-install-recommends octave)")
     index = read_index("sysu", root)

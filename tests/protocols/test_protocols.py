@@ -181,7 +181,7 @@ def test_sysu_finds_an_incomplete_copy(tmp_path):
 
 
 @pytest.mark.parametrize("content", [{"rand_perm": np.eye(2)}, {"rand_perm_cam": np.eye(2)}, None])
-def test_sysu_refuses_a_wrong_permutation_file(tmp_path, content):
+def test_sysu_raises_for_a_wrong_permutation_file(tmp_path, content):
     file = tmp_path / "rand_perm_cam.mat"
     file.write_bytes(b"not MATLAB") if content is None else savemat(file, content)
     with pytest.raises(ValueError, match="rand_perm_cam.mat: expected .*rand_perm_cam"):
@@ -269,7 +269,7 @@ def test_exclusions():
     [
         ("sysu", {"modes": ["outdoor"]}, "evaluation.modes: expected a list of all, indoor; found 'outdoor'"),
         ("sysu", {"modes": []}, "evaluation.modes: expected a list of all, indoor; found nothing"),
-        ("sysu", {"modes": "all"}, "found the word 'all'"),
+        ("sysu", {"modes": "all"}, "found the text 'all'"),
         ("sysu", {"shots": ["10"]}, "evaluation.shots: expected a list of single, multi; found '10'"),
         ("sysu", {"gallery_rule": "matlab"}, "evaluation.gallery_rule: .*found 'matlab'"),
         (
@@ -290,7 +290,7 @@ def test_exclusions():
         ("market", {}, f"data.dataset: expected one of {', '.join(DATASETS)}; found 'market'"),
     ],
 )
-def test_refuses_wrong_options(dataset, options, message, tmp_path):
+def test_raises_for_wrong_options(dataset, options, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         trials(dataset, make_index(SMALL), tmp_path, **options)
 

@@ -40,7 +40,7 @@ def is_launcher(command, rank):
     return command.startswith("srun ")  # it is two processes
 
 
-def test_a_preempted_job_saves_and_goes_on(cluster, arguments, output, reach, assert_undisturbed):
+def test_a_preempted_job_saves_and_resumes(cluster, arguments, output, reach, assert_undisturbed):
     folder = output / "preempted"
     job = cluster.submit("--nodes=2", "--partition=low", arguments=[*arguments, "name=preempted"])
     reach(folder, 3)
@@ -70,7 +70,7 @@ def test_a_cancelled_job_does_not_come_back(cluster, arguments, output, reach):
 
 def test_killed_ranks_and_launchers_end_the_job_everywhere(cluster, arguments, output, reach, assert_undisturbed):
     folder = output / "killed"
-    again = {"words": [*arguments, "name=killed"]}
+    again = {"arguments": [*arguments, "name=killed"]}
     job = cluster.submit("--nodes=2", **again)
     reach(folder, 25)
     kill(job, is_rank_1)

@@ -18,7 +18,7 @@ OF_SLURM = {"SLURM_PROCID": "5", "SLURM_LOCALID": "1", "SLURM_NTASKS": "8", "SLU
         ({"CUDA_VISIBLE_DEVICES": "0,1", "SLURM_GPUS_PER_TASK": "2"}, "1"),
         ({"CUDA_VISIBLE_DEVICES": "3", "SLURM_GPUS_PER_TASK": "1"}, "0"),  # its own, which is the first it sees
         ({"CUDA_VISIBLE_DEVICES": "GPU-5ebe9f43", "SLURM_GPUS_PER_TASK": "1"}, "0"),
-        ({"CUDA_VISIBLE_DEVICES": "0"}, "1"),  # one GPU for two tasks: training refuses it
+        ({"CUDA_VISIBLE_DEVICES": "0"}, "1"),  # one GPU for two tasks: an error of training
     ],
 )
 def test_a_rank_is_told_which_of_the_gpus_it_sees_is_its_own(more, local_rank):

@@ -41,7 +41,7 @@ time.sleep(300)
 """
 
 
-def test_a_second_job_in_a_run_folder_is_refused_while_the_first_lives(cluster, arguments, output, tmp_path):
+def test_a_second_job_in_a_run_folder_is_an_error_while_the_first_lives(cluster, arguments, output, tmp_path):
     script = tmp_path / "hold.sh"
     hold = shlex.join(["env", f"PYTHONPATH={cluster.project}", sys.executable, "-c", HOLD, str(output / "held")])
     script.write_text(f"#!/bin/bash\nexec {hold}\n")
@@ -55,7 +55,7 @@ def test_a_second_job_in_a_run_folder_is_refused_while_the_first_lives(cluster, 
     assert "held: finished" in cluster.wait(cluster.submit("--nodes=1", arguments=short))
 
 
-def test_tasks_that_do_not_know_each_other_are_refused(cluster, arguments, output):
+def test_tasks_that_do_not_know_each_other_are_errors(cluster, arguments, output):
     train_all = [sys.executable, "-m", "pipeline.train", *arguments, "name=apart"]
     ended = cluster.run("srun", "--ntasks=2", f"--chdir={cluster.project}", *train_all, check=False)
     assert ended.returncode != 0 and "srun started 2 tasks that know nothing of each other" in ended.stderr

@@ -229,7 +229,7 @@ def test_the_command_says_how_large_the_set_is(tmp_path: Path, capsys: pytest.Ca
 
 
 @pytest.mark.parametrize("scale", [0, -0.5, 1.01, float("nan"), True, "1"])
-def test_a_scale_out_of_range_is_refused(tmp_path: Path, scale: object) -> None:
+def test_a_scale_out_of_range_is_an_error(tmp_path: Path, scale: object) -> None:
     with pytest.raises(ValueError, match=f"^scale: expected a number above 0 and at most 1; found {scale!r}$"):
         generation.generate("sysu", tmp_path / "set", scale=scale)
     assert not (tmp_path / "set").exists()
@@ -243,13 +243,13 @@ def test_a_scale_out_of_range_is_refused(tmp_path: Path, scale: object) -> None:
         ({"scale": 0.5, "shape": "x.csv"}, "scale and shape"),
     ],
 )
-def test_two_sizes_are_refused(tmp_path: Path, given: dict, found: str) -> None:
+def test_two_sizes_are_errors(tmp_path: Path, given: dict, found: str) -> None:
     expected = "size: expected identities and images_per_camera, or scale, or shape"
     with pytest.raises(ValueError, match=f"^{expected}; found {found}$"):
         generation.generate("sysu", tmp_path / "set", **given)
 
 
-def test_layouts_without_such_a_size_are_refused(tmp_path: Path) -> None:
+def test_layouts_without_such_a_size_are_errors(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="^scale: expected one of the layouts sysu, regdb, llcm; found folder$"):
         generation.generate("folder", tmp_path / "set", scale=0.5)
     with pytest.raises(ValueError, match="^shape: expected the layout sysu; found llcm$"):
@@ -279,7 +279,7 @@ def test_layouts_without_such_a_size_are_refused(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_an_unusable_shape_is_refused_in_one_line(tmp_path: Path, rows: list[str], message: str) -> None:
+def test_an_unusable_shape_is_an_error_in_one_line(tmp_path: Path, rows: list[str], message: str) -> None:
     file = write_shape(tmp_path, rows)
     with pytest.raises(ValueError) as refusal:
         generation.generate("sysu", tmp_path / "set", shape=file)
@@ -288,7 +288,7 @@ def test_an_unusable_shape_is_refused_in_one_line(tmp_path: Path, rows: list[str
     assert not (tmp_path / "set").exists()
 
 
-def test_a_file_that_is_no_shape_is_refused_in_one_line(tmp_path: Path) -> None:
+def test_a_file_that_is_no_shape_is_an_error_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(
         ValueError, match=r"^shape .*missing\.csv: expected a CSV file; found No such file or directory$"
     ):

@@ -1,4 +1,4 @@
-"""Writing a generated data set: again, interrupted, refused."""
+"""Writing a generated data set: again, interrupted, and errors."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_an_interrupted_set_is_completed(tmp_path: Path, monkeypatch: pytest.Mon
     assert files_below(root) == files_below(tmp_path / "whole")
 
 
-def test_other_settings_are_refused_by_name_unless_forced(tmp_path: Path) -> None:
+def test_other_settings_are_errors_by_name_unless_forced(tmp_path: Path) -> None:
     generation.generate("folder", tmp_path, 5, 1, workers=1)
     before = files_below(tmp_path)
     with pytest.raises(ValueError, match=r"expected a set with identities 4; found one with identities 5.*--force"):
@@ -113,7 +113,7 @@ def test_force_leaves_what_a_link_points_to(tmp_path: Path) -> None:
     assert (outside / "kept.txt").read_text() == "kept" and not (tmp_path / "set" / "link").exists()
 
 
-def test_a_file_in_the_place_of_the_root_is_refused(tmp_path: Path) -> None:
+def test_a_file_instead_of_the_root_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "set").write_text("")
     with pytest.raises(ValueError, match="expected a folder or nothing; found a file"):
         generation.generate("folder", tmp_path / "set", 4, 1)
@@ -132,19 +132,19 @@ def test_a_file_in_the_place_of_the_root_is_refused(tmp_path: Path) -> None:
         ("workers", 0),
     ],
 )
-def test_bad_numbers_are_refused_by_name(tmp_path: Path, name: str, value: object) -> None:
+def test_bad_numbers_are_errors_by_name(tmp_path: Path, name: str, value: object) -> None:
     with pytest.raises(ValueError, match=f"^{name}: expected a whole number from .*; found {value!r}$"):
         generation.generate("folder", tmp_path / "set", **{"identities": 4, name: value})
     assert not (tmp_path / "set").exists()
 
 
-def test_an_unknown_layout_is_refused_with_the_known_ones(tmp_path: Path) -> None:
+def test_an_unknown_layout_is_an_error_with_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="layout: expected one of sysu, regdb, llcm, folder; found 'market'"):
         generation.generate("market", tmp_path / "set", 4)
 
 
 @pytest.mark.multiprocess
-def test_the_command_ends_with_one_line_where_it_is_refused(tmp_path: Path) -> None:
+def test_the_command_ends_with_one_line_where_it_is_an_error(tmp_path: Path) -> None:
     arguments = [sys.executable, "-m", "pipeline.synthetic", "--layout", "sysu", "--root", str(tmp_path / "set")]
     ended = subprocess.run([*arguments, "--identities", "2"], cwd=PROJECT, capture_output=True, text=True)
     assert ended.returncode == 2 and ended.stdout == ""

@@ -1,4 +1,4 @@
-"""Rows of results whose figures are known, run folders of them, and a table's lines, for the tests of tables."""
+"""Rows of results whose metrics are known, run folders of them, and a table's lines, for the tests of tables."""
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ STRANGE = "a_b & 50% <script>alert(1)</script> $x^2$ {~} \\ # | `c` é"
 
 
 def sysu_rows(run, value=40.0, seed=0, sizes=PUBLISHED, **more):
-    """Ten trials of both modes; the figures are known functions of all that varies."""
+    """Ten trials of both modes; the metrics are known functions of all that varies."""
     facts = {"run": run, "dataset": "sysu", "split": "test", "test_set": "aa", "extractor": "network", "flip": False}
     facts |= {"epoch": 80, "seed": seed, "config": f"{run}", "recipe": "", "shots": "single", "evaluation": ""}
     facts |= {"gallery_rule": "official", "direction": "infrared_to_visible", "queries": 30}
@@ -34,7 +34,7 @@ def other_rows(dataset, run, direction, value, trial=1, **more):
 
 
 def keep(folder, rows, *arguments):
-    """A run folder with these rows, and the configuration of the `words`."""
+    """Makes a run folder with these rows, and the configuration of the arguments."""
     folder.mkdir(parents=True)
     append_rows(folder / "results.csv", pd.DataFrame(rows))
     if arguments:
@@ -48,6 +48,6 @@ def table_of(layout, *folders):
 
 
 def line(table, label):
-    """(labels, shown, beside) of the row that begins with `label`."""
+    """Returns (labels, shown, deviations) of the row that begins with `label`."""
     (place,) = np.flatnonzero(table.labels.iloc[:, 0] == label)
-    return table.labels.iloc[place].tolist(), table.shown.iloc[place].tolist(), table.beside.iloc[place].tolist()
+    return table.labels.iloc[place].tolist(), table.shown.iloc[place].tolist(), table.deviations.iloc[place].tolist()

@@ -1,4 +1,4 @@
-"""What stands in which line and column, and what is marked."""
+"""Which metrics are in which line and column, and which are marked."""
 
 import re
 import statistics
@@ -18,7 +18,7 @@ from pipeline.tables.ticks import TICKS, ticks_by_row, ticks_of
 from tests.tables.rows import PUBLISHED, keep, line, other_rows, sysu_rows, table_of
 
 
-def test_the_literatures_figures_have_a_source_and_the_rows_of_the_paper():
+def test_the_literatures_results_have_a_source_and_the_rows_of_the_paper():
     rows = {"sysu_mm01": 12, "regdb_visible2thermal": 11, "same_backbone": 3, "ablation": 6}
     assert {file.stem for file in FOLDER.glob("*.csv")} == set(rows)
     for name, count in rows.items():
@@ -48,7 +48,7 @@ def test_sysu_has_the_papers_columns_and_our_means_below_the_literature(tmp_path
     assert shown == [f"{mean:.2f}" for mean in means] and labels == ["ours", "ours"]
     assert beside == [f"±{statistics.stdev(range(1, 11)):.2f}"] * 8
     assert table.rules == [12] and table.block == ["published"] * 13
-    assert any("between 10 trials" in note for note in table.notes)
+    assert any("over 10 trials" in note for note in table.notes)
 
 
 def test_another_gallery_than_the_published_is_marked_and_never_best_of_the_literature(tmp_path):
@@ -60,7 +60,7 @@ def test_another_gallery_than_the_published_is_marked_and_never_best_of_the_lite
     assert any("gallery (60 or 20 images)" in note for note in table.notes)
 
 
-def test_an_option_stands_behind_the_name_and_rows_of_others_protocols_are_lines_of_their_own(tmp_path):
+def test_options_are_shown_and_protocols_kept_apart(tmp_path):
     rows = sysu_rows("a") + sysu_rows("a", flip=True) + sysu_rows("a", re_ranking="k_reciprocal(20,6,0.3)", value=1.0)
     rows += sysu_rows("a", metric="euclidean") + sysu_rows("b", gallery_rule="random_seed")
     names = table_of("sysu", keep(tmp_path / "a", rows)).labels.iloc[12:, 0].tolist()
@@ -94,7 +94,7 @@ def test_llcm_shows_both_directions_and_says_that_there_is_no_literature(tmp_pat
         "60.00",
         "",
     ]
-    assert any("no figures of the literature" in note for note in table.notes)
+    assert any("no results of the literature" in note for note in table.notes)
 
 
 ABLATION = {"b1": "B1", "b2": "B2"} | {f"mdl{n}": f"B2+MML+MDL{n}" for n in (1, 2, 3, 4)}
@@ -119,13 +119,56 @@ def test_the_ablation_has_our_runs_below_the_rows_of_the_same_losses(tmp_path):
     folders.append(keep(tmp_path / "odd", sysu_rows("odd"), "configs/sysu.yaml", pairs))
     table = table_of("ablation", *folders)
     names = table.labels.iloc[:, 0].tolist()
-    assert names[:2] == ["B1", "ours: b1, x-b1"] and names[-2:] == ["B2+MML+MDL4", "ours: mdl4"] and len(names) == 8
+    assert names[:2] == ["B1", "ours: b1, x-b1"] and len(names) == 9
+    assert names[-3:] == ["B2+MML+MDL4", "ours: mdl4", "ours: odd (base_derivative)"]
     ticks = table.labels.iloc[:, 1:]
     assert ticks.iloc[1].tolist() == ticks.iloc[0].tolist() == ["✓", "✓", "", "", "✓", "", "", "", "", ""]
     assert ticks.columns.tolist() == list(TICKS.values())
     assert line(table, "ours: b1, x-b1")[1][:3] == ["33.00", "65.00", "45.50"]
     left_out = [note for note in table.notes if "left out" in note]
-    assert "pixels" in left_out[0] and "no column for visible, visible_derived" in left_out[1] and len(left_out) == 2
+    assert left_out == ["pixels (extractor=pixels) is left out: isn't a trained network"]
+    (without,) = [note for note in table.notes if "no ticks" in note]
+    assert without.startswith("odd has no ticks: ") and "no column for visible, visible_derived" in without
+
+
+def test_the_runs_of_another_method_stand_below_all_others_without_ticks(tmp_path):
+    """As those of `make ablation` do: a small network in all rows of table 4."""
+    folders = [
+        keep(tmp_path / name, sysu_rows(name, 40.0 + place), "configs/demo.yaml", f"configs/ablation/{name}.yaml")
+        for place, name in enumerate(ABLATION)
+    ]
+    folders.append(keep(tmp_path / "true-b1", sysu_rows("true-b1"), "configs/sysu.yaml", "configs/ablation/b1.yaml"))
+    folders.append(keep(tmp_path / "start", sysu_rows("start", epoch=0), "configs/demo.yaml"))
+    folders.append(keep(tmp_path / "kept-no-configuration", sysu_rows("kept-no-configuration")))
+    labels = [f"ours: {name} (base_derivative)" for name in ABLATION]
+    table = table_of("ablation", *folders)
+    assert table.labels.iloc[:, 0].tolist()[:2] == ["B1", "ours: true-b1"]
+    assert table.labels.iloc[-6:, 0].tolist() == labels and len(table.labels) == 6 + 1 + 6
+    assert (table.labels.iloc[-6:, 1:] == "").all(axis=None)
+    assert [line(table, label)[1][2] for label in labels] == [f"{45.5 + place:.2f}" for place in range(6)]
+    notes = [note for note in table.notes if "no ticks" in note or "left out" in note]
+    small = 'model.backbone="resnet10t", model.stems="shared"'
+    assert notes[:3] == [
+        f"b1, b2, mdl1 have no ticks: isn't the method of table 4: {small}",
+        f'mdl2, mdl3, mdl4 have no ticks: isn\'t the method of table 4: derive.visible=["weighted_gray"], {small}',
+        "start is left out: isn't a trained network",
+    ]
+    assert notes[3].startswith("kept-no-configuration is left out: ") and len(notes) == 4
+    assert table_of("same-backbone", *folders).labels.iloc[:, 0].tolist() == [
+        *("Baseline", "AGW", "Base-Derivative", "ours: true-b1"),
+        *labels,
+    ]
+
+
+def test_why_a_run_has_no_ticks_is_told_by_the_first_three_differences_and_its_gallery_is_marked(tmp_path):
+    overrides = ("model.backbone=resnet18", "model.pooling=average", "model.stems=shared", "losses.intra.margin=1")
+    rows = sysu_rows("odd", sizes={"all": 60, "indoor": 20})
+    folder = keep(tmp_path / "odd", rows, "configs/sysu.yaml", "method.name=small", *overrides)
+    table = table_of("ablation", folder)
+    (note,) = [note for note in table.notes if "no ticks" in note]
+    assert note.startswith("odd has no ticks: isn't the method of table 4: ") and note.endswith(", 1 more")
+    assert note.count("=") == 3
+    assert table.labels.iloc[-1, 0] == "ours: odd (small)†"
 
 
 def test_the_same_backbone_has_our_baseline_below_the_papers(tmp_path):

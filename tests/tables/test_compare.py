@@ -14,7 +14,7 @@ from pipeline.tables.read import read_results
 from tests.tables.rows import keep, sysu_rows
 
 
-def judged(folder, run, precision, trials=(1, 2)):
+def evaluated(folder, run, precision, trials=(1, 2)):
     """A run folder of queries with these average precisions: (trial, query) -> value; two queries a person."""
     rows = [sysu_rows(run, evaluation="e1", seed=0)[trial - 1] for trial in trials]
     queries = [
@@ -42,7 +42,7 @@ def slow_interval(first, second, people, draws=4000):
 def test_the_interval_is_that_of_resampled_people_and_the_difference_that_of_the_table(tmp_path, capsys):
     generator = np.random.default_rng(0)
     a, b = generator.random((2, 40)), generator.random((2, 40)) * 0.7
-    folders = [judged(tmp_path / "a", "a", a), judged(tmp_path / "b", "b", b)]
+    folders = [evaluated(tmp_path / "a", "a", a), evaluated(tmp_path / "b", "b", b)]
     rows, places = read_results(folders)
     both = [metrics_by_query(rows[rows["run"] == run], places) for run in "ab"]
     mean, interval, people = difference(*both)
@@ -60,10 +60,10 @@ def test_the_interval_is_that_of_resampled_people_and_the_difference_that_of_the
 
 def test_without_metrics_by_query_or_with_others_there_is_no_interval_and_it_is_said(tmp_path, capsys):
     generator = np.random.default_rng(0)
-    a = judged(tmp_path / "a", "a", generator.random((2, 8)))
-    few = judged(tmp_path / "few", "few", generator.random((2, 6)))
+    a = evaluated(tmp_path / "a", "a", generator.random((2, 8)))
+    few = evaluated(tmp_path / "few", "few", generator.random((2, 6)))
     without = keep(tmp_path / "without", sysu_rows("without"))
-    for other, message in ((few, "their queries aren't the same"), (without, "without: no figures by query; `python")):
+    for other, message in ((few, "their queries aren't the same"), (without, "without: no metrics by query; `python")):
         with pytest.raises(SystemExit):
             main([str(other), "--compare", str(a)])
         assert message in capsys.readouterr().err

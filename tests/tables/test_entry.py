@@ -1,4 +1,4 @@
-"""The command: which tables are written, and what is refused."""
+"""The command: which tables are written, and its errors."""
 
 import pytest
 
@@ -88,4 +88,4 @@ def test_versions_of_the_code_are_averaged_only_where_it_is_asked_for(tmp_path, 
     for name in ("code_version", "train_code_version"):
         assert f"sysu: {name} differs: 0.1+a (a-seed0), 0.1+b (a-seed1)" in printed
     main([*folders, "--across-versions"])
-    assert "between 2 seeds" in (printed := capsys.readouterr().out) and "46.00 ±0.71" in printed
+    assert "over 2 seeds" in (printed := capsys.readouterr().out) and "46.00 ±0.71" in printed

@@ -7,6 +7,7 @@ sorted names, and empty where the person isn't in the camera (Wu et al.; github.
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,14 +27,15 @@ def read_matlab_features(place: Path, index: pd.DataFrame, rows: np.ndarray) -> 
     """Returns (n, D) features and (n,) int64 the row of the index each is of.
 
     They are all images of the identities and cameras in `rows`. place: the folder of the files, or DIR/NAME.mat where
-    it holds those of several names. ValueError or FileNotFoundError, one line, where a file is missing or is something
-    else, or the numbers of images differ.
+    it holds those of several names. Raises ValueError or FileNotFoundError, one line, where a file is missing or is
+    something else, or the numbers of images differ.
     """
     wanted = set(zip(*(index[name].to_numpy()[rows].tolist() for name in ("identity", "camera")), strict=True))
     groups = rows_by_identity_and_camera(index, np.arange(len(index)))
     files = find_matlab_files(place)
     cells = {camera: read_cells(files, camera, place) for camera in sorted({camera for _, camera in wanted})}
-    parts, found = [], []
+    parts: list[np.ndarray] = []
+    found = []
     for identity, camera in sorted(wanted):
         images = groups[identity, camera]
         cell = cells[camera][identity - 1] if 1 <= identity <= len(cells[camera]) else np.empty((0, 0))
@@ -93,6 +95,6 @@ def save_matlab_features(path: Path, features: np.ndarray, index: pd.DataFrame, 
         for identity in range(1, people + 1):
             cells[identity - 1, 0] = features[place[groups.get((identity, camera), np.empty(0, np.int64))]]
         file = path.with_name(f"{path.stem}_cam{camera}.mat")
-        replace_atomically(file, lambda unfinished, cells=cells: savemat(unfinished, {VARIABLE: cells}))
+        replace_atomically(file, partial(savemat, mdict={VARIABLE: cells}))
         written.append(file)
     return written

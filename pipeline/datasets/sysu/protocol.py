@@ -1,7 +1,7 @@
 """The protocol of SYSU-MM01 (Wu et al., ICCV 2017): infrared queries, a few visible images of each camera as gallery.
 
-Two rules for drawing the gallery are in use. `official` reads the authors' `rand_perm_cam.mat` (trials 1-10). Public
-PyTorch code draws with Python's `random.seed(trial)` instead (`random_seed`, trials 0-9, single-shot only).
+Two rules for sampling the gallery are in use. `official` reads the authors' `rand_perm_cam.mat` (trials 1-10). Public
+PyTorch code samples with Python's `random.seed(trial)` instead (`random_seed`, trials 0-9, single-shot only).
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ def sysu_trials(
     """Returns the first `trials` trials of each mode (all, indoor) and each number of shots (single, multi).
 
     `rule` auto is official where `rand_perm_cam.mat` is in `root`, `root/exp` or `root/data_split`, else random_seed
-    with a warning. The split val has no images of cameras 1 and 2, hence only the mode all. ValueError or
-    FileNotFoundError where a trial can't be made as asked.
+    with a warning. The split val has no images of cameras 1 and 2, hence only the mode all. Raises ValueError or
+    Raises FileNotFoundError where a trial can't be made as asked.
     """
     check_known(modes, tuple(MODES), "evaluation.modes")
     check_known(shots, tuple(SHOTS), "evaluation.shots")
@@ -96,8 +96,8 @@ def find_permutations(rule: str, root: Path) -> Permutations | None:
     if rule == "official":
         raise FileNotFoundError(f"{missing}; put it there, or set evaluation.gallery_rule to random_seed")
     warnings.warn(
-        f"{missing}; without it galleries are drawn by the rule random_seed: single-shot only, as in much public code, "
-        "and not the galleries of the published protocol",
+        f"{missing}; without it galleries are sampled by the rule random_seed: single-shot only, as in much public "
+        "code, and not the galleries of the published protocol",
         stacklevel=3,
     )
     return None
@@ -120,7 +120,8 @@ def read_permutations(file: Path) -> Permutations:
 def take_gallery(groups: Groups, permutations: Permutations, trial: int, count: int) -> np.ndarray:
     """Returns (G,) int64: of each camera and identity, the first `count` images in the order of row `trial` (from 1).
 
-    Camera by camera, as the authors' MATLAB code has it. ValueError where a permutation isn't one of the images found.
+    Camera by camera, as the authors' MATLAB code has it. Raises ValueError where a permutation isn't one of the images
+    found.
     """
     chosen = []
     for identity, camera in sorted(groups, key=lambda group: (group[1], group[0])):

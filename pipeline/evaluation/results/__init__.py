@@ -2,7 +2,7 @@
 
 from pipeline.evaluation.results.means import COUNTED, common_name, groups_of, summarize
 from pipeline.evaluation.results.rows import append_rows, check_not_folder, locked, read_rows
-from pipeline.evaluation.results.schema import AGREED, METRICS, RECORDED, VARYING, rank_metrics
+from pipeline.evaluation.results.schema import AGREED, METRICS, PER_TRIAL, RECORDED, rank_metrics
 from pipeline.evaluation.results.wording import (
     columns_that_tell,
     differing,
@@ -17,7 +17,7 @@ __all__ = [
     "COUNTED",
     "METRICS",
     "RECORDED",
-    "VARYING",
+    "PER_TRIAL",
     "append_rows",
     "columns_that_tell",
     "common_name",

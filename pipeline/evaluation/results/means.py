@@ -13,28 +13,31 @@ from pipeline.evaluation.results.schema import (
     EVALUATION,
     METRICS,
     NONE,
-    OF_A_TRAINING,
+    PER_RUN,
+    PER_TRIAL,
     RECORDED,
     UNKNOWN,
-    VARYING,
     foreign_metrics,
 )
 
-# What means are made by; rows that lack one have nothing there.
-RELIED_ON = ["dataset", "test_set", "mode", "direction", "gallery_rule", "extractor", "epoch", "replaced_images"]
-RELIED_ON += ["recipe", EVALUATION, "train_set"]
-COUNTED = ["spread", "seeds", "trials", "expected", "missing", "gallery"]  # of a mean
+# Columns that means are made by; where rows lack one, it is empty.
+REQUIRED = ["dataset", "test_set", "mode", "direction", "gallery_rule", "extractor", "epoch", "replaced_images"]
+REQUIRED += ["recipe", EVALUATION, "train_set"]
+COUNTED = ["std_over", "seeds", "trials", "expected", "missing", "gallery"]  # of a mean
 
 
 def summarize(rows: pd.DataFrame) -> pd.DataFrame:
     """Returns means over trials and seeds of rows that agree in everything else, a row each, in the order of `rows`.
 
-    Columns: `run`, the common name of the runs; `runs`, `seed`, `config` and RECORDED, all of them; what the rows agree
-    in, as text; METRICS and any other metrics, their means, NaN where a row lacks the metric; `<metric>_std`, the
-    standard deviation (n - 1) between `spread`: "seeds" (of each seed's mean over its trials) where seeds have a trial
-    in common, else "trials"; `seeds` and `trials`, how many, the latter of the seed with the fewest; `expected`, the
-    protocol's number of trials, 0 where it isn't known; `missing`, those that aren't there, in words. What is alone has
-    NaN.
+    run             the common name of the runs
+    runs, seed      all of them; so are `config` and RECORDED
+    <agreed>        columns in which the rows agree, as text
+    <metric>        of METRICS and any other metric, the mean; NaN where a row lacks the metric
+    <metric>_std    its standard deviation (n - 1) over `std_over`; NaN where there is one only
+    std_over        "seeds" (of each seed's mean over its trials) where seeds have a trial in common, else "trials"
+    seeds, trials   how many; the latter of the seed with the fewest
+    expected        the protocol's number of trials; 0 where it isn't known
+    missing         the trials that aren't there, as text
     """
     metrics = [*METRICS, *foreign_metrics(rows)]
     means = pd.DataFrame([mean_of(group, agreed, metrics) for agreed, group in groups_of(rows)])
@@ -44,8 +47,8 @@ def summarize(rows: pd.DataFrame) -> pd.DataFrame:
 
 def groups_of(rows: pd.DataFrame) -> list[tuple[pd.Series, pd.DataFrame]]:
     """Returns what the rows of each mean agree in, as text, and the rows."""
-    rows = rows.assign(**{name: "" for name in (*OF_A_TRAINING, *RELIED_ON) if name not in rows})
-    numbers = [name for name in VARYING if name in rows]
+    rows = rows.assign(**{name: "" for name in (*PER_RUN, *REQUIRED) if name not in rows})
+    numbers = [name for name in PER_TRIAL if name in rows]
     counts = {name: rows[name].fillna(0).astype(np.int64) for name in numbers}
     rows = with_numbers(as_text(rows)).assign(**counts)
     keys = agreeing_columns(rows)
@@ -56,14 +59,18 @@ def groups_of(rows: pd.DataFrame) -> list[tuple[pd.Series, pd.DataFrame]]:
 
 def agreeing_columns(rows: pd.DataFrame) -> pd.DataFrame:
     """Returns what the rows of one mean agree in, as text."""
-    others = [*METRICS, *foreign_metrics(rows), *VARYING, *OF_A_TRAINING, *RECORDED, EVALUATION]
+    # Everything counts but metrics, what differs between trials or seeds, and what has no effect.
+    others = [*METRICS, *foreign_metrics(rows), *PER_TRIAL, *PER_RUN, *RECORDED, EVALUATION]
     keys = rows.drop(columns=others, errors="ignore")
-    own = rows[OF_A_TRAINING].agg(" ".join, axis=1)
-    keys["recipe"] = keys["recipe"].mask(keys["recipe"].isin(UNKNOWN), own)  # an unknown one is nobody else's
-    # how many images were replaced varies with the seed; whether any had to be is a matter of the data set
+    # An unknown recipe is shared with no other run.
+    own = rows[PER_RUN].agg(" ".join, axis=1)
+    keys["recipe"] = keys["recipe"].mask(keys["recipe"].isin(UNKNOWN), own)
+    # How many images were replaced varies with the seed; whether any had to be is a matter of the data set.
     replaced = ~keys["replaced_images"].isin(["0", *UNKNOWN])
     keys["replaced_images"] = keys["replaced_images"].mask(replaced, "some")
-    own_sets = keys["dataset"].map(trials_are_trainings)  # each trial has sets of its own, those tested of one size
+    # Where each trial is a training (RegDB), each has a training set and a test set of its own: their digests must
+    # differ. The test sets agree in their size instead, and of the training sets it only counts that they are known.
+    own_sets = keys["dataset"].map(trials_are_trainings)
     if own_sets.any():
         sizes = rows["queries"].astype(str) + " in " + rows["gallery"].astype(str)
         keys["test_set"] = keys["test_set"].mask(own_sets, sizes)
@@ -75,7 +82,7 @@ def agreeing_columns(rows: pd.DataFrame) -> pd.DataFrame:
 def without_repeats(group: pd.DataFrame) -> list[pd.DataFrame]:
     """Returns the group, or its runs one by one where two have the same trial of the same seed, or of different sets.
 
-    ValueError where a single run has such a trial: one of its figures is wrong.
+    Raises ValueError where a single run has such a trial: one of its results is wrong.
     """
     repeated = group[["seed", "trial"]].duplicated()
     mixed = (group.groupby("trial")[["test_set", "train_set"]].nunique() > 1).any(axis=1)
@@ -84,7 +91,7 @@ def without_repeats(group: pd.DataFrame) -> list[pd.DataFrame]:
     if group["run"].nunique() > 1:
         return [part for _, run in group.groupby("run", sort=False) for part in without_repeats(run)]
     trial = group["trial"][repeated].iloc[0] if repeated.any() else mixed.idxmax()
-    raise ValueError(f"{group['run'].iloc[0]}: trial {trial} is there twice, with different figures or sets")
+    raise ValueError(f"{group['run'].iloc[0]}: trial {trial} is there twice, with different metrics or sets")
 
 
 def mean_of(group: pd.DataFrame, agreed: pd.Series, metrics: list[str]) -> dict:
@@ -93,7 +100,7 @@ def mean_of(group: pd.DataFrame, agreed: pd.Series, metrics: list[str]) -> dict:
     lacking = [name for name in metrics if group[name].isna().any()]  # a mean over some of the rows is another one
     whole = group.assign(**dict.fromkeys(lacking, np.nan))
     values = whole.groupby("seed" if by_seed else "trial", sort=False)[metrics].mean()
-    names = [name for name in (*OF_A_TRAINING, *RECORDED) if name in group]
+    names = [name for name in (*PER_RUN, *RECORDED) if name in group]
     together = {name: ", ".join(dict.fromkeys(group[name])) for name in names}
     return {
         **agreed,
@@ -102,7 +109,7 @@ def mean_of(group: pd.DataFrame, agreed: pd.Series, metrics: list[str]) -> dict:
         "runs": together["run"],
         **values.mean(),
         **values.std().add_suffix("_std"),
-        "spread": "seeds" if by_seed else "trials",
+        "std_over": "seeds" if by_seed else "trials",
         "seeds": group["seed"].nunique(),
         "trials": int(group.groupby("seed")["trial"].nunique().min()) if by_seed else len(group),
         "expected": len(expected),
@@ -127,8 +134,8 @@ def expected_trials(row: pd.Series) -> range:
 
 def missing_trials(group: pd.DataFrame, expected: range, by_seed: bool) -> str:
     """Returns `6, 7`, or with several seeds `6, 7 of seed 2`; nothing where all are there."""
-    words = []
+    found = []
     for seed, own in group.groupby("seed", sort=False) if by_seed else [("", group)]:
         absent = [str(trial) for trial in expected if trial not in set(own["trial"])]
-        words += [", ".join(absent) + (f" of seed {seed}" if by_seed else "")] if absent else []
-    return "; ".join(words)
+        found += [", ".join(absent) + (f" of seed {seed}" if by_seed else "")] if absent else []
+    return "; ".join(found)

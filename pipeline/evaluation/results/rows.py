@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline import locking
-from pipeline.evaluation.results.schema import METRICS, RECORDED, VARYING, foreign_metrics
+from pipeline.evaluation.results.schema import METRICS, PER_TRIAL, RECORDED, foreign_metrics
 from pipeline.files import write_atomically
 
 ROUNDING = 1e-6
@@ -20,12 +20,12 @@ PATIENCE = 120.0  # seconds for others that write to the same file
 
 
 def read_rows(path: Path) -> pd.DataFrame:
-    """Returns the rows of a results.csv: metrics are float64, VARYING whole numbers, all else is text as written.
+    """Returns the rows of a results.csv: metrics are float64, PER_TRIAL whole numbers, all else is text as written.
 
     A metric that the file or a row lacks, as those of other versions do, is NaN; those of METRICS are always there, and
-    so are others that the file has. VARYING are int64, or Int64 where some are missing. A last line that a kill cut off
-    is left out with a warning. ValueError, one line, for a file without rows or with anything that no evaluation
-    writes; the line number is that of the file.
+    so are others that the file has. PER_TRIAL are int64, or Int64 where some are missing. A last line without an end,
+    truncated by a crash, is left out with a warning. Raises ValueError, one line, for a file without rows or with
+    anything that no evaluation writes; the line number is that of the file.
     """
     return with_numbers(read_written(path))
 
@@ -49,8 +49,8 @@ def read_written(path: Path) -> pd.DataFrame:
     numbers = [number for number, _ in lines]
     for name in METRICS:
         if name in rows:
-            rows[name] = to_numbers(rows[name], "a number from 0 to 100", path, numbers, most=100 + ROUNDING)
-    for name in VARYING:
+            rows[name] = to_numbers(rows[name], "a number from 0 to 100", path, numbers, max=100 + ROUNDING)
+    for name in PER_TRIAL:
         if name in rows:
             counts = to_numbers(rows[name], "a whole number", path, numbers, whole=True, required=name == "trial")
             rows[name] = counts.astype("Int64" if counts.isna().any() else np.int64)
@@ -76,7 +76,7 @@ def read_lines(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     (_, header), *lines = found
     if lines and not text.endswith(("\n", "\r")):
         number, _ = lines.pop()
-        warnings.warn(f"{path}: line {number} has no end, as if a kill had cut it off; it is left out", stacklevel=3)
+        warnings.warn(f"{path}: line {number} has no end, as if a crash had truncated it; it is left out", stacklevel=3)
     for number, fields in lines:
         if len(fields) != len(header):
             raise ValueError(f"{path}, line {number}: expected {len(header)} fields; found {len(fields)}")
@@ -89,13 +89,13 @@ def to_numbers(
     path: Path,
     lines: list[int],
     *,
-    most: float = np.inf,
+    max: float = np.inf,
     whole: bool = False,
     required: bool = False,
 ) -> pd.Series:
-    """Returns text as float64 from 0 to `most`, NaN for nothing unless `required`; ValueError names another's line."""
+    """Returns text as float64 from 0 to `max`, NaN for nothing unless `required`; ValueError names another's line."""
     values = column.map(to_number).astype(np.float64)
-    wrong = ~values.between(0, most) | (whole & (values != values.round()))
+    wrong = ~values.between(0, max) | (whole & (values != values.round()))
     wrong &= required | (column != "")
     if wrong.any():
         place = int(np.argmax(wrong))
@@ -121,7 +121,7 @@ def as_text(rows: pd.DataFrame) -> pd.DataFrame:
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Holds the lock of the results.csv `path`. OSError where another process does for PATIENCE seconds."""
+    """Holds the lock of the results.csv `path`. Raises OSError where another process does for PATIENCE seconds."""
     with locking.locked(path.with_suffix(".lock"), PATIENCE):
         yield
 
@@ -129,13 +129,13 @@ def locked(path: Path) -> Iterator[None]:
 def check_not_folder(path: Path) -> None:
     """Raises ValueError where a folder has the name of the file of results."""
     if path.is_dir():
-        raise ValueError(f"{path}: expected a file, or nothing yet; found a folder; take it away")
+        raise ValueError(f"{path}: expected a file, or nothing yet; found a folder; remove it")
 
 
 def append_rows(path: Path, rows: pd.DataFrame) -> None:
     """Adds rows to the CSV `path`. A row that repeats one already there replaces it: metrics and RECORDED don't count.
 
-    The file is replaced whole, under a lock: a kill or a second process loses nothing. A file that can't be read is
+    The file is replaced whole, under a lock: a crash or a second process loses nothing. A file that can't be read is
     kept under another name, with a warning: hours of training may be in the rows that are to be added.
     """
     check_not_folder(path)

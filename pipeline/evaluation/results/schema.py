@@ -1,4 +1,4 @@
-"""The columns of results.csv. Whatever isn't named here and holds numbers is a metric of another version.
+"""The columns of results.csv. A column of numbers that isn't named here is a metric of another version.
 
 A metric is one more entry of RANKS, or of METRICS with the lines that compute it; files written before lack it (NaN).
 A new column that rows must agree in belongs into KEYS: unnamed, its numbers would be averaged.
@@ -13,18 +13,18 @@ import pandas as pd
 RANKS = (1, 5, 10, 20)  # of the CMC
 METRICS = [*(f"rank_{k}" for k in RANKS), "mAP", "mINP"]  # per cent
 
-VARYING = ["trial", "queries", "gallery"]  # differ between the trials that one mean is over
-OF_A_TRAINING = ["run", "seed", "config"]  # differ between trainings by one recipe
+PER_TRIAL = ["trial", "queries", "gallery"]  # differ between the trials that one mean is over
+PER_RUN = ["run", "seed", "config"]  # differ between the runs of one recipe
 RECORDED = ["ranks", "decode"]  # of a training, by design without an effect on the metrics
 AGREED = ["train_set", "weights", "train_precision", "norm", "train_code_version"]  # among trainings of one mean
 KEYS = ["dataset", "split", "test_set", "mode", "shots", "gallery_rule", "direction"]  # what is tested
 KEYS += ["extractor", "feature", "metric", "flip", "fusion", "re_ranking", "precision"]  # and how
 KEYS += ["selection", "epoch", "replaced_images", "recipe", *AGREED, "code_version"]  # of which network
 EVALUATION = "evaluation"  # a digest of the other columns; the name of a file of queries
-COLUMNS = frozenset([*VARYING, *OF_A_TRAINING, *RECORDED, *KEYS, EVALUATION])
+COLUMNS = frozenset([*PER_TRIAL, *PER_RUN, *RECORDED, *KEYS, EVALUATION])
 
 UNKNOWN = ("", "unknown")
-PIXELS, NONE = "pixels", "none"  # the feature, or one of AGREED, of what has no choice of it
+PIXELS, NONE = "pixels", "none"  # values of `feature`, or of AGREED, where there is no choice
 
 # As Python and pandas write numbers. Digests are none: they may begin with 0 or have an e between digits.
 NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]\d+)?", re.ASCII)

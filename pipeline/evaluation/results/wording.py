@@ -1,4 +1,4 @@
-"""Means in words: the table that is printed, in what its rows differ, and what there is to say below it."""
+"""Means as text: the table that is printed, in what its rows differ, and the remarks below it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pandas as pd
 from pipeline.evaluation.results.means import COUNTED
 from pipeline.evaluation.results.schema import AGREED, METRICS, NONE, PIXELS, RECORDED, UNKNOWN
 
-# In what rows of one data set should agree to be compared, besides what a run's rows differ in by the protocol.
+# Columns in which rows of one data set should agree to be compared, besides those that the protocol varies.
 PROTOCOL = ["split", "test_set", "gallery_rule", "metric", "flip", "fusion", "re_ranking", "precision", "selection"]
 PROTOCOL += ["feature", *AGREED, "code_version"]
 
@@ -20,7 +20,7 @@ def differing(means: pd.DataFrame) -> list[str]:
 
 
 def columns_that_tell(means: pd.DataFrame, besides: list[str]) -> pd.DataFrame:
-    """Returns what can tell means apart: neither metrics, nor what is recorded only, nor the columns `besides`."""
+    """Returns the columns that can tell means apart: neither metrics, nor RECORDED, nor the columns `besides`."""
     metrics = [name for name in means if f"{name}_std" in means]
     return means.drop(columns=[*metrics, *(f"{name}_std" for name in metrics), *RECORDED, *besides], errors="ignore")
 
@@ -60,31 +60,31 @@ def with_deviation(mean: float, std: float) -> str:
 
 
 def remarks(means: pd.DataFrame) -> list[str]:
-    """Returns sentences: between what the deviations are, which trials are missing, in what compared rows differ."""
-    said = deviations(means[means["mAP_std"].notna()])
+    """Returns sentences: what deviations are over, which trials are missing, in what compared rows differ."""
+    remarked = deviations(means[means["mAP_std"].notna()])
     for row in means[means["missing"] != ""].itertuples():
-        where = " ".join(word for word in (row.run, row.mode, row.direction) if word)
-        said.append(f"{where}: without the trials {row.missing}")
+        line = " ".join(part for part in (row.run, row.mode, row.direction) if part)
+        remarked.append(f"{line}: without the trials {row.missing}")
     for dataset, rows in means.groupby("dataset", sort=False):
         compared = rows[[name for name in PROTOCOL if name in rows]]
         without = compared.isin([PIXELS]) | compared.isin(dict.fromkeys(AGREED, [NONE]))
         compared = compared.mask(without)  # NaN: no value of its own, and in no group below
         for name in telling(compared):
             found = rows.groupby(compared[name], sort=False)
-            values = [f"{value or 'not known'} ({some(own['run'])})" for value, own in found]
-            said += [f"{dataset or 'rows'}: {name} differs: {', '.join(values)}"] if len(values) > 1 else []
-    return said
+            values = [f"{value or 'not known'} ({first_few(own['run'])})" for value, own in found]
+            remarked += [f"{dataset or 'rows'}: {name} differs: {', '.join(values)}"] if len(values) > 1 else []
+    return remarked
 
 
 def deviations(means: pd.DataFrame) -> list[str]:
-    """Returns what deviations are: `± is the standard deviation between 3 seeds (a) or 10 trials (b, c)`."""
-    counts = means["seeds"].where(means["spread"] == "seeds", means["trials"]).astype(str) + " " + means["spread"]
-    kinds = {kind: some(own["run"]) for kind, own in means.groupby(counts, sort=False)}
-    between = " or ".join(f"{kind} ({names})" for kind, names in kinds.items()) if len(kinds) > 1 else "".join(kinds)
-    return [f"± is the standard deviation between {between}"] if kinds else []
+    """Returns one sentence or none: `± is the standard deviation over 3 seeds (a) or 10 trials (b, c)`."""
+    counts = means["seeds"].where(means["std_over"] == "seeds", means["trials"]).astype(str) + " " + means["std_over"]
+    kinds = {kind: first_few(own["run"]) for kind, own in means.groupby(counts, sort=False)}
+    over = " or ".join(f"{kind} ({names})" for kind, names in kinds.items()) if len(kinds) > 1 else "".join(kinds)
+    return [f"± is the standard deviation over {over}"] if kinds else []
 
 
-def some(names: pd.Series, most: int = 3) -> str:
+def first_few(names: pd.Series, max: int = 3) -> str:
     """Returns `a, b, c, ...`: the first few names, each once."""
     unique = list(dict.fromkeys(names))
-    return ", ".join([*unique[:most], "..."] if len(unique) > most else unique)
+    return ", ".join([*unique[:max], "..."] if len(unique) > max else unique)

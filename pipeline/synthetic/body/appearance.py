@@ -6,12 +6,20 @@ top of the head, y = 1 the floor.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 
+Color = tuple[float, float, float]  # red, green, blue in 0..1
+
+
+def color_of(channels: Iterable[float]) -> Color:
+    red, green, blue = channels
+    return red, green, blue
+
 
 class Part(IntEnum):
-    """What a pixel of the map shows; a modality turns it into a color (`Appearance.materials`)."""
+    """The part that a pixel of the map shows; a modality turns it into a color (`Appearance.materials`)."""
 
     BACKGROUND = 0
     SKIN = 1
@@ -39,7 +47,7 @@ class Part(IntEnum):
 class Material:
     """How a surface looks to each kind of camera; every value in 0..1."""
 
-    visible: tuple[float, float, float]
+    visible: Color
     infrared: float
     thermal: float
 

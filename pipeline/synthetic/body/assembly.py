@@ -17,7 +17,7 @@ FAR = 0.78  # light on limbs in the shade of the body
 
 
 def render_body(canvas: Canvas, appearance: Appearance, pose: Pose, view: View) -> None:
-    """Paint the person over whatever the canvas shows."""
+    """Paints the person over whatever the canvas shows."""
     lowest = max(leg_joints(appearance, pose, side)[2][1] for side in (-1, 1))
     view = replace(view, top=view.top + view.scale * (FLOOR - ANKLE - lowest))
     trunk = trunk_of(appearance, pose)

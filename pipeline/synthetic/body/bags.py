@@ -1,4 +1,4 @@
-"""What people carry."""
+"""Bags and suitcases."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pipeline.synthetic.body.tubes import (
 
 
 def render_bag(canvas: Canvas, appearance: Appearance, pose: Pose, view: View, trunk: Tube, behind: bool) -> None:
-    """The part of the bag that the camera sees behind (before the body is rendered) or in front of the body."""
+    """Renders the part of the bag seen behind (before the body is rendered) or in front of the body."""
     carried = appearance.carried
     if carried.bag == "backpack":
         _backpack(canvas, appearance, view, trunk, behind)

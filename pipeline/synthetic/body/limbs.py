@@ -23,7 +23,7 @@ CREASE = 0.010
 
 
 def render_legs(canvas: Canvas, appearance: Appearance, pose: Pose, view: View) -> None:
-    """Both legs, the farther one first, then skirt or seat."""
+    """Renders both legs, the farther one first, then skirt or seat."""
 
     def nearness(side: int) -> float:
         ankle = leg_joints(appearance, pose, side)[2]
@@ -100,7 +100,7 @@ def _trouser_leg(
 
 
 def _foot(canvas: Canvas, appearance: Appearance, view: View, ankle: Point3, light: float) -> None:
-    """A shoe from heel to toe; the foot behind lifts its heel."""
+    """Renders a shoe from heel to toe; the foot behind lifts its heel."""
     x, y, z = ankle
     lift = 0.02 if z < -0.06 else 0.0
     size = appearance.build.leg * 0.5
@@ -111,7 +111,7 @@ def _foot(canvas: Canvas, appearance: Appearance, view: View, ankle: Point3, lig
 
 
 def render_arm(canvas: Canvas, appearance: Appearance, pose: Pose, view: View, side: int, light: float) -> None:
-    """One arm with hand and sleeve; side +1 is the person's left."""
+    """Renders one arm with hand and sleeve; side +1 is the person's left."""
     shoulder, elbow, hand = joints = arm_joints(appearance, pose, side)
     radius, wrist = appearance.build.arm, appearance.build.arm * 0.62
     palm = between(elbow, hand, 1.14)

@@ -27,7 +27,7 @@ class Pose:
 
 
 def sample_pose(rng: np.random.Generator, appearance: Appearance) -> Pose:
-    """A pose: from the front, from behind, from a side or between; walking mostly, standing at times."""
+    """Samples a pose: from the front, from behind, from a side or between; walking mostly, standing at times."""
     walking = rng.random() < 0.75
     quarter = int(rng.choice(4, p=(0.32, 0.18, 0.32, 0.18)))
     return Pose(
@@ -77,7 +77,7 @@ def arm_joints(appearance: Appearance, pose: Pose, side: int) -> tuple[Point3, P
 
 
 def trunk_of(appearance: Appearance, pose: Pose) -> Tube:
-    """The trunk from the neck to the lower edge of the top, clothes included."""
+    """Returns the trunk from the neck to the lower edge of the top, clothes included."""
     build, top = appearance.build, appearance.top
     shoulder, hip = shoulder_height(appearance), build.hip_height
     loose, chest = top.loose, build.depth
@@ -121,7 +121,7 @@ def skirt_of(appearance: Appearance, pose: Pose) -> Tube:
 
 
 def head_tube(appearance: Appearance, pose: Pose, size: float = 1.0) -> Tube:
-    """An egg, narrower at the chin."""
+    """Returns an egg, narrower at the chin."""
     head = appearance.build.head
     neck = -pose.lean * (head - appearance.build.hip_height)
     rings = []

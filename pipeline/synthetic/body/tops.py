@@ -24,7 +24,7 @@ FOLD_WIDTH = 0.009
 
 
 def render_top(canvas: Canvas, appearance: Appearance, view: View, trunk: Tube) -> None:
-    """The clothed trunk: `trunk` from `poses.trunk_of`."""
+    """Renders the clothed trunk: `trunk` from `poses.trunk_of`."""
     top, hip, hem = appearance.top, appearance.build.hip_height, trunk[-1].y
     fill_tube(canvas, view, trunk, Part.TOP)
     _pattern(canvas, view, top.pattern, top.pattern_size, trunk, hip)
@@ -55,7 +55,7 @@ def _folds(canvas: Canvas, view: View, trunk: Tube) -> None:
 
 
 def _seams(canvas: Canvas, view: View, trunk: Tube) -> None:
-    """The level seams of a quilted jacket."""
+    """Renders the level seams of a quilted jacket."""
     shoulder, hem = trunk[2].y, trunk[-1].y
     for step in range(1, 7):
         _level_crease(canvas, view, trunk, shoulder + 0.01 + step * (hem - shoulder) / 7, 0.72)

@@ -76,7 +76,7 @@ class Canvas:
         self._light.polygon(points, fill=int(NEUTRAL * light))
 
     def disc(self, center: Point, radius: float, part: int, light: float = 1.0, flat: float = 1.0) -> None:
-        """A filled circle, or an ellipse of which `flat` is the height to the width."""
+        """Fills a circle, or an ellipse of which `flat` is the height to the width."""
         box = (center[0] - radius, center[1] - radius * flat, center[0] + radius, center[1] + radius * flat)
         self._part.ellipse(box, fill=int(part))
         self._light.ellipse(box, fill=int(NEUTRAL * light))
@@ -94,7 +94,7 @@ class Canvas:
 
 
 def ring_at(tube: Tube, y: float) -> Ring:
-    """The cross-section at height y, between its neighbours; beyond the ends the last one."""
+    """Returns the cross-section at height y, between its neighbours; beyond the ends the last one."""
     if y <= tube[0].y:
         return tube[0]
     for upper, lower in zip(tube, tube[1:], strict=False):
@@ -111,7 +111,7 @@ def ring_at(tube: Tube, y: float) -> Ring:
 
 
 def slice_tube(tube: Tube, top: float, bottom: float) -> Tube:
-    """The piece of a tube between two heights."""
+    """Returns the piece of a tube between two heights."""
     inner = [ring for ring in tube if top < ring.y < bottom]
     return [ring_at(tube, top), *inner, ring_at(tube, bottom)]
 
@@ -121,7 +121,7 @@ def grown(tube: Tube, by: float) -> Tube:
 
 
 def fill_tube(canvas: Canvas, view: View, tube: Tube, part: int, light: float = 1.0, hem: bool = False) -> None:
-    """The outline with round lower edge; its side away from the light is shaded. hem: with a dark lower edge."""
+    """Fills the outline with round lower edge, its side away from the light shaded. hem: with a dark lower edge."""
     left, right, middle = [], [], []
     for ring in tube:
         x, y = view.point(ring.x, ring.y, ring.z)
@@ -142,14 +142,14 @@ def fill_tube(canvas: Canvas, view: View, tube: Tube, part: int, light: float = 
 
 
 def surface(view: View, ring: Ring, angle: float) -> Point:
-    """The pixel of a point on a tube's surface (angle 0 = front of the body); if hidden, on the nearest outline."""
+    """Returns the pixel of a point on a tube (angle 0 = front of the body); if hidden, on the nearest outline."""
     return _on_ring(view, ring, _turned(view, ring, angle))
 
 
 def patch(
     canvas: Canvas, view: View, tube: Tube, angles: tuple[float, float], heights: tuple[float, float], part: int
 ) -> None:
-    """A piece of a tube's surface, between two angles (ascending, less than pi apart) and two heights."""
+    """Fills a piece of a tube's surface, between two angles (ascending, less than pi apart) and two heights."""
     half = (angles[1] - angles[0]) / 2
     first, second = [], []
     for ring in slice_tube(tube, *heights):
@@ -163,7 +163,7 @@ def patch(
 
 
 def _turned(view: View, ring: Ring, angle: float) -> float:
-    """The angle counted from the point of the ring nearest to the camera, -pi .. pi; visible within +-pi / 2."""
+    """Returns the angle from the ring's point nearest to the camera, -pi .. pi; visible within +-pi / 2."""
     return (angle - _nearest(view, ring) + pi) % (2 * pi) - pi
 
 
@@ -179,7 +179,7 @@ def _nearest(view: View, ring: Ring) -> float:
 def limb(
     canvas: Canvas, view: View, ends: tuple[Point3, Point3], radii: tuple[float, float], part: int, light: float = 1.0
 ) -> None:
-    """A straight tapered piece of an arm or a leg with round ends; radii in statures."""
+    """Fills a straight tapered piece of an arm or a leg with round ends; radii in statures."""
     canvas.disc(view.point(*ends[0]), radii[0] * view.scale, part, light)
     canvas.disc(view.point(*ends[1]), radii[1] * view.scale, part, light)
     _cone(canvas, view, ends, radii, part, light)
@@ -188,7 +188,7 @@ def limb(
 def cuff(
     canvas: Canvas, view: View, ends: tuple[Point3, Point3], radii: tuple[float, float], part: int, light: float = 1.0
 ) -> None:
-    """As `limb`, but with straight ends and a dark edge at the second one, where a sleeve or a trouser leg ends."""
+    """Fills a `limb` with straight ends and a dark edge at the second one, where a sleeve or trouser leg ends."""
     edge = _cone(canvas, view, ends, radii, part, light)
     canvas.crease(edge, HEM_WIDTH * view.scale, light * HEM_LIGHT)
 
@@ -196,7 +196,7 @@ def cuff(
 def _cone(
     canvas: Canvas, view: View, ends: tuple[Point3, Point3], radii: tuple[float, float], part: int, light: float
 ) -> list[Point]:
-    """Fill the piece between two joints, its side away from the light shaded; returns its far edge."""
+    """Fills the piece between two joints, its side away from the light shaded; returns its far edge."""
     (ax, ay), (bx, by) = view.point(*ends[0]), view.point(*ends[1])
     ra, rb = radii[0] * view.scale, radii[1] * view.scale
     length = max(hypot(bx - ax, by - ay), 1e-6)
@@ -210,4 +210,5 @@ def _cone(
 
 
 def between(start: Point3, end: Point3, share: float) -> Point3:
-    return tuple(a + share * (b - a) for a, b in zip(start, end, strict=True))
+    x, y, z = (a + share * (b - a) for a, b in zip(start, end, strict=True))
+    return x, y, z
