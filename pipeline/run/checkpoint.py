@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import shutil
+import textwrap
 from pathlib import Path
 
 import torch
@@ -105,7 +106,8 @@ def load_newest(accelerator: Accelerator, folder: Path) -> int:
     try:
         accelerator.load_state(str(newest))
     except RuntimeError as error:
-        reason = str(error).splitlines()[-1].strip()
+        # torch lists every tensor; the first few tell which network it was
+        reason = textwrap.shorten(str(error).splitlines()[-1], 160, placeholder=" ...")
         raise ValueError(f"{newest}: is not of this network, or not of as many identities: {reason}") from None
     return step_of(newest)
 
