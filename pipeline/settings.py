@@ -23,7 +23,12 @@ def options_of(table: parts.PartTable, value: Any, key_: str, name: str = "") ->
 
 
 DEFAULT_HEADS = {"global": {"type": "bnneck"}}
+# What is spelled out here alone: modules take the names from these.
 Precision = Literal["fp32", "bf16", "fp16"]
+Sharing = Literal["source", "modality", "shared"]
+PoolingKind = Literal["gem", "average"]
+GalleryRule = Literal["auto", "official", "random_seed"]
+ProtocolVariant = Literal["paper", "repository"]
 DIRECTIONS = ("visible_to_infrared", "infrared_to_visible")
 
 
@@ -115,11 +120,11 @@ class ModelSettings:
     backbone: str = key("resnet50.tv_in1k", "any timm model; the tag behind the dot names its weights")
     pretrained: bool = key(True, "start from timm's ImageNet weights (downloaded once by timm)")
     weights: str | None = key(None, "start from this .safetensors or .pth file instead")
-    stems: Literal["source", "modality", "shared"] = key(
+    stems: Sharing = key(
         "source", "first layers: one per captured modality and its derivative, one per modality, or one for all"
     )
     last_stride: int = key(1, "stride of the last stage (ResNet, ConvNeXt), 1 or 2", min=1, max=2)
-    pooling: Literal["gem", "average"] = key("gem", "generalised mean or average over the image")
+    pooling: PoolingKind = key("gem", "generalised mean or average over the image")
     pool_power: float = key(3.0, "power of the generalised mean", min=0.1)
 
 
@@ -186,11 +191,11 @@ class EvaluationSettings:
     trials: int = key(10, "random galleries (SYSU-MM01, LLCM)", min=1, max=10)
     modes: list[str] = key(["all", "indoor"], "SYSU-MM01: all and/or indoor search", choices=("all", "indoor"))
     shots: list[str] = key(["single"], "SYSU-MM01: single and/or multi", choices=("single", "multi"))
-    gallery_rule: Literal["auto", "official", "random_seed"] = key(
+    gallery_rule: GalleryRule = key(
         "auto", "SYSU-MM01: official rand_perm_cam.mat or Python's random.seed(trial); auto: official where it is there"
     )
     directions: list[str] = key(list(DIRECTIONS), "query to gallery, for RegDB, LLCM and folder", choices=DIRECTIONS)
-    reading: Literal["paper", "repository"] = key("paper", "LLCM: which of its two protocols visible -> infrared")
+    reading: ProtocolVariant = key("paper", "LLCM: which of its two protocols visible -> infrared")
 
 
 @dataclass(frozen=True)

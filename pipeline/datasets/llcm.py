@@ -16,6 +16,7 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -38,11 +39,12 @@ from pipeline.datasets.listing import (
 )
 from pipeline.protocols.galleries import RANDOM_TRIALS, rows_by_identity_and_camera, rows_of, sample_gallery
 from pipeline.protocols.trial import DIRECTIONS, Trial, check_known, check_trials
+from pipeline.settings import ProtocolVariant
 
 STEMS = {"vis": Modality.VISIBLE, "nir": Modality.INFRARED}
 CAMERA_IN_NAME = re.compile(r"(?:^|_)c(\d+)(?:_|\.)")
 CAMERA_FOLDER = re.compile(r"cam(\d+)")
-VARIANTS = ("paper", "repository")
+VARIANTS = get_args(ProtocolVariant)
 IMAGES = 46767  # of both modalities and splits
 
 

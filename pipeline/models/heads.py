@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, NamedTuple, Protocol, cast
+from typing import NamedTuple, Protocol, cast
 
 import torch
 from torch import nn
@@ -15,9 +15,8 @@ from pipeline.models.pooling import Pooling
 from pipeline.models.stems import stem_keys
 from pipeline.parts import PartOptions
 from pipeline.routing import apply_by_key, runs_of
+from pipeline.settings import Sharing
 from pipeline.settings_key import key
-
-Classifiers = Literal["shared", "source", "modality"]
 
 
 class Feature(NamedTuple):
@@ -106,7 +105,7 @@ class BNNeckHead(Neck):
 
     @dataclass(frozen=True)
     class Options(PartOptions):
-        classifiers: Classifiers = key(
+        classifiers: Sharing = key(
             "shared", "one classifier, one per captured modality and its derivative (source), or one per modality"
         )
 
@@ -130,7 +129,7 @@ class StripesHead(nn.Module):
     class Options(PartOptions):
         count: int = key(6, "horizontal stripes", min=1)
         width: int | None = key(None, "values each stripe's feature is reduced to; null: all the backbone's", min=1)
-        classifiers: Classifiers = key("shared", "as for bnneck")
+        classifiers: Sharing = key("shared", "as for bnneck")
 
     def __init__(self, settings: Options, name: str, context: HeadContext) -> None:
         super().__init__()

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import torch
 from torch import nn
 
-POOLINGS = ("gem", "average")
+from pipeline.settings import PoolingKind
+
+POOLINGS = get_args(PoolingKind)
 
 
 class Pooling(nn.Module):

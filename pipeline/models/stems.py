@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from copy import deepcopy
+from typing import get_args
 
 from timm.models.convnext import ConvNeXt
 from timm.models.resnet import ResNet
@@ -12,6 +13,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from pipeline.batch import Modality
+from pipeline.settings import Sharing
 
 # Family of timm models -> its stem: the modules that `forward_features` calls first, one after the other.
 STEMS: dict[type[nn.Module], tuple[str, ...]] = {
@@ -19,7 +21,7 @@ STEMS: dict[type[nn.Module], tuple[str, ...]] = {
     ConvNeXt: ("stem",),
     VisionTransformer: ("patch_embed",),
 }
-STEM_MODES = ("source", "modality", "shared")
+STEM_MODES = get_args(Sharing)
 SHARED = "shared"
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -17,10 +18,11 @@ from pipeline.batch import Modality
 from pipeline.datasets.listing import read_matlab
 from pipeline.protocols.galleries import RANDOM_TRIALS, Groups, rows_by_identity_and_camera, rows_of, sample_gallery
 from pipeline.protocols.trial import Trial, check_known, check_trials
+from pipeline.settings import GalleryRule
 
 MODES = {"all": (1, 2, 4, 5), "indoor": (1, 2)}
 SHOTS = {"single": 1, "multi": 10}
-RULES = ("auto", "official", "random_seed")
+RULES = get_args(GalleryRule)
 PERMUTATIONS = "rand_perm_cam.mat"
 PLACES = ("exp", ".", "data_split")
 PERMUTATIONS_ARE = (
