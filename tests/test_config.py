@@ -1,6 +1,8 @@
 import dataclasses
 import hashlib
 import json
+import re
+import tokenize
 from pathlib import Path
 
 import pytest
@@ -327,3 +329,21 @@ def test_one_word_where_a_list_is_expected_is_a_list_of_it(tmp_path):
     assert settings.derive.visible == ["weighted_gray"]
     assert settings.derive.infrared == ["gamma:0.5"]
     assert settings.evaluation.shots == ["multi"]
+
+
+def strings_of(file):
+    """The string literals of a module that aren't docstrings."""
+    with open(file) as source:
+        tokens = [token for token in tokenize.generate_tokens(source.readline) if token.type == tokenize.STRING]
+    return [token.string for token in tokens if not token.string.lstrip("rfbRFB").startswith('"""')]
+
+
+def test_every_key_that_a_message_names_exists():
+    groups = {name.split(".")[0] for name in config.default_names() if "." in name}
+    named = re.compile(rf"(?<![\w./-])(?:{'|'.join(sorted(groups))})(?:\.[a-z_]+)+(?![\w.({{])")
+    found = {
+        name for file in Path("pipeline").rglob("*.py") for text in strings_of(file) for name in named.findall(text)
+    }
+    files_and_attributes = {"batch.png", "model.safetensors", "batch.identity"}
+    keys = {name for name in found - files_and_attributes if not name.startswith(config.PARTS)}
+    assert len(keys) > 30 and keys - config.default_names() == set()
