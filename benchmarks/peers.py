@@ -35,7 +35,7 @@ class DecodedImages(Dataset):
                 v2.Resize((augment.height, augment.width)),
                 v2.Pad(augment.pad),
                 v2.RandomCrop((augment.height, augment.width)),
-                v2.RandomHorizontalFlip(augment.flip),
+                v2.RandomHorizontalFlip(augment.hflip_prob),
                 v2.ToDtype(torch.float32, scale=True),
                 v2.Normalize(MEAN, STD),
             ]
@@ -63,7 +63,7 @@ class ResidentImages(Dataset):
             [
                 v1.Pad(augment.pad),
                 v1.RandomCrop((augment.height, augment.width)),
-                v1.RandomHorizontalFlip(augment.flip),
+                v1.RandomHorizontalFlip(augment.hflip_prob),
                 v1.ToTensor(),
                 v1.Normalize(MEAN, STD),
             ]

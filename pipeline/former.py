@@ -20,6 +20,16 @@ KEYS: dict[str, tuple[str, ...]] = {
     "loss.margin": ("losses.intra.margin", "losses.cross.margin"),
     "loss.reduction": ("losses.intra.reduction", "losses.cross.reduction"),
     "loss.mining": ("method.mining",),
+    "augment.flip": ("augment.hflip_prob",),
+    "augment.erasing": ("augment.random_erasing_prob",),
+    "augment.erasing_area": ("augment.random_erasing_area",),
+    "augment.erasing_aspect": ("augment.random_erasing_aspect",),
+    "loader.on_bad_image": ("loader.on_corrupt_image",),
+    "optimizer.backbone_factor": ("optimizer.backbone_lr_mult",),
+    "optimizer.decay": ("optimizer.lr_decay",),
+    "optimizer.clip": ("optimizer.clip_grad_norm",),
+    "train.accumulate": ("train.grad_accum_steps",),
+    "evaluation.reading": ("evaluation.protocol_variant",),
 }
 
 # (full name now, former value, or element of a list) -> value now

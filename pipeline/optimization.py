@@ -52,9 +52,9 @@ def learning_rate_factor(epoch: float, epochs: float, settings: OptimizerSetting
     if epoch < settings.warmup_epochs:
         return WARMUP_START + (1 - WARMUP_START) * epoch / settings.warmup_epochs
     if settings.schedule == "step":
-        return settings.decay ** sum(epoch >= milestone for milestone in settings.milestones)
+        return settings.lr_decay ** sum(epoch >= milestone for milestone in settings.milestones)
     progress = (epoch - settings.warmup_epochs) / max(epochs - settings.warmup_epochs, 1e-9)
-    return settings.decay + (1 - settings.decay) * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
+    return settings.lr_decay + (1 - settings.lr_decay) * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
 
 
 def schedule_problems(epochs: float, settings: OptimizerSettings) -> list[str]:

@@ -68,7 +68,7 @@ def inspect(
         index = build_index(data)
         published = dataset_of(data.dataset).published if published_counts_apply(data) else Published()
         table = count_table(index, published)
-        replace = settings.loader.on_bad_image == "replace"
+        replace = settings.loader.on_corrupt_image == "replace"
         replaceable = (index["split"].isin(data.train_splits) & replace).to_numpy()
         threads = settings.loader.threads or usable_cores()
         with tqdm(total=len(index), desc="checking", unit=" images", disable=not progress, leave=False) as bar:
@@ -191,7 +191,7 @@ def main(argv: list[str] | None = None) -> None:
     progress = sys.stderr.isatty()
     if options.resized:
         # an image without pixels can't be resized
-        settings = dataclasses.replace(settings, loader=dataclasses.replace(settings.loader, on_bad_image="error"))
+        settings = dataclasses.replace(settings, loader=dataclasses.replace(settings.loader, on_corrupt_image="error"))
     index, table, problems = inspect(settings, progress, options.asked)
     levels = [problem.level for problem in problems]
     errors, warned = levels.count(ERROR), levels.count(WARNING)

@@ -68,12 +68,12 @@ class AugmentSettings:
     height: int = key(288, "pixels, of the network's input", min=16)
     width: int = key(144, "pixels, of the network's input", min=16)
     pad: int = key(10, "pixels of black added on each side before the random crop", min=0)
-    flip: float = key(0.5, "probability of a horizontal flip", min=0, max=1)
-    erasing: float = key(0.0, "probability of random erasing (Zhong et al., AAAI 2020)", min=0, max=1)
-    erasing_area: tuple[float, float] = key(
+    hflip_prob: float = key(0.5, "probability of a horizontal flip", min=0, max=1)
+    random_erasing_prob: float = key(0.0, "probability of random erasing (Zhong et al., AAAI 2020)", min=0, max=1)
+    random_erasing_area: tuple[float, float] = key(
         (0.02, 0.4), "erased share of the image, smallest and largest", min=0, max=1
     )
-    erasing_aspect: float = key(
+    random_erasing_aspect: float = key(
         0.3, "smallest height / width of the erased box; the largest is its inverse", min=0.01, max=1
     )
     derivative_geometry: Literal["own", "shared"] = key(
@@ -108,7 +108,7 @@ class LoaderSettings:
     )
     threads: int | None = key(None, "CPU threads of a rank's loader; null: the cores it may use", min=1)
     prefetch: int = key(3, "batches prepared ahead, by each core that augments images", min=1)
-    on_bad_image: Literal["error", "replace"] = key(
+    on_corrupt_image: Literal["error", "replace"] = key(
         "error",
         "a training image that can't be decoded stops the run (error), or another of the same identity and modality "
         "takes its place and is counted (replace)",
@@ -132,23 +132,23 @@ class ModelSettings:
 class OptimizerSettings:
     name: Literal["sgd", "adamw"] = key("sgd", "SGD with Nesterov momentum, or AdamW")
     lr: float = key(0.1, "learning rate of the BN neck and the classifier", min=0)
-    backbone_factor: float = key(0.1, "learning rate of all the rest, as a factor of lr", min=0)
+    backbone_lr_mult: float = key(0.1, "learning rate of all the rest, as a factor of lr", min=0)
     momentum: float = key(0.9, "of SGD", min=0, max=1)
     weight_decay: float = key(5e-4, "L2 for SGD, decoupled for AdamW", min=0)
     schedule: Literal["step", "cosine"] = key("step", "after the warm-up")
     warmup_epochs: float = key(10.0, "epochs of linear warm-up from a tenth of the learning rate", min=0)
-    milestones: list[float] = key([20.0, 50.0], "step: epochs at which the rate is multiplied by decay", min=0)
-    decay: float = key(
+    milestones: list[float] = key([20.0, 50.0], "step: epochs at which the rate is multiplied by lr_decay", min=0)
+    lr_decay: float = key(
         0.1, "step: factor at each milestone; cosine: last rate as a factor of the first, 0-1", min=0, max=1
     )
-    clip: float | None = key(None, "largest norm of the gradient; null: no clipping", min=0)
+    clip_grad_norm: float | None = key(None, "largest norm of the gradient; null: no clipping", min=0)
 
 
 @dataclass(frozen=True)
 class TrainSettings:
     epochs: int = key(80, "length of the training", min=1)
     steps_per_epoch: int | None = key(None, "optimizer steps; null: until the larger modality was sampled once", min=1)
-    accumulate: int = key(1, "global batches per optimizer step", min=1)
+    grad_accum_steps: int = key(1, "global batches per optimizer step", min=1)
     precision: Precision | None = key(None, "null: what `accelerate launch` says, else fp32")
     norm: Literal["auto", "local", "frozen"] = key(
         "auto",
@@ -195,7 +195,7 @@ class EvaluationSettings:
         "auto", "SYSU-MM01: official rand_perm_cam.mat or Python's random.seed(trial); auto: official where it is there"
     )
     directions: list[str] = key(list(DIRECTIONS), "query to gallery, for RegDB, LLCM and folder", choices=DIRECTIONS)
-    reading: ProtocolVariant = key("paper", "LLCM: which of its two protocols visible -> infrared")
+    protocol_variant: ProtocolVariant = key("paper", "LLCM: which of its two protocols visible -> infrared")
 
 
 @dataclass(frozen=True)

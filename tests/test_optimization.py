@@ -36,7 +36,7 @@ def test_the_papers_recipe_warms_up_and_decays_at_20_and_50():
 
 
 def test_cosine_goes_from_one_to_its_last_factor_and_stays_there():
-    settings = OptimizerSettings(schedule="cosine", warmup_epochs=2, decay=0.2)
+    settings = OptimizerSettings(schedule="cosine", warmup_epochs=2, lr_decay=0.2)
     assert learning_rate_factor(2, 10, settings) == 1
     assert learning_rate_factor(6, 10, settings) == pytest.approx(0.6)
     assert learning_rate_factor(10, 10, settings) == pytest.approx(0.2)

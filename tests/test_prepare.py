@@ -94,7 +94,9 @@ def test_an_unusable_set_is_not_packed_unless_training_replaces_what_is_bad(root
     bad.write_bytes(b"text")
     assert run("--dataset", "sysu", "--root", root, "--pack", tmp_path / "packs") == 1
     assert f"{tmp_path / 'packs'}: not packed" in capsys.readouterr().out and not (tmp_path / "packs").exists()
-    assert run("--dataset", "sysu", "--root", root, "--pack", tmp_path / "packs", "loader.on_bad_image=replace") == 0
+    assert (
+        run("--dataset", "sysu", "--root", root, "--pack", tmp_path / "packs", "loader.on_corrupt_image=replace") == 0
+    )
     assert f"warning: {bad}: expected an image" in capsys.readouterr().out
     assert run("--dataset", "sysu", "--root", tmp_path / "packs") == 1
     assert "train.arrow/cam4/" in capsys.readouterr().out
@@ -144,7 +146,7 @@ def test_a_resized_pack_holds_the_pixels_of_the_evaluation(root, tmp_path, capsy
     bad = next(root.glob("cam3/*/*.jpg"))
     bad.write_bytes(b"text")
     arguments = ["--dataset", "sysu", "--root", root, "--pack", tmp_path / "packs", "--resized"]
-    assert run(*arguments, "loader.on_bad_image=replace") == 1
+    assert run(*arguments, "loader.on_corrupt_image=replace") == 1
     assert f"error: {bad}: expected an image" in capsys.readouterr().out
 
 

@@ -44,7 +44,7 @@ DEMO=(configs/demo.yaml "data.root=$DATA" "output=$RUNS" $LOADER)
 RESNET=("${DEMO[@]}" model.backbone=resnet50 model.stems=source augment.height=288 augment.width=144 augment.pad=10
   optimizer.name=sgd optimizer.lr=0.01)
 STAGES=("derive.visible=[weighted_gray,gamma:0.5]" "derive.infrared=[clahe,spectrum]" derive.mixing=cutmix
-  augment.erasing=0.5)
+  augment.random_erasing_prob=0.5)
 
 prepare() {
   [ -z "$PACKED" ] || step summary.txt install 60 bash "$PACKED/install.sh" "$PACKED"

@@ -53,7 +53,12 @@ def main(argv: list[str] | None = None) -> None:
         for clip in ("null", "5.0"):
             arguments = [*options.arguments, f"output={folder}", f"name=clip-{clip}", f"train.precision={precision}"]
             arguments += ["train.epochs=1", f"train.steps_per_epoch={options.steps}", "train.log_steps=1"]
-            arguments += ["optimizer.name=sgd", "optimizer.lr=0.01", f"optimizer.clip={clip}", "evaluation.trials=1"]
+            arguments += [
+                "optimizer.name=sgd",
+                "optimizer.lr=0.01",
+                f"optimizer.clip_grad_norm={clip}",
+                "evaluation.trials=1",
+            ]
             checks.attempt(f"{precision}, clip {clip}", partial(stays_small, arguments))
     sys.exit(checks.end())
 

@@ -127,7 +127,7 @@ def llcm_trials(
 ) -> list[Trial]:
     """Returns the first `trials` trials of each direction; the results' column mode holds the protocol variant."""
     check_known(directions, tuple(DIRECTIONS), "evaluation.directions")
-    check_known([variant], VARIANTS, "evaluation.reading")
+    check_known([variant], VARIANTS, "evaluation.protocol_variant")
     check_trials(trials)
     made = []
     for direction in directions:
@@ -148,7 +148,7 @@ LLCM = DataSet(
     title="LLCM",
     read_folder=lambda root, data: read_index(root),
     trials=lambda index, data, evaluation: llcm_trials(
-        index, evaluation.directions, evaluation.reading, data.test_split, evaluation.trials
+        index, evaluation.directions, evaluation.protocol_variant, data.test_split, evaluation.trials
     ),
     published=Published(identities={"train": 713, "test": 351}, total=IMAGES),
     trial_numbers={"random_seed": RANDOM_TRIALS},

@@ -44,7 +44,7 @@ def training_batches(
 
     `index` is that of `settings.data.root`; `views` say what the images of each modality show (`views_in_use` unless
     they are given). An image that can't be read or decoded raises ValueError with its path, or is replaced by another,
-    as `loader.on_bad_image` says.
+    as `loader.on_corrupt_image` says.
     """
     views = views_in_use(settings) if views is None else views
     image_source, replacements = open_images(settings.data.root, index), Replacements(table)
@@ -106,7 +106,7 @@ def planned_images(
         height=settings.augment.height,
         width=settings.augment.width,
         pad=settings.augment.pad,
-        erasing=settings.augment.erasing > 0,
+        erasing=settings.augment.random_erasing_prob > 0,
         **place,
     )
     output = TorchOutput(in_turn(make, source, pipelines), device, getattr(torch, settings.loader.image_type))
@@ -127,8 +127,8 @@ def handle_corrupt_images(
 ) -> None:
     """Finds the bad images of a batch and has them replaced.
 
-    Raises ValueError naming the first where `loader.on_bad_image` is "error"; as `raise_unexplained` where there are
-    none.
+    Raises ValueError naming the first where `loader.on_corrupt_image` is "error"; as `raise_unexplained` where there
+    are none.
     """
     rows = failure.plan.rows
     found = [bad for base in rows for bad in undecodable(image_source, rows[base], base.key)]
@@ -136,8 +136,8 @@ def handle_corrupt_images(
         raise_unexplained(failure.error, loader)
     for row, reason in found:
         message = f"{image_source.path(row)}: cannot be read as an image: {reason}"
-        if loader.on_bad_image == "error":
-            raise ValueError(f"{message} (loader.on_bad_image=replace continues without it)") from failure.error
+        if loader.on_corrupt_image == "error":
+            raise ValueError(f"{message} (loader.on_corrupt_image=replace continues without it)") from failure.error
         replacements.bad.add(row)
         log.error(f"{message}; others of its identity replace it")
 

@@ -172,7 +172,7 @@ def sample_augmentation(
     source = modality.base if augment.derivative_geometry == "shared" else modality
     count = len(parameters)
     parameters[:, layout.GEOMETRY] = sample_geometry(stream(seed, number, Purpose.GEOMETRY, source), count, augment)
-    if augment.erasing > 0:
+    if augment.random_erasing_prob > 0:
         parameters[:, layout.ERASING] = sample_erasing(stream(seed, number, Purpose.ERASING, source), count, augment)
 
 
@@ -194,7 +194,7 @@ def sample_derivation(
 def sample_geometry(generator: np.random.Generator, count: int, augment: AugmentSettings) -> np.ndarray:
     """Returns (count, 3): top and left of the crop in the padded image, and whether it is flipped."""
     corner = generator.integers(0, 2 * augment.pad, size=(count, 2), endpoint=True)
-    flip = generator.random((count, 1)) < augment.flip
+    flip = generator.random((count, 1)) < augment.hflip_prob
     return np.concatenate([corner, flip], axis=1)
 
 
@@ -204,8 +204,8 @@ def sample_erasing(generator: np.random.Generator, count: int, augment: AugmentS
     Area uniform, log of the aspect uniform, the first of ERASING_ATTEMPTS boxes that fits the image.
     """
     size = (count, ERASING_ATTEMPTS)
-    area = generator.uniform(*augment.erasing_area, size) * augment.height * augment.width
-    limit = -np.log(augment.erasing_aspect)
+    area = generator.uniform(*augment.random_erasing_area, size) * augment.height * augment.width
+    limit = -np.log(augment.random_erasing_aspect)
     aspect = np.exp(generator.uniform(-limit, limit, size))
     heights, widths = np.rint(np.sqrt(area * aspect)), np.rint(np.sqrt(area / aspect))
     fits = (heights < augment.height) & (widths < augment.width)
@@ -213,5 +213,5 @@ def sample_erasing(generator: np.random.Generator, count: int, augment: AugmentS
     height, width = heights[first], widths[first]
     corner = generator.random((2, count))
     top, left = np.floor(corner[0] * (augment.height - height + 1)), np.floor(corner[1] * (augment.width - width + 1))
-    erased = fits.any(axis=1) & (generator.random(count) < augment.erasing)
+    erased = fits.any(axis=1) & (generator.random(count) < augment.random_erasing_prob)
     return np.stack([top, left, height, width], axis=1) * erased[:, None]

@@ -69,7 +69,7 @@ class OneObjective(Method):
         in_head = {id(parameter) for parameter in head}
         rest = [p for p in self.network.parameters() if p.requires_grad and id(p) not in in_head]
         groups = [
-            {"name": "backbone", "params": rest, "lr": optimizer.lr * optimizer.backbone_factor},
+            {"name": "backbone", "params": rest, "lr": optimizer.lr * optimizer.backbone_lr_mult},
             {"name": "heads", "params": head, "lr": optimizer.lr},
         ]
         for name, term in self.objective.terms.items():

@@ -53,7 +53,7 @@ def prepare_training(
     folder = run_path(settings)
     step = load_newest(accelerator, folder / "checkpoints")
     # The loader has no state: it starts at the batch that the step stands for.
-    accumulate = settings.train.accumulate
+    accumulate = settings.train.grad_accum_steps
     batches = training_batches(
         index, table, settings, accelerator.device, method.views(settings), step * accumulate, rank, ranks
     )

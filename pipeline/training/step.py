@@ -119,7 +119,7 @@ def train_step(training: Training) -> QueuedStep:
     sums: dict[str, torch.Tensor] = {}
     images, replaced, waiting = 0, 0, 0.0
     # Gradients of `accumulate` batches add up; ranks exchange them with the last.
-    accumulate = settings.train.accumulate
+    accumulate = settings.train.grad_accum_steps
     for number in range(accumulate):
         begin = time.perf_counter()
         batch = next(training.batches)
@@ -148,12 +148,12 @@ def train_step(training: Training) -> QueuedStep:
 
 
 def gradient_norm(training: Training) -> torch.Tensor:
-    """Returns the Euclidean norm of the gradient, a scalar on the device; clips the gradient to `optimizer.clip`."""
+    """Returns the Euclidean norm of the gradient, a scalar on the device, and clips the gradient as `optimizer` says."""
     parameters = [parameter for parameter in training.method.parameters() if parameter.grad is not None]
     training.accelerator.unscale_gradients([player.optimizer for player in training.players])
     norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-    if training.settings.optimizer.clip is not None:
-        torch.nn.utils.clip_grads_with_norm_(parameters, training.settings.optimizer.clip, norm)
+    if training.settings.optimizer.clip_grad_norm is not None:
+        torch.nn.utils.clip_grads_with_norm_(parameters, training.settings.optimizer.clip_grad_norm, norm)
     return norm.detach()
 
 
@@ -207,6 +207,6 @@ def read_step(training: Training, queued: QueuedStep) -> Step:
         raise FloatingPointError(
             f"the {what} of step {queued.number} is not finite ({shown}); "
             + (f"the newest checkpoint, {saved[-1]}, is intact" if saved else "no checkpoint was written yet")
-            + ". Lower optimizer.lr, set optimizer.clip or use fp32"
+            + ". Lower optimizer.lr, set optimizer.clip_grad_norm or use fp32"
         )
     return Step(parts, queued.images, round(replaced * training.accelerator.num_processes), queued.waiting, stop > 0)

@@ -115,7 +115,7 @@ def test_a_test_image_that_cannot_be_read_is_met_before_the_first_step(arguments
         for modality in ("visible", "infrared"):
             shutil.copytree(people / modality / name, copied / modality / name, dirs_exist_ok=True)
     with pytest.raises(SystemExit):
-        run([*arguments, f"data.root={copied}", f"output={tmp_path}"], "never", "loader.on_bad_image=replace")
+        run([*arguments, f"data.root={copied}", f"output={tmp_path}"], "never", "loader.on_corrupt_image=replace")
     assert "cannot be read as an image" in capsys.readouterr().err
     assert not (tmp_path / "never" / "metrics.csv").exists()
 

@@ -63,7 +63,7 @@ def test_one_bad_image_among_good_ones_ends_training_with_its_name(arguments, pe
 def test_replaced_images_are_counted_to_the_end_whatever_happens_between(
     arguments, damaged, tmp_path, monkeypatch, assert_equal
 ):
-    tolerant = [*arguments, f"data.root={damaged}", "loader.on_bad_image=replace"]
+    tolerant = [*arguments, f"data.root={damaged}", "loader.on_corrupt_image=replace"]
     train.main([*tolerant, "name=whole"])
     metrics = pd.read_csv(tmp_path / "whole" / "metrics.csv")
     total = int(metrics["replaced_images"].sum())
@@ -90,9 +90,9 @@ def test_replaced_images_are_counted_to_the_end_whatever_happens_between(
 def test_a_run_with_a_bad_image_continues_when_told_to_replace_it(arguments, damaged, tmp_path, capsys, assert_equal):
     with pytest.raises(SystemExit):
         train.main([*arguments, f"data.root={damaged}", "name=run"])
-    assert "loader.on_bad_image=replace continues without it" in capsys.readouterr().err
-    train.main([*arguments, f"data.root={damaged}", "name=run", "loader.on_bad_image=replace"])
-    train.main([*arguments, f"data.root={damaged}", "name=other", "loader.on_bad_image=replace"])
+    assert "loader.on_corrupt_image=replace continues without it" in capsys.readouterr().err
+    train.main([*arguments, f"data.root={damaged}", "name=run", "loader.on_corrupt_image=replace"])
+    train.main([*arguments, f"data.root={damaged}", "name=other", "loader.on_corrupt_image=replace"])
     assert_equal(weights(tmp_path / "run"), weights(tmp_path / "other"))
 
 

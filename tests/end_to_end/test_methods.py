@@ -11,7 +11,7 @@ from tests.methods.parts import CENTER, CONFUSION, TWO_PLAYERS
 PARTS = {
     "terms with parameters": [
         *(f"losses.center.type={CENTER}", "losses.center.weight=0.001"),
-        *(f"losses.adversary.type={CONFUSION}", "losses.adversary.weight=0.1", "optimizer.clip=1"),
+        *(f"losses.adversary.type={CONFUSION}", "losses.adversary.weight=0.1", "optimizer.clip_grad_norm=1"),
     ],
     "two optimizers": [f"method.type={TWO_PLAYERS}"],
     "inserts and heads": [

@@ -124,8 +124,8 @@ def test_being_asked_to_stop_writes_a_checkpoint_and_resumes_later(arguments, mo
 @pytest.mark.parametrize(
     "more",
     [
-        ["train.accumulate=2"],
-        ["train.ema=0.9", "optimizer.clip=1.0"],
+        ["train.grad_accum_steps=2"],
+        ["train.ema=0.9", "optimizer.clip_grad_norm=1.0"],
         ["optimizer.name=adamw", "optimizer.schedule=cosine", "train.precision=bf16"],
         ["train.channels_last=false", "train.norm=frozen", "loader.image_type=bfloat16"],
         ["derive.visible=learned", "derive.infrared=learned", "model.stems=modality"],

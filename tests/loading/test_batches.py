@@ -24,7 +24,9 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module", params=[1, 3], ids=["one pipeline", "three in turn"])
 def settings(people, tiny, request):
-    return load_config([*tiny, f"data.root={people}", "augment.erasing=0.5", f"loader.threads={request.param}"])
+    return load_config(
+        [*tiny, f"data.root={people}", "augment.random_erasing_prob=0.5", f"loader.threads={request.param}"]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +63,7 @@ def test_a_row_says_what_its_image_is(index, settings):
 
 
 def test_a_batch_is_what_its_plan_says(index, settings):
-    plain = replace(settings, augment=replace(settings.augment, erasing=0.0, flip=0.0, pad=0))
+    plain = replace(settings, augment=replace(settings.augment, random_erasing_prob=0.0, hflip_prob=0.0, pad=0))
     (batch,) = take(1, index, plain, start=4)
     table = training_table(training_rows(index, settings.data), settings.batch)
     plan = plan_batch(table, views_in_use(plain), plain.batch, plain.augment, plain.seed, 4)
@@ -161,12 +163,12 @@ def fail(error, monkeypatch, looked):
     monkeypatch.setattr("pipeline.loading.batches.undecodable", look)
 
 
-@pytest.mark.parametrize("on_bad_image", ["error", "replace"])
+@pytest.mark.parametrize("on_corrupt_image", ["error", "replace"])
 @pytest.mark.parametrize("error", OTHER_ERRORS, ids=str)
-def test_what_fails_on_a_gpu_is_not_taken_for_a_bad_image(error, on_bad_image, index, settings, monkeypatch):
+def test_what_fails_on_a_gpu_is_not_taken_for_a_bad_image(error, on_corrupt_image, index, settings, monkeypatch):
     looked = []
     fail(error, monkeypatch, looked)
-    settings = at(settings.data.root, settings, on_bad_image=on_bad_image)
+    settings = at(settings.data.root, settings, on_corrupt_image=on_corrupt_image)
     with pytest.raises(type(error)) as raised:
         take(1, index, settings)
     assert raised.value is error
@@ -227,7 +229,7 @@ def test_a_damaged_pack_stops_the_training_with_the_image(packed, index, setting
     for row in np.flatnonzero(index["split"] == "train"):
         content[content.index(image_source.read(row).tobytes()) + 50] ^= 255
     (packed / "train.arrow").write_bytes(content)
-    damaged = at(packed, settings, on_bad_image="replace")  # which is for images, not for packs
+    damaged = at(packed, settings, on_corrupt_image="replace")  # which is for images, not for packs
     with pytest.raises(ValueError, match=r"train.arrow/(visible|infrared)/.*: the pack is damaged there"):
         take(1, build_index(damaged.data), damaged)
 
@@ -258,7 +260,7 @@ def damaged(people, index, tmp_path):
 
 def test_bad_images_are_replaced_by_others_of_their_identity_and_counted(damaged, index, settings):
     root, bad = damaged
-    tolerant = at(root, settings, on_bad_image="replace")
+    tolerant = at(root, settings, on_corrupt_image="replace")
     batches = take(6, build_index(tolerant.data), tolerant)
     for batch, whole in zip(batches, take(6, index, settings), strict=True):
         changed = np.isin(whole.index, bad)
@@ -274,7 +276,7 @@ def test_bad_images_are_replaced_by_others_of_their_identity_and_counted(damaged
 
 def test_resumed_batches_are_the_same_whenever_bad_images_are_met(damaged, index, settings):
     root, _ = damaged
-    tolerant = at(root, settings, on_bad_image="replace")
+    tolerant = at(root, settings, on_corrupt_image="replace")
     there = build_index(tolerant.data)
     whole = take(5, there, tolerant)
     for one, other in zip(whole[3:], take(2, there, tolerant, start=3), strict=True):

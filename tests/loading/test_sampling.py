@@ -11,7 +11,7 @@ from pipeline.settings import AugmentSettings, BatchSettings
 
 V, IR, DV, DI = Modality
 BATCH = BatchSettings(ids_per_batch=4, images_per_modality=3)
-AUGMENT = AugmentSettings(height=32, width=16, pad=2, erasing=0.5)
+AUGMENT = AugmentSettings(height=32, width=16, pad=2, random_erasing_prob=0.5)
 VIEWS = {
     V: View("visible"),
     IR: View("infrared"),
@@ -85,7 +85,7 @@ def test_switching_things_off_leaves_the_rest_as_it_was():
     np.testing.assert_array_equal(fewer.labels, whole.labels)
     np.testing.assert_array_equal(fewer.parameters[:, 0], whole.parameters[:, 0])
     np.testing.assert_array_equal(fewer.parameters[:, 1], whole.parameters[:, 3])
-    plain = plan(5, augment=AugmentSettings(height=32, width=16, pad=2, erasing=0))
+    plain = plan(5, augment=AugmentSettings(height=32, width=16, pad=2, random_erasing_prob=0))
     np.testing.assert_array_equal(plain.parameters[..., GEOMETRY], whole.parameters[..., GEOMETRY])
     assert (plain.parameters[..., ERASING] == 0).all()
     one_modality = BatchSettings(ids_per_batch=4, images_per_modality=3, modalities=["infrared", "infrared_derived"])
@@ -100,7 +100,7 @@ def test_derivatives_share_or_draw_their_geometry():
     own = plan(5).parameters
     assert (own[:, 0, GEOMETRY] != own[:, 2, GEOMETRY]).any()
     shared = plan(
-        5, augment=AugmentSettings(height=32, width=16, pad=2, erasing=0.5, derivative_geometry="shared")
+        5, augment=AugmentSettings(height=32, width=16, pad=2, random_erasing_prob=0.5, derivative_geometry="shared")
     ).parameters
     for base, derived in ((0, 2), (1, 3)):
         np.testing.assert_array_equal(shared[:, base, GEOMETRY], shared[:, derived, GEOMETRY])
@@ -152,7 +152,7 @@ def test_geometry_and_erasing_stay_in_the_image_and_use_all_of_it():
 
 
 def test_erased_areas_and_aspects_keep_to_their_limits():
-    augment = AugmentSettings(height=288, width=144, erasing=1.0)
+    augment = AugmentSettings(height=288, width=144, random_erasing_prob=1.0)
     boxes = sample_erasing(np.random.default_rng(0), 5000, augment)
     area, aspect = boxes[:, 2] * boxes[:, 3] / (288 * 144), boxes[:, 2] / boxes[:, 3]
     assert area.min() > 0.018 and area.max() < 0.41 and area.max() > 0.39

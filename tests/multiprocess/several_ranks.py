@@ -26,7 +26,7 @@ STEPS = 10
 WAYS = {
     "float64": ["train.ema=0.8"],
     "float32": [],
-    "accumulated": ["train.accumulate=2", "train.norm=frozen"],
+    "accumulated": ["train.grad_accum_steps=2", "train.norm=frozen"],
     "frozen": ["train.norm=frozen"],
     "bfloat16": ["train.precision=bf16", "train.norm=frozen"],
     "local_norm": ["train.norm=local", "batch.ids_per_batch=6", "train.ema=0.8"],

@@ -229,7 +229,7 @@ def drawn_llcm(modality: int, seed: int) -> list[str]:
 @pytest.mark.parametrize("reading", ["paper", "repository"])
 def test_llcm(reading, tmp_path):
     index = make_index(LLCM)
-    made = trials("llcm", index, tmp_path, reading=reading)
+    made = trials("llcm", index, tmp_path, protocol_variant=reading)
     assert [(t.fields["direction"], t.fields["trial"]) for t in made] == [(d, t) for d in DIRECTIONS for t in range(10)]
     whole = {m: index.query(f"split == 'test' and modality == {m}")["path"].tolist() for m in (0, 1)}
     for trial in made:
@@ -282,7 +282,11 @@ def test_exclusions():
             {"gallery_rule": "random_seed", "split": "val"},
             "expected infrared images in split 'val'; found none",
         ),
-        ("llcm", {"reading": "mine"}, "evaluation.reading: expected a list of paper, repository; found 'mine'"),
+        (
+            "llcm",
+            {"protocol_variant": "mine"},
+            "evaluation.protocol_variant: expected a list of paper, repository; found 'mine'",
+        ),
         ("llcm", {"directions": ["both"]}, "evaluation.directions: .*found 'both'"),
         ("llcm", {"trials": -1}, "evaluation.trials: .*found -1"),
         ("regdb", {"directions": ["visible2thermal"]}, "evaluation.directions: .*found 'visible2thermal'"),

@@ -215,7 +215,7 @@ LLCM_CAMERAS = [(0, camera) for camera in range(1, 10)] + [(1, camera) for camer
 def test_llcm(reading):
     index = small_index(LLCM_CAMERAS, 25, 5)
     features, identity, camera = make_features(index), index["identity"].tolist(), index["camera"].tolist()
-    made = trials("llcm", index, "/r", reading=reading)
+    made = trials("llcm", index, "/r", protocol_variant=reading)
     assert [trial.fields["direction"] for trial in made[::10]] == ["visible_to_infrared", "infrared_to_visible"]
 
     def skips(query, row):

@@ -64,7 +64,7 @@ def test_values_are_read_as_numbers():
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@pytest.mark.parametrize("more", [[], ["train.precision=bf16"], ["optimizer.clip=1.0"]])
+@pytest.mark.parametrize("more", [[], ["train.precision=bf16"], ["optimizer.clip_grad_norm=1.0"]])
 def test_a_step_does_not_wait_for_the_gpu(people, tiny, tmp_path, more):
     settings = load_config([*tiny, *more, f"data.root={people}", f"output={tmp_path}", "name=run"])
     accelerator = create_accelerator(settings, str(tmp_path))
