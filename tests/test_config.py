@@ -201,7 +201,6 @@ def test_the_first_defaults_stay_what_they_were():
     first = former.flatten(yaml.safe_load(FIRST))
     defaults = {name: value for name, value, _ in describe(Settings()) if decides_weights(name)}
     found = former.first_forms(defaults | former.FIRST_DEFAULTS)
-    files = [file for file in Path("pipeline").rglob("*.py") if file.name != "former.py"]
     found = {name: value for name, value in found.items() if not name.endswith(".type") or name == "method.type"}
     expected = {name: value for name, value in (first | SINCE).items() if value != {}}
     assert json.dumps(found, sort_keys=True) == json.dumps(expected, sort_keys=True)

@@ -148,7 +148,7 @@ def train_step(training: Training) -> QueuedStep:
 
 
 def gradient_norm(training: Training) -> torch.Tensor:
-    """Returns the Euclidean norm of the gradient, a scalar on the device, and clips the gradient as `optimizer` says."""
+    """Returns the Euclidean norm of the gradient, a scalar on the device, and clips it as `optimizer` says."""
     parameters = [parameter for parameter in training.method.parameters() if parameter.grad is not None]
     training.accelerator.unscale_gradients([player.optimizer for player in training.players])
     norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
