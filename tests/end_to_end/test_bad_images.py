@@ -71,7 +71,7 @@ def test_replaced_images_are_counted_to_the_end_whatever_happens_between(
     results = pd.read_csv(tmp_path / "whole" / "results.csv")
     assert set(results["replaced_images"]) == {total}
     log = (tmp_path / "whole" / "log.txt").read_text()
-    assert "cannot be read as an image: the file is empty; others of its identity take its place" in log
+    assert "cannot be read as an image: the file is empty; others of its identity replace it" in log
     first_epoch = int(metrics["replaced_images"][:4].sum())
     assert f"{first_epoch} images replaced" in log and f"{total} images were replaced in all" in log
 
