@@ -81,6 +81,7 @@ def search(
     ValueError for features of different widths, values that aren't finite, and a k that can't be.
     """
     check_metric(metric)
+    query, gallery = torch.as_tensor(query), torch.as_tensor(gallery)
     if query.ndim != 2 or gallery.ndim != 2 or query.shape[1] != gallery.shape[1]:
         found = f"{tuple(query.shape)} and {tuple(gallery.shape)}"
         raise ValueError(f"features: expected (Q, D) and (G, D); found {found}")

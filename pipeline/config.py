@@ -26,6 +26,7 @@ from pipeline import former
 from pipeline.parts import PartOptions, reason_of
 from pipeline.settings import DEFAULT_HEADS, Settings
 from pipeline.shipped import find_shipped
+from pipeline.text import nearest
 
 # keys, or groups of keys, that say where a run is kept, how it is loaded and how it is evaluated
 FREE: tuple[str, ...] = ("name", "output", "method.name", "data.root", "data.test_split", "loader.", "evaluation.")
@@ -155,6 +156,7 @@ def merge(config: DictConfig, layer: Layer) -> DictConfig:
     try:
         if layer.is_file and "name" in (plain.get("method") or {}):
             config = put_over(config, without_parts(config, plain))
+        check_parts(config, plain)
         merged = put_over(config, plain)
         if {"method", "inserts", "heads", "losses"} & plain.keys():
             OmegaConf.to_object(merged)  # makes the parts, which check their keys
@@ -178,6 +180,19 @@ def put_over(config: DictConfig, values: dict) -> DictConfig:
     merged = OmegaConf.merge(config, values)
     assert isinstance(merged, DictConfig)
     return merged
+
+
+def check_parts(config: DictConfig, layer: dict[str, Any]) -> None:
+    """Raises ValueError where a layer's parts aren't given by name, or one is taken away that isn't there."""
+    for group in ("inserts", "heads", "losses"):
+        named = layer.get(group, {})
+        if not isinstance(named, dict):
+            raise ValueError(f"{group}: expected parts by name, as {{NAME: {{...}}}}; found {named!r}")
+        there = [str(name) for name, part in config[group].items() if part is not None]
+        for name, part in named.items():
+            if part is None and name not in there:
+                hint = nearest(str(name), there) or f"; there are: {', '.join(there) or 'none'}"
+                raise ValueError(f"{group}.{name}: null takes a part away, and there is none of this name{hint}")
 
 
 def without_parts(config: DictConfig, layer: dict) -> dict:

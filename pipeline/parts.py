@@ -8,6 +8,7 @@ file and one line here.
 from __future__ import annotations
 
 import dataclasses
+import re
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -28,24 +29,35 @@ class PartOptions:
 
 @dataclass(frozen=True)
 class PartTable:
-    """`places`: name -> `module:Class`; `kind`: what the parts are, for messages."""
+    """`places`: name -> `module:Class`; `kind`: what the parts are, for messages; `base`: the class they derive from,
+    as `module:Class`, where they have one in common."""
 
     kind: str
     places: dict[str, str]
+    base: str | None = None
 
     def find(self, name: str) -> type[Any]:
         """Returns the class called `name`. Raises ValueError where there is none, with the nearest name."""
-        place = self.places.get(name, name)
-        module, _, attribute = place.partition(":")
-        if not attribute:
+        place = self.places.get(name, name) if isinstance(name, str) else ""
+        if ":" not in place:
             known = ", ".join(self.places)
             raise ValueError(f"expected a {self.kind} among {known}, or module:Class; found {name!r}{self._hint(name)}")
         try:
-            found = getattr(import_module(module), attribute)
-        except (ImportError, AttributeError) as error:
-            raise ValueError(f"the {self.kind} {name!r} can't be imported: {error}") from None
-        if not dataclasses.is_dataclass(getattr(found, "Options", None)):
+            found: Any = imported(place)
+            base = imported(self.base) if self.base else object
+        except Exception as error:  # whatever is wrong with a user's module
+            raise ValueError(
+                f"the {self.kind} {name!r} can't be imported ({type(error).__name__}: {error}); start where its module "
+                "can be imported, or set PYTHONPATH"
+            ) from error
+        if not (isinstance(found, type) and issubclass(found, base)):
+            raise ValueError(f"expected a {self.kind}, a class derived from {self.base}; found {name!r}")
+        options = getattr(found, "Options", None)
+        if not dataclasses.is_dataclass(options):
             raise ValueError(f"expected a {self.kind} with a dataclass Options; found {name!r}")
+        for field in dataclasses.fields(options):
+            if "help" not in field.metadata:
+                raise ValueError(f"{name}: Options.{field.name}: declare it by `pipeline.settings_key.key`")
         return found
 
     def _hint(self, name: str) -> str:
@@ -72,6 +84,18 @@ class PartTable:
         return typed(options, {"type": kind} | {k: v for k, v in value.items() if k != "type"})
 
 
+def imported(place: str) -> Any:
+    """Returns what stands at `module:name`. Raises whatever importing it raises."""
+    module, _, attribute = place.partition(":")
+    return getattr(import_module(module), attribute)
+
+
+def located(where: str, error: Exception) -> ValueError:
+    """Returns the error with the key it is about: `where`, and the argument that its message begins with, if any."""
+    separator = "." if re.match(r"\w+(\.\w+)*: ", str(error)) else ": "
+    return ValueError(f"{where}{separator}{error}")
+
+
 def typed(options: type[PartOptions], values: dict[str, Any]) -> PartOptions:
     """Returns `options` with the values, each of its field's type. Raises ValueError, which begins with the key."""
     lists = [field.name for field in dataclasses.fields(options) if str(field.type).startswith("list[str]")]
@@ -91,7 +115,9 @@ def reason_of(error: OmegaConfBaseException) -> str:
     return "a value of the wrong type in a list" if "$VALUE" in reason else reason
 
 
-METHODS = PartTable("method", {"one_objective": "pipeline.methods.one_objective:OneObjective"})
+METHODS = PartTable(
+    "method", {"one_objective": "pipeline.methods.one_objective:OneObjective"}, "pipeline.methods.method:Method"
+)
 
 LOSSES = PartTable(
     "loss term",
@@ -100,6 +126,7 @@ LOSSES = PartTable(
         "intra": "pipeline.losses.intra:IntraModalityLoss",
         "cross": "pipeline.losses.cross:CrossModalityLoss",
     },
+    "pipeline.losses.term:LossTerm",
 )
 
 HEADS = PartTable(
@@ -121,4 +148,7 @@ def build_part(table: PartTable, options: PartOptions, where: str, *arguments: A
     try:
         return table.find(options.type)(options, *arguments)
     except ValueError as error:
-        raise ValueError(f"{where}.{error}") from None
+        raise located(where, error) from None
+    except Exception as error:
+        error.add_note(f"while {where} was built")
+        raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from itertools import groupby
 from typing import TypeVar
 
@@ -40,3 +40,14 @@ def apply_by_key(images: torch.Tensor, runs: Sequence[tuple[str, int]], modules:
 
 def _join(pieces: list[torch.Tensor]) -> torch.Tensor:
     return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+
+
+def by_name(where: str, made: Mapping[str, nn.Module]) -> nn.ModuleDict:
+    """Returns the modules by name. Raises ValueError naming the key of one whose name can't be."""
+    modules = nn.ModuleDict()
+    for name, module in made.items():
+        try:
+            modules[name] = module
+        except (KeyError, TypeError) as error:  # a name with a dot, or that of a method of torch's
+            raise ValueError(f"{where}.{name}: choose another name: {error}") from None
+    return modules

@@ -19,7 +19,7 @@ def options_of(table: parts.PartTable, value: Any, key_: str, name: str = "") ->
     try:
         return table.options_of(value, name)
     except ValueError as error:
-        raise ValueError(f"{key_}.{error}") from None
+        raise parts.located(key_, error) from None
 
 
 DEFAULT_HEADS = {"global": {"type": "bnneck"}}

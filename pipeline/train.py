@@ -143,6 +143,6 @@ def main(argv: list[str] | None = None) -> None:
             return
         try:
             train_and_evaluate(settings, accelerator, index, table, stop)
-        except (ValueError, OSError, FloatingPointError) as error:
+        except Exception as error:
             log_failure(log, error)
             raise

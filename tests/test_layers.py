@@ -18,8 +18,8 @@ OUTSIDE = ("benchmarks", "tests")  # may import all of the sources, and are impo
 # `pipeline` itself are for all.
 LAYERS = """
 dali_ops
-pipeline.batch pipeline.errors pipeline.files pipeline.former pipeline.gathering pipeline.locking pipeline.settings_key
-pipeline.routing pipeline.shipped pipeline.text
+pipeline.batch pipeline.errors pipeline.files pipeline.former pipeline.gathering pipeline.locking
+pipeline.metric_columns pipeline.settings_key pipeline.routing pipeline.shipped pipeline.text
 pipeline.parts
 pipeline.settings
 pipeline.optimization pipeline.protocols

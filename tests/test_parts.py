@@ -35,11 +35,11 @@ def test_every_name_of_a_table_is_a_part_whose_keys_are_explained(table):
 
 
 def test_a_part_of_another_project_is_named_by_its_module():
-    options = LOSSES.options_of({"type": OWN, "size": 5, "names": "one"})
+    options = INSERTS.options_of({"type": OWN, "size": 5, "names": "one"})
     assert options == Own.Options(OWN, 5, ["one"])
-    assert build_part(LOSSES, options, "losses.own", 1, 2).arguments == (1, 2)
-    with pytest.raises(ValueError, match=r"^losses\.own\.size: 7 is taken$"):
-        build_part(LOSSES, Own.Options(OWN, 7), "losses.own")
+    assert build_part(INSERTS, options, "inserts.own", 1, 2).arguments == (1, 2)
+    with pytest.raises(ValueError, match=r"^inserts\.own\.size: 7 is taken$"):
+        build_part(INSERTS, Own.Options(OWN, 7), "inserts.own")
 
 
 @pytest.mark.parametrize(
@@ -57,9 +57,9 @@ def test_a_part_of_another_project_is_named_by_its_module():
         ("losses.identity.weight=-1", r"losses\.identity\.weight: expected at least 0; found -1.0"),
         ("losses.identity.label_smoothing=2", r"losses\.identity\.label_smoothing: expected at most 1; found 2"),
         ("losses.intra.reduction=median", r"losses\.intra\.reduction: Invalid value 'median'"),
-        ("losses.identity=3", r"losses\.identity\.expected the keys of a loss term; found 3"),
+        ("losses.identity=3", r"losses\.identity: expected the keys of a loss term; found 3"),
         ("losses.x.type=no.module:Loss", r"losses\.x\.type: the loss term 'no.module:Loss' can't be imported"),
-        ("losses.x.type=pathlib:Path", r"losses\.x\.type: expected a loss term with a dataclass Options"),
+        ("losses.x.type=pathlib:Path", r"losses\.x\.type: expected a loss term, a class derived from"),
         ("heads.global.type=neck", r"heads\.global\.type: expected a head among bnneck, .*; found 'neck'"),
         ("method.type=none", r"method\.type: expected a method among one_objective"),
         ("method.minig=local", r"method\.minig: no key of the method one_objective; the nearest is mining"),

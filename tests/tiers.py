@@ -26,7 +26,8 @@ TIERS = {
     "dali": "checks/test_images dali_ops evaluation/test_features loading run/test_training_data test_prepare",
     "multiprocess": "cli/test_console multiprocess octave run/test_lock test_locking test_packaging",
     "end_to_end": (
-        "benchmarks end_to_end evaluation/test_per_query evaluation/test_session figures test_evaluate test_report "
+        "benchmarks end_to_end evaluation/test_per_query evaluation/test_session figures methods/test_mistakes "
+        "test_evaluate test_report "
         "test_api test_sweep"
     ),
     "slurm": "slurm",

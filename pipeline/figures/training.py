@@ -11,8 +11,8 @@ from pipeline.figures import style
 from pipeline.figures.cmc import DASHES
 from pipeline.figures.evaluated_run import LeftOut
 from pipeline.figures.labels import fit, run_label
+from pipeline.metric_columns import main_parts
 from pipeline.run.folder import read_metrics
-from pipeline.run.metrics import main_parts
 
 TITLES = {"lr": "learning rate"}  # of columns whose name says too little
 

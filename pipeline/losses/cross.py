@@ -51,6 +51,8 @@ class CrossModalityLoss(BatchHardLoss):
     def __init__(self, settings: Options, context: LossContext) -> None:
         super().__init__(settings, context)
         self.pairs = [modality_pair(names) for names in settings.pairs]
+        if settings.weight and not self.pairs:
+            raise ValueError("pairs: expected one or more; found none (weight 0 switches the term off)")
         for number, pair in enumerate(self.pairs):
             check_in_use("pairs", sorted(set(pair)), context)
             if pair[0] == pair[1] or set(pair) in [set(before) for before in self.pairs[:number]]:

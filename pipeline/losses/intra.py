@@ -40,6 +40,8 @@ class IntraModalityLoss(BatchHardLoss):
         names = settings.modalities
         self.modalities = context.modalities if names is None else modalities_of("modalities", names)
         check_in_use("modalities", self.modalities, context)
+        if settings.weight and not self.modalities:
+            raise ValueError("modalities: expected one or more; found none (weight 0 switches the term off)")
 
     def forward(self, rows: Rows) -> Parts:
         parts = {}

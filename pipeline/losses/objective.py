@@ -12,7 +12,9 @@ from torch import nn
 
 from pipeline.gathering import gather_rows
 from pipeline.losses.term import FEATURES, LossContext, LossTerm, Parts, Rows, scalars
+from pipeline.metric_columns import MEASURED, POSITION
 from pipeline.parts import LOSSES, build_part
+from pipeline.routing import by_name
 
 
 class Objective(nn.Module):
@@ -26,10 +28,11 @@ class Objective(nn.Module):
 
     def __init__(self, terms: Mapping[str, LossTerm], mining: str, identities: Sequence[int], rank: int = 0) -> None:
         super().__init__()
-        in_use = nn.ModuleDict({name: term for name, term in terms.items() if term.settings.weight})
+        in_use = by_name("losses", {name: term for name, term in terms.items() if term.settings.weight})
         self.terms = cast("Mapping[str, LossTerm]", in_use)  # nn.ModuleDict has no type of its values
         if not self.terms:
             raise ValueError("losses: every term is switched off; give one of them a weight above 0")
+        check_names(list(self.terms))
         self.mining, self.identities, self.rank = mining, tuple(identities), rank
 
     def forward(self, features: Mapping[str, Rows]) -> Parts:
@@ -38,15 +41,15 @@ class Objective(nn.Module):
 
         features: by name, this rank's rows.
         """
-        gathered: dict[str, Rows] = {}
+        made: dict[tuple, Rows] = {}
         report: Parts = {}
         weighted = []
         for name, term in self.terms.items():
             parts: Parts = {}
             for feature in term.features:
-                rows, share = self._rows(features, feature, term, gathered)
+                rows, share = self._rows(features, feature, term, made)
                 of_feature = f"{feature}_" if len(term.features) > 1 else ""
-                for part, value in scalars(term(rows)):
+                for part, value in scalars(name, term(rows), rows):
                     parts[f"{of_feature}{part}".rstrip("_")] = value * share / len(term.features)
             total = reduce(operator.add, parts.values())
             weighted.append(term.settings.weight * total)
@@ -55,21 +58,35 @@ class Objective(nn.Module):
         return {"loss": reduce(operator.add, weighted), **report}
 
     def _rows(
-        self, features: Mapping[str, Rows], feature: str, term: LossTerm, gathered: dict[str, Rows]
+        self, features: Mapping[str, Rows], feature: str, term: LossTerm, made: dict[tuple, Rows]
     ) -> tuple[Rows, float]:
-        """Returns the rows a term gets, and the factor of its value: a rank with more rows than others counts more."""
+        """Returns the rows a term gets, and the factor of its value: a rank with more rows than others counts more.
+
+        made: rows that a term of this step has got already, for others that read the same.
+        """
         own, ranks, mine = features[feature], len(self.identities), self.identities[self.rank]
-        if ranks == 1 or self.mining == "local" or not term.compares_rows:
-            return own, float(ranks) if term.adds_rows else mine * ranks / sum(self.identities)
-        if feature not in gathered:
+        gathers = ranks > 1 and self.mining == "global" and term.compares_rows
+        key = (feature, gathers, frozenset(term.reads))
+        if key not in made:
             counts = [identities * (len(own) // mine) for identities in self.identities]
-            comparing = [other for other in self.terms.values() if other.compares_rows and feature in other.features]
-            gathered[feature] = rows_of_ranks(own, counts, {what for other in comparing for what in other.reads})
-        return gathered[feature], 1.0
+            made[key] = rows_of_ranks(own, counts, term.reads) if gathers else own.with_only(term.reads)
+        if gathers:
+            return made[key], 1.0
+        return made[key], float(ranks) if term.adds_rows else mine * ranks / sum(self.identities)
 
     def reads(self, feature: str, what: str) -> bool:
         """Whether a term uses `what` (pooled, embedding or logits) of a feature."""
         return any(feature in term.features and what in term.reads for term in self.terms.values())
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Raises ValueError where the name of a term is that of another column of metrics.csv."""
+    for name in names:
+        begins = [other for other in names if name.startswith(f"{other}_")]
+        if name in (*POSITION, *MEASURED, "loss"):
+            raise ValueError(f"losses.{name}: choose another name: metrics.csv has a column {name} already")
+        if begins:
+            raise ValueError(f"losses.{name}: choose another name: {begins[0]}_... are the parts of losses.{begins[0]}")
 
 
 def build_objective(

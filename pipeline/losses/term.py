@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -51,6 +51,10 @@ class Rows:
         if name not in self.parts:
             raise LookupError(f"{name}: expected among what the term reads; found {', '.join(self.parts)}")
         return self.parts[name]
+
+    def with_only(self, names: Collection[str]) -> Rows:
+        """Returns the same rows with these parts alone."""
+        return Rows({name: part for name, part in self.parts.items() if name in names}, self.labels, self.modality)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -107,6 +111,8 @@ class LossTerm(nn.Module):
     def __init__(self, settings: Options, context: LossContext) -> None:
         super().__init__()
         self.settings, self.context = settings, context
+        if isinstance(self.reads, str) or not set(self.reads) <= set(FEATURES):
+            raise TypeError(f"{type(self).__name__}.reads: expected some of {FEATURES}; found {self.reads!r}")
         unknown = [name for name in settings.features or () if name not in context.widths]
         if unknown:
             raise ValueError(f"features: expected some of {', '.join(context.widths)}; found {unknown[0]}")
@@ -147,6 +153,22 @@ def modalities_of(argument: str, names: Sequence[str]) -> list[Modality]:
         raise ValueError(f"{argument}: {error}") from None
 
 
-def scalars(value: torch.Tensor | Parts) -> Iterator[tuple[str, torch.Tensor]]:
-    """Yields the named scalars of a term's value; a single one has no name."""
-    yield from value.items() if isinstance(value, dict) else [("", value)]
+def scalars(name: str, value: torch.Tensor | Parts, rows: Rows) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yields the named scalars of a term's value; a single one has no name.
+
+    Raises ValueError with the term's `name` where it is something else, or doesn't depend on what `rows` depend on.
+    """
+    values = value if isinstance(value, dict) else {"": value}
+    trained = torch.is_grad_enabled() and any(part.requires_grad for part in rows.parts.values())
+    for part, scalar in values.items():
+        if not (isinstance(scalar, torch.Tensor) and scalar.ndim == 0 and scalar.is_floating_point()):
+            kind = (
+                f"{tuple(scalar.shape)} {scalar.dtype}" if isinstance(scalar, torch.Tensor) else type(scalar).__name__
+            )
+            found = " ".join(filter(None, (part, kind)))
+            raise ValueError(f"losses.{name}: expected a scalar tensor, or some by name; found {found}")
+        if trained and not scalar.requires_grad:
+            raise ValueError(f"losses.{name}: expected a value that depends on the features; found a constant")
+    if not values:
+        raise ValueError(f"losses.{name}: expected a scalar tensor, or some by name; found none")
+    yield from values.items()

@@ -14,7 +14,7 @@ from torch import nn
 from pipeline.batch import Batch, Modality
 from pipeline.loading.derivations import derivations
 from pipeline.losses.objective import Objective, build_objective
-from pipeline.losses.term import LossContext, Parts, Rows
+from pipeline.losses.term import FEATURES, LossContext, Parts, Rows
 from pipeline.methods.method import Method, ParameterGroup, Share
 from pipeline.methods.table_4 import ticks
 from pipeline.models.backbone import create_backbone
@@ -46,6 +46,11 @@ class OneObjective(Method):
         context = LossContext(tuple(modalities_in_use(settings)), identities, network.widths)
         mining = settings.method.mining
         objective = build_objective(settings.losses, context, mining, share.identities, share.rank)
+        unread = [name for name in network.widths if not any(objective.reads(name, what) for what in FEATURES)]
+        if unread:  # it would stay as random as it began, in a feature that is tested
+            raise ValueError(
+                f"losses: none looks at the feature {unread[0]}: add it to the features of one, or drop its head"
+            )
         network.freeze_unread(objective.reads)
         return cls(network, objective)
 
@@ -135,6 +140,6 @@ def keys_named() -> Iterator[None]:
         if not ARGUMENTS.fullmatch(argument):
             raise
         group = "augment." if argument == "height, width" else "model."
-        names = argument.split(", ") if not argument.startswith(("heads.", "inserts.")) else []
+        names = argument.split(", ") if not argument.startswith(("heads", "inserts")) else []
         keys = ", ".join(f"{group}{name}" for name in names) or argument
         raise type(error)(f"{keys}: {reason}") from error.__cause__

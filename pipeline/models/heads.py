@@ -133,6 +133,7 @@ class StripesHead(nn.Module):
 
     def __init__(self, settings: Options, name: str, context: HeadContext) -> None:
         super().__init__()
+        self.name = name
         width = settings.width or context.width
         self.widths = {f"{name}_{number}": width for number in range(settings.count)}
         reduce = partial(nn.Linear, context.width, width) if settings.width else nn.Identity
@@ -143,7 +144,11 @@ class StripesHead(nn.Module):
 
     def forward(self, features: torch.Tensor, pooling: Pooling, modality: Sequence[Modality]) -> dict[str, Feature]:
         """Returns features by name, as `Head` says. Raises ValueError where the map has too few rows to divide."""
-        stripes = zip(self.widths, pooling.stripes(features, len(self.widths)), strict=True)
+        try:
+            parts = pooling.stripes(features, len(self.widths))
+        except ValueError as error:
+            raise ValueError(f"heads.{self.name}.{error}") from None
+        stripes = zip(self.widths, parts, strict=True)
         return {name: self.necks[name].after_pooling(self.reductions[name](part), modality) for name, part in stripes}
 
     def freeze_unread(self, reads: Callable[[str, str], bool]) -> None:

@@ -58,8 +58,12 @@ def channels_behind(backbone: Backbone, place: str, where: str, height: int, wid
     try:
         module = backbone.get_submodule(place)
     except AttributeError:
-        known = ", ".join(name for name, _ in backbone.named_children())
-        raise ValueError(f"{where}.at: the backbone has no module {place!r}; its own are {known}") from None
+        inner = place
+        while inner and inner not in dict(backbone.named_modules()):
+            inner = inner.rpartition(".")[0]
+        known = ", ".join(name for name, _ in backbone.get_submodule(inner).named_children())
+        of = f"those in {inner}" if inner else "its own"
+        raise ValueError(f"{where}.at: the backbone has no module {place!r}; {of} are {known}") from None
     seen: list[torch.Tensor] = []
     listening = module.register_forward_hook(lambda module, inputs, output: seen.append(output))
     was_training = backbone.training

@@ -17,7 +17,7 @@ from pipeline.models.pooling import Pooling
 from pipeline.models.stems import build_stems, stem_keys
 from pipeline.models.timm_model import Backbone
 from pipeline.parts import HEADS, PartOptions, build_part
-from pipeline.routing import apply_by_key, runs_of
+from pipeline.routing import apply_by_key, by_name, runs_of
 
 AS_IT_IS = "as_it_is"
 
@@ -83,7 +83,9 @@ class ReIDNetwork(nn.Module):
             self.generators[AS_IT_IS] = nn.Identity()
         context = HeadContext(backbone.num_features, modalities, identities)
         made = {name: build_part(HEADS, settings, f"heads.{name}", name, context) for name, settings in heads.items()}
-        self.heads = nn.ModuleDict(made)
+        if not heads:
+            raise ValueError("heads: expected one or more; found none")
+        self.heads = by_name("heads", made)
 
     @property
     def origin(self) -> str:

@@ -24,13 +24,16 @@ def settings_rows(folder: Path) -> tuple[Rows, Rows]:
     settings = load_kept(folder / "config.yaml")
     values = [(name, json.dumps(value)) for name, value, _ in describe(settings)]
     usual = {name: json.dumps(value) for name, value, _ in describe(default_settings())}
-    return [(name, value) for name, value in values if usual[name] != value], values
+    changed = [(name, value) for name, value in values if usual.get(name) != value]
+    absent = [name for name in usual if name.endswith(".type") and name not in dict(values)]  # parts taken away
+    return [*changed, *((name.removesuffix(".type"), "null") for name in absent)], values
 
 
 def differing_settings(settings: dict[str, Rows]) -> list[list[str]]:
     """Returns lines `key, value of each run`, of the settings in which runs differ."""
     columns = [dict(rows) for rows in settings.values()]
-    names = [name for name in columns[0] if len({column.get(name) for column in columns}) > 1] if columns else []
+    every = dict.fromkeys(name for column in columns for name in column)
+    names = [name for name in every if len({column.get(name) for column in columns}) > 1]
     return [[name, *(column.get(name, "") for column in columns)] for name in names]
 
 

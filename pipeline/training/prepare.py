@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
+from collections import Counter
 
 import pandas as pd
 import torch
@@ -80,11 +81,21 @@ def wrap(method: Method, players: list[Player], accelerator: Accelerator) -> tup
     """
     if len(players) > 1 and accelerator.scaler is not None:
         raise ValueError("train.precision: fp16 is for methods of one optimizer; use bf16 or fp32")
+    check_players(method, players)
     with warnings.catch_warnings():  # what torch advises instead of broadcast_buffers, Accelerate doesn't know
         warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated")
         wrapped, *optimizers = accelerator.prepare(method, *(player.optimizer for player in players))
     pairs = zip(players, optimizers, strict=True)
     return wrapped, [dataclasses.replace(player, optimizer=optimizer) for player, optimizer in pairs]
+
+
+def check_players(method: Method, players: list[Player]) -> None:
+    """Raises ValueError naming a trained parameter that no optimizer has, or several have."""
+    groups = [group for player in players for group in player.optimizer.param_groups]
+    held = Counter(id(parameter) for group in groups for parameter in group["params"])
+    for name, parameter in method.named_parameters():
+        if parameter.requires_grad and held[id(parameter)] != 1:
+            raise ValueError(f"method: expected {name} in one optimizer; found it in {held[id(parameter)]}")
 
 
 def set_cudnn(settings: Settings) -> None:

@@ -42,6 +42,7 @@ class Training:
     steps_per_epoch: int
     folder: Path
     step: int = 0
+    first_step: int | None = None  # of this start
     average: ModelEmaV3 | None = None
     replaced: ReplacedCount = field(default_factory=ReplacedCount)
     stop: StopRequest = field(default_factory=StopRequest)
@@ -133,6 +134,9 @@ def train_step(training: Training) -> QueuedStep:
         del batch  # its memory is free for the next one
         for name, value in parts.items():
             sums[name] = sums.get(name, 0) + value.detach() / accumulate
+    if training.first_step is None:
+        training.first_step = training.step
+        check_gradients(training.bare_method)
     # The metrics are queued for exchange before the optimizer steps, so that the host can read them meanwhile.
     sums["gradient_norm"] = gradient_norm(training)
     values = exchange(training, sums, replaced)
@@ -145,6 +149,19 @@ def train_step(training: Training) -> QueuedStep:
     if training.average is not None:
         training.average.update(training.bare_method.tested, training.step)
     return QueuedStep(training.step + 1, [*sums], values, images, waiting)
+
+
+def check_gradients(method: Method) -> None:
+    """Raises ValueError naming a parameter without a gradient: ranks would wait for it, and weight decay shrink it."""
+    missing = [
+        name for name, parameter in method.named_parameters() if parameter.requires_grad and parameter.grad is None
+    ]
+    if missing:
+        others = f", nor {len(missing) - 1} others" if len(missing) > 1 else ""
+        raise ValueError(
+            f"method: {missing[0]} got no gradient in the first step{others}; every trained parameter needs one in "
+            "each step: use it in a loss, or set its requires_grad to False"
+        )
 
 
 def gradient_norm(training: Training) -> torch.Tensor:
@@ -202,7 +219,8 @@ def read_step(training: Training, queued: QueuedStep) -> Step:
         parts["gradient_norm"] = math.inf
     elif broken:
         what = "gradient" if broken == ["gradient_norm"] else "loss"
-        shown = ", ".join(f"{name} {value:g}" for name, value in parts.items())
+        ordered = {name: parts[name] for name in (*broken, *parts)}
+        shown = ", ".join(f"{name} {value:g}" for name, value in ordered.items())
         saved = checkpoints(training.folder / "checkpoints")
         raise FloatingPointError(
             f"the {what} of step {queued.number} is not finite ({shown}); "

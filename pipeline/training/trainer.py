@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 
 from tqdm import tqdm
 
+from pipeline.metric_columns import main_parts
 from pipeline.run.checkpoint import save_checkpoint
 from pipeline.run.folder import MetricsFile
-from pipeline.run.metrics import main_parts
 from pipeline.training.step import QueuedStep, Step, Training, read_step, set_training_mode, train_step
 
 log = logging.getLogger("pipeline")

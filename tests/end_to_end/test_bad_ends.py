@@ -45,9 +45,9 @@ def test_a_gradient_that_is_not_finite_reaches_no_checkpoint_whatever_the_loss_s
     assert ended.value.code == 2
     folder = tmp_path / "broken"
     error = capsys.readouterr().err
-    assert "error: the gradient of step 4 is not finite (loss" in error
+    assert "error: the gradient of step 4 is not finite (gradient_norm nan, loss" in error
     assert f"the newest checkpoint, {folder / 'checkpoints' / 'step-00000002'}, is intact" in error
-    assert "error: the gradient of step 4 is not finite (loss" in (folder / "log.txt").read_text()
+    assert "error: the gradient of step 4 is not finite (gradient_norm nan, loss" in (folder / "log.txt").read_text()
     assert [path.name for path in checkpoints(folder / "checkpoints")] == ["step-00000002"]
     assert not (folder / "model.safetensors").exists()
     assert_equal(weights(run(arguments, "whole")), weights(run(arguments, "broken")))

@@ -68,10 +68,11 @@ def test_an_adversary_learns_while_features_get_its_gradient_reversed(tiny):
 def test_mixed_precision_compares_features_in_float32(tiny):
     _, method = build(tiny)
     seen = []
-    method.objective.terms["intra"].register_forward_pre_hook(lambda term, inputs: seen.append(inputs[0]))
+    for term in method.objective.terms.values():
+        term.register_forward_pre_hook(lambda term, inputs: seen.extend(inputs[0].parts.values()))
     with torch.autocast("cpu", dtype=torch.bfloat16):
         loss = method.train()(batch())["loss"]
-    assert loss.dtype == seen[0].pooled.dtype == seen[0].logits.dtype == torch.float32
+    assert loss.dtype == torch.float32 and len(seen) == 3 and {part.dtype for part in seen} == {torch.float32}
 
 
 def test_without_an_identity_loss_the_head_is_frozen(tiny):
