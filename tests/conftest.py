@@ -21,8 +21,15 @@ def pytest_itemcollected(item):
     item.add_marker(tiers.tier_of(item))
 
 
+# Not of the end of a test: with the last one of all, what others share ends as well, such as the cluster's processes.
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item):
+def pytest_runtest_setup(item):
+    with tiers.kept(tiers.tier_of(item)):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
     with tiers.kept(tiers.tier_of(item)):
         return (yield)
 
