@@ -40,8 +40,8 @@ class PartTable:
         """Returns the class called `name`. Raises ValueError where there is none, with the nearest name."""
         place = self.places.get(name, name) if isinstance(name, str) else ""
         if ":" not in place:
-            known = ", ".join(self.places)
-            raise ValueError(f"expected a {self.kind} among {known}, or module:Class; found {name!r}{self._hint(name)}")
+            known, hint = ", ".join(self.places), nearest(str(name), self.places)
+            raise ValueError(f"expected a {self.kind} among {known}, or module:Class; found {name!r}{hint}")
         try:
             found: Any = imported(place)
             base = imported(self.base) if self.base else object
@@ -59,9 +59,6 @@ class PartTable:
             if "help" not in field.metadata:
                 raise ValueError(f"{name}: Options.{field.name}: declare it by `pipeline.settings_key.key`")
         return found
-
-    def _hint(self, name: str) -> str:
-        return nearest(str(name), self.places)
 
     def options_of(self, value: Any, name: str = "") -> PartOptions:
         """Returns the typed options of a mapping of a configuration; `name` is its type if it gives none.

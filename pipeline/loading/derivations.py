@@ -15,12 +15,17 @@ from pipeline.text import nearest
 LEARNED = "learned"  # the derivation that the network makes itself; its rows leave the loader as the captured image
 
 
+def modalities_in_use(settings: Settings) -> list[Modality]:
+    """Returns the modalities trained on, in the order of `Modality`."""
+    return sorted(Modality.from_name(name) for name in settings.batch.modalities)
+
+
 def views_in_use(settings: Settings) -> dict[Modality, View]:
     """Returns what the images of each modality in use show, in the order of `Modality`. Raises as `derivations`."""
     stages = derivations(settings)
     mixing = None if settings.derive.mixing == "none" else settings.derive.mixing
     views = {}
-    for modality in sorted(Modality.from_name(name) for name in settings.batch.modalities):
+    for modality in modalities_in_use(settings):
         made = stages.get(modality)
         views[modality] = View(modality.base.key)
         if made:

@@ -15,13 +15,14 @@ def euclidean(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 
     That would need N M D numbers on a GPU.
     """
-    return torch.cdist(_wide(a), _wide(b), compute_mode="donot_use_mm_for_euclid_dist")
+    return torch.cdist(wide(a), wide(b), compute_mode="donot_use_mm_for_euclid_dist")
 
 
 def paired_euclidean(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """Returns ||a_i - b_i||_2: (N, D), (N, D) -> (N,). The gradient at distance 0 is 0."""
-    return torch.linalg.vector_norm(_wide(a) - _wide(b), dim=1)
+    return torch.linalg.vector_norm(wide(a) - wide(b), dim=1)
 
 
-def _wide(features: torch.Tensor) -> torch.Tensor:
+def wide(features: torch.Tensor) -> torch.Tensor:
+    """Returns features in float32, or wider where they are."""
     return features.to(torch.promote_types(features.dtype, torch.float32))

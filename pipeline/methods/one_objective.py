@@ -11,8 +11,9 @@ from typing import Literal
 import torch
 from torch import nn
 
-from pipeline.batch import Batch, Modality
-from pipeline.loading.derivations import derivations
+from pipeline.batch import Batch
+from pipeline.loading.derivations import derivations, modalities_in_use
+from pipeline.losses.distance import wide
 from pipeline.losses.objective import Objective, build_objective
 from pipeline.losses.term import FEATURES, LossContext, Parts, Rows
 from pipeline.methods.method import Method, ParameterGroup, Share
@@ -91,15 +92,6 @@ class OneObjective(Method):
     @classmethod
     def columns(cls, settings: Settings) -> dict[str, bool]:
         return ticks(settings)
-
-
-def wide(part: torch.Tensor) -> torch.Tensor:
-    """Returns a feature in float32 or wider."""
-    return part.to(torch.promote_types(part.dtype, torch.float32))
-
-
-def modalities_in_use(settings: Settings) -> list[Modality]:
-    return sorted(Modality.from_name(name) for name in settings.batch.modalities)
 
 
 def build_network(settings: Settings, identities: int, weights: bool = True) -> ReIDNetwork:
