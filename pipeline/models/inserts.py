@@ -42,21 +42,54 @@ def put_inserts(backbone: Backbone, inserts: Mapping[str, InsertOptions], height
         if not settings.at:
             raise ValueError(f"inserts.{name}.at: expected one place or more, such as layer2.1; found none")
         wanted += [(place, f"inserts.{name}", settings) for place in settings.at]
+    if not wanted:
+        return
+    channels = channels_behind(backbone, {place: where for place, where, _ in wanted}, height, width)
     # the innermost first: an insert changes the names of the modules inside its place
     for place, where, settings in sorted(wanted, key=lambda insert: -insert[0].count(".")):
-        channels = channels_behind(backbone, place, where, height, width)
         parent, _, child = place.rpartition(".")
-        followed = Followed(backbone.get_submodule(place), build_part(INSERTS, settings, where, channels))
+        followed = Followed(backbone.get_submodule(place), build_part(INSERTS, settings, where, channels[place]))
         setattr(backbone.get_submodule(parent), child, followed)
 
 
-def channels_behind(backbone: Backbone, place: str, where: str, height: int, width: int) -> int:
-    """Returns the channels of the map (B, C, h, w) that a module of the backbone returns; one image is passed through.
+def channels_behind(backbone: Backbone, places: Mapping[str, str], height: int, width: int) -> dict[str, int]:
+    """Returns the channels of the map (B, C, h, w) that each module of the backbone returns; one image is passed
+    through for all.
 
-    Raises ValueError where there is no such module, or it returns something else.
+    places: name of the module -> key of the insert. Raises ValueError with the key where there is no such module, or it
+    returns something else.
     """
+    seen: dict[str, object] = {}
+    listening = [
+        module_at(backbone, place, where).register_forward_hook(
+            lambda module, inputs, output, place=place: seen.update({place: output})
+        )
+        for place, where in places.items()
+    ]
+    was_training = backbone.training
+    backbone.eval()
     try:
-        module = backbone.get_submodule(place)
+        with torch.no_grad():
+            backbone.forward_features(torch.zeros(1, 3, height, width))
+    finally:
+        for hook in listening:
+            hook.remove()
+        backbone.train(was_training)
+    channels = {}
+    for place, where in places.items():
+        features = seen.get(place)
+        if not isinstance(features, torch.Tensor) or features.ndim != 4:
+            raise ValueError(
+                f"{where}.at: expected a module that returns a map of places; {place} of the backbone doesn't"
+            )
+        channels[place] = features.shape[1]
+    return channels
+
+
+def module_at(backbone: Backbone, place: str, where: str) -> nn.Module:
+    """Returns a module of the backbone. Raises ValueError with the names there are where there is none."""
+    try:
+        return backbone.get_submodule(place)
     except AttributeError:
         inner = place
         while inner and inner not in dict(backbone.named_modules()):
@@ -64,16 +97,3 @@ def channels_behind(backbone: Backbone, place: str, where: str, height: int, wid
         known = ", ".join(name for name, _ in backbone.get_submodule(inner).named_children())
         of = f"those in {inner}" if inner else "its own"
         raise ValueError(f"{where}.at: the backbone has no module {place!r}; {of} are {known}") from None
-    seen: list[torch.Tensor] = []
-    listening = module.register_forward_hook(lambda module, inputs, output: seen.append(output))
-    was_training = backbone.training
-    backbone.eval()
-    try:
-        with torch.no_grad():
-            backbone.forward_features(torch.zeros(1, 3, height, width))
-    finally:
-        listening.remove()
-        backbone.train(was_training)
-    if not seen or not isinstance(seen[0], torch.Tensor) or seen[0].ndim != 4:
-        raise ValueError(f"{where}.at: expected a module that returns a map of places; {place} of the backbone doesn't")
-    return seen[0].shape[1]
