@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.io import ImageReadMode, decode_jpeg
 from torchvision.transforms import v2
 
-from dali_ops.normalize import MEAN, STD
+from dali_ops.normalize import IMAGENET
 from pipeline.batch import Modality
 from pipeline.settings import AugmentSettings
 
@@ -37,7 +37,7 @@ class DecodedImages(Dataset):
                 v2.RandomCrop((augment.height, augment.width)),
                 v2.RandomHorizontalFlip(augment.hflip_prob),
                 v2.ToDtype(torch.float32, scale=True),
-                v2.Normalize(MEAN, STD),
+                v2.Normalize(IMAGENET.mean, IMAGENET.std),
             ]
         )
         self.derive = {False: v2.Grayscale(3), True: v2.RandomEqualize(1.0)}
@@ -65,7 +65,7 @@ class ResidentImages(Dataset):
                 v1.RandomCrop((augment.height, augment.width)),
                 v1.RandomHorizontalFlip(augment.hflip_prob),
                 v1.ToTensor(),
-                v1.Normalize(MEAN, STD),
+                v1.Normalize(IMAGENET.mean, IMAGENET.std),
             ]
         )
 

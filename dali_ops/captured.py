@@ -22,10 +22,18 @@ def fed_kind(form: str) -> Kind:
 
 
 def captured_images(
-    fed: DataNode, *, form: str, base: str, height: int, width: int, device: str, decode_place: str
+    fed: DataNode,
+    *,
+    form: str,
+    base: str,
+    height: int,
+    width: int,
+    interpolation: str,
+    device: str,
+    decode_place: str,
 ) -> DataNode:
     """Returns uint8 HWC images of (height, width) on `device`: three channels for visible, one for infrared."""
     if form == RESIZED:
         return fed.gpu() if device == "gpu" else fed
     images = decode(fed, form=form, base=base, device=device, decode=decode_place)
-    return resize(images, height=height, width=width)
+    return resize(images, height=height, width=width, interpolation=interpolation)

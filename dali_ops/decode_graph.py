@@ -13,7 +13,9 @@ from dali_ops.execution import build, new_pipeline
 from dali_ops.geometry import resize
 
 
-def decoding_pipeline(base: str, *, batch_size: int, threads: int, size: tuple[int, int] | None = None) -> Pipeline:
+def decoding_pipeline(
+    base: str, *, batch_size: int, threads: int, size: tuple[int, int] | None = None, interpolation: str = "bilinear"
+) -> Pipeline:
     """Returns a built pipeline; `run(encoded=...)` takes 1 to batch_size encoded images (uint8, 1-D, none of them
     empty).
 
@@ -27,7 +29,9 @@ def decoding_pipeline(base: str, *, batch_size: int, threads: int, size: tuple[i
     with pipeline:
         encoded = fn.external_source(name="encoded", dtype=DALIDataType.UINT8, ndim=1)
         images = decode(encoded, form=ENCODED, base=base, device="cpu", decode="cpu")
-        pipeline.set_outputs(resize(images, height=size[0], width=size[1]) if size else images)
+        if size:
+            images = resize(images, height=size[0], width=size[1], interpolation=interpolation)
+        pipeline.set_outputs(images)
     build(pipeline)
     return pipeline
 

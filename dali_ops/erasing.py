@@ -5,18 +5,15 @@ from __future__ import annotations
 from nvidia.dali import fn
 from nvidia.dali.data_node import DataNode
 
-from dali_ops.normalize import MEAN
 from dali_ops.parameters import ERASING_ANCHOR, ERASING_SHAPE
 
-ERASED = tuple(round(255 * value) for value in MEAN)  # within half a level of 0 after normalization
 
-
-def erase(images: DataNode, parameters: DataNode) -> DataNode:
-    """Fills the box of a view's parameters in a uint8 HWC image of three channels with the mean color."""
+def erase(images: DataNode, parameters: DataNode, color: tuple[int, int, int]) -> DataNode:
+    """Fills the box of a view's parameters in a uint8 HWC image of three channels with a color, 0 to 255."""
     return fn.erase(
         images,
         anchor=parameters[ERASING_ANCHOR],
         shape=parameters[ERASING_SHAPE],
         axes=[0, 1],
-        fill_value=list(ERASED),
+        fill_value=list(color),
     )

@@ -24,6 +24,7 @@ def evaluation_pipeline(
     stages: Sequence[Stage],
     height: int,
     width: int,
+    interpolation: str,
     device: str,
     device_id: int | None,
     decode: str,
@@ -53,8 +54,16 @@ def evaluation_pipeline(
         # input: paths, encoded images or pixels
         dtype, dimensions, layout = fed_kind(form)
         fed = fn.external_source(source, dtype=dtype, ndim=dimensions, layout=layout)
-        size = {"height": height, "width": width}
-        image = captured_images(fed, form=form, base=base, **size, device=device, decode_place=decode)
+        image = captured_images(
+            fed,
+            form=form,
+            base=base,
+            height=height,
+            width=width,
+            interpolation=interpolation,
+            device=device,
+            decode_place=decode,
+        )
         # outputs: the captured images, and the derived ones where they are asked for, all of three channels
         outputs = [replicate_to(image, CHANNELS[base])]
         if stages:

@@ -11,6 +11,8 @@ from nvidia.dali.types import DALIInterpType
 
 from dali_ops.parameters import CROP, FLIP
 
+INTERPOLATIONS = {"bilinear": DALIInterpType.INTERP_LINEAR, "bicubic": DALIInterpType.INTERP_CUBIC}
+
 
 def check_image_size(height: int, width: int) -> None:
     """Raises ValueError where a size has no pixel."""
@@ -18,9 +20,14 @@ def check_image_size(height: int, width: int) -> None:
         raise ValueError(f"height, width: expected at least 1 pixel; found {height}, {width}")
 
 
-def resize(images: DataNode, *, height: int, width: int) -> DataNode:
-    """Resizes uint8 HWC of any size to (height, width), bilinear, antialiased where it shrinks (as PIL's BILINEAR)."""
-    resized = fn.resize(images, size=[height, width], interp_type=DALIInterpType.INTERP_LINEAR, antialias=True)
+def resize(images: DataNode, *, height: int, width: int, interpolation: str) -> DataNode:
+    """Resizes uint8 HWC of any size to (height, width), antialiased where it shrinks, as PIL does.
+
+    Raises ValueError for an interpolation that isn't one of INTERPOLATIONS.
+    """
+    if interpolation not in INTERPOLATIONS:
+        raise ValueError(f"interpolation: expected one of {', '.join(INTERPOLATIONS)}; found {interpolation!r}")
+    resized = fn.resize(images, size=[height, width], interp_type=INTERPOLATIONS[interpolation], antialias=True)
     return cast(DataNode, resized)  # DALI's type is a union: it gives sizes out as well where they are asked for
 
 

@@ -5,6 +5,7 @@ Images stay uint8 until there: a quarter of the memory and of the way, and one p
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 
 import torch
@@ -12,9 +13,22 @@ from nvidia.dali import fn
 from nvidia.dali.data_node import DataNode
 from nvidia.dali.types import DALIImageType
 
-# Of ImageNet's training images, red, green and blue, on a scale of 0 to 1: what pretrained backbones expect.
-MEAN = (0.485, 0.456, 0.406)
-STD = (0.229, 0.224, 0.225)
+
+@dataclass(frozen=True)
+class Normalization:
+    """What a backbone's weights expect of pixels: mean and standard deviation of red, green and blue, 0 to 1."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    @property
+    def erased(self) -> tuple[int, int, int]:
+        """The color of erased boxes, 0 to 255: within half a level of 0 after normalization."""
+        red, green, blue = (round(255 * value) for value in self.mean)
+        return red, green, blue
+
+
+IMAGENET = Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 def replicate_to(images: DataNode, channels: int, wanted: int = 3) -> DataNode:
@@ -24,9 +38,9 @@ def replicate_to(images: DataNode, channels: int, wanted: int = 3) -> DataNode:
     return fn.color_space_conversion(images, image_type=DALIImageType.GRAY, output_type=DALIImageType.RGB)
 
 
-def normalize_into(images: torch.Tensor, levels: torch.Tensor) -> None:
-    """Writes (x / 255 - MEAN) / STD of `levels` (n, H, W, 3) uint8 into `images`, the same shape in float32."""
-    scale, shift = line_factors(levels.shape[2], levels.device)
+def normalize_into(images: torch.Tensor, levels: torch.Tensor, by: Normalization) -> None:
+    """Writes (x / 255 - mean) / std of `levels` (n, H, W, 3) uint8 into `images`, the same shape in float32."""
+    scale, shift = line_factors(levels.shape[2], levels.device, by)
     # on a CPU image by image, so that what the first pass writes is still in the cache for the second
     count = 1 if levels.device.type == "cpu" else len(levels)
     for into, of in zip(images.flatten(2).split(count), levels.flatten(2).split(count), strict=True):
@@ -34,9 +48,9 @@ def normalize_into(images: torch.Tensor, levels: torch.Tensor) -> None:
 
 
 @cache
-def line_factors(width: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+def line_factors(width: int, device: torch.device, by: Normalization) -> tuple[torch.Tensor, torch.Tensor]:
     """Returns scale and shift of a line of pixels, (width * 3,) float32 each: torch is ten times slower over three
     channels."""
-    scale = torch.tensor([1 / (255 * std) for std in STD]).repeat(width)
-    shift = torch.tensor([-mean / std for mean, std in zip(MEAN, STD, strict=True)]).repeat(width)
+    scale = torch.tensor([1 / (255 * std) for std in by.std]).repeat(width)
+    shift = torch.tensor([-mean / std for mean, std in zip(by.mean, by.std, strict=True)]).repeat(width)
     return scale.to(device), shift.to(device)

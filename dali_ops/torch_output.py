@@ -12,18 +12,24 @@ from nvidia.dali import Pipeline
 from nvidia.dali.backend import TensorCPU, TensorGPU
 from nvidia.dali.plugin.pytorch import feed_ndarray
 
-from dali_ops.normalize import normalize_into
+from dali_ops.normalize import Normalization, normalize_into
 
 
 class TorchOutput:
     """Takes the batches of pipelines, whose outputs are uint8 HWC images of one size and three channels."""
 
-    def __init__(self, pipelines: Sequence[Pipeline], device: torch.device, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self,
+        pipelines: Sequence[Pipeline],
+        device: torch.device,
+        normalization: Normalization,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
         """Takes pipelines that make a batch each in turn (`execution.in_turn`); all are on the CPU, or on one GPU.
 
         `device` is where the tensors are wanted: the pipelines', or a GPU that pipelines on the CPU feed.
         """
-        self.device, self.dtype = device, dtype
+        self.device, self.normalization, self.dtype = device, normalization, dtype
         self._turns = itertools.cycle(pipelines)
         self._free: list[np.ndarray] = []
 
@@ -50,7 +56,7 @@ class TorchOutput:
         count, *image = views[0].shape
         images = self._empty((len(views) * count, *image))
         for number, view in enumerate(views):
-            normalize_into(images[number * count : (number + 1) * count], view)
+            normalize_into(images[number * count : (number + 1) * count], view, self.normalization)
         return images.permute(0, 3, 1, 2).to(self.dtype)
 
     def _empty(self, shape: tuple[int, ...]) -> torch.Tensor:

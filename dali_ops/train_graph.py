@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from nvidia.dali import Pipeline, fn
 from nvidia.dali.data_node import DataNode
@@ -27,8 +28,9 @@ def training_pipeline(
     views: Sequence[View],
     height: int,
     width: int,
+    interpolation: str,
     pad: int,
-    erasing: bool,
+    erased: tuple[int, int, int] | None,
     device: str,
     device_id: int | None,
     decode: str,
@@ -43,14 +45,15 @@ def training_pipeline(
     source(i), i = 0, 1, ..., returns a tuple: for each captured modality in use, in the order visible, infrared, a list
     of batch_size arrays (of the form `form`: `decode.FORMS`); last, a float32 array (batch_size, len(views),
     `parameters.width` of the most stages that a view has). It is called `prefetch` batches ahead: let what it returns
-    depend on i alone. With `erasing` False the erasing parameters are ignored. `pad` is the number of black pixels on
+    depend on i alone. `erased` is the color, 0 to 255, of
+    erased boxes; with None the erasing parameters are ignored. `pad` is the number of black pixels on
     every side that the crop may reach into.
 
     Raises ValueError for views or settings that are impossible; running raises RuntimeError for a file that cannot be
     decoded (`check.DecodingCheck` finds it).
     """
     _check(views, height, width, pad)
-    sampled = erasing or any(view.is_random for view in views)  # else DALI warns of an input that isn't used
+    sampled = erased is not None or any(view.is_random for view in views)  # else DALI warns of an input that isn't used
     used = [base for base in BASES if any(view.base == base for view in views)]
     pipeline = new_pipeline(
         batch_size=batch_size, device=device, device_id=device_id, decode=decode, threads=threads, prefetch=prefetch
@@ -61,19 +64,25 @@ def training_pipeline(
         return *files, windows(parameters, height, width, pad), *([parameters] if sampled else [])
 
     size = {"height": height, "width": width}
+    resized = partial(
+        captured_images,
+        form=form,
+        height=height,
+        width=width,
+        interpolation=interpolation,
+        device=device,
+        decode_place=decode,
+    )
     with pipeline:
         files, window, parameters = training_inputs(feed, form, len(used), sampled)
         # each captured modality once, however many views show it
-        captured = {
-            base: captured_images(of_base, form=form, base=base, **size, device=device, decode_place=decode)
-            for base, of_base in zip(used, files, strict=True)
-        }
+        captured = {base: resized(of_base, base=base) for base, of_base in zip(used, files, strict=True)}
         # a view: derived at first, which may need the whole image, then cropped, flipped and erased
         outputs = []
         for number, view in enumerate(views):
             image, channels = show(view, captured[view.base], parameters[number], **size)
             image = augment(image, channels, window, number, pad=pad, **size)
-            outputs.append(erase(image, parameters[number]) if erasing else image)
+            outputs.append(image if erased is None else erase(image, parameters[number], erased))
         pipeline.set_outputs(*outputs)
     build(pipeline)
     return pipeline

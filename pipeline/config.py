@@ -14,6 +14,7 @@ import hashlib
 import json
 import logging
 import os
+import typing
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -216,6 +217,14 @@ def check_known(values: dict, settings: type, prefix: str, origin: str) -> None:
             if not isinstance(value, dict):
                 raise ValueError(f"{origin}: {full}: expected keys below it; found {value!r}")
             check_known(value, nested, f"{full}.", origin)
+        check_length(value, typing.get_type_hints(settings)[name], f"{origin}: {full}")
+
+
+def check_length(value: Any, kind: Any, place: str) -> None:
+    """Raises ValueError where a list isn't as long as its key's tuple, for which OmegaConf would name no key."""
+    tuples = [one for one in (kind, *typing.get_args(kind)) if typing.get_origin(one) is tuple]
+    if tuples and isinstance(value, list) and len(value) != (expected := len(typing.get_args(tuples[0]))):
+        raise ValueError(f"{place}: expected {expected} values; found {len(value)}")
 
 
 def renamed_keys(unknown: str, value: Any) -> str:
@@ -311,6 +320,8 @@ def config_hash(settings: Settings) -> str:
     loss that isn't there counts as one of weight 0.
     """
     given = {name: value for name, value, _ in fields_of(settings)}
+    # what is left to the backbone's weights was not a choice at first
+    given |= {name: first for name, first in former.FIRST_DEFAULTS.items() if given.get(name, first) is None}
     defaults = {name: default_of(field) for name, _, field in fields_of(settings)}
     defaults |= {name: value for name, value, _ in fields_of(default_settings())} | former.FIRST_DEFAULTS
     given |= {name: 0.0 for name in defaults.keys() - given.keys() if name.endswith(".weight")}

@@ -41,7 +41,11 @@ VALUES |= {(f"derive.{of}", was): now for of in ("visible", "infrared") for was,
 
 # Full name now -> what a training did at first where the key wasn't given: the first default, where it has changed
 # since, or what was done before there was the key, where that isn't the default.
-FIRST_DEFAULTS: dict[str, Any] = {"model.backbone": "resnet50"}
+FIRST_DEFAULTS: dict[str, Any] = {
+    "model.backbone": "resnet50",
+    "augment.mean": [0.485, 0.456, 0.406],  # ImageNet's, for every backbone
+    "augment.std": [0.229, 0.224, 0.225],
+}
 
 
 # how names of tensors in a run's weights began -> how they begin now

@@ -137,11 +137,12 @@ def pack(index: pd.DataFrame, settings: Settings, folder: Path, resized: bool, p
         published=published_counts_apply(data),
         rows=index["split"].value_counts(sort=False).to_dict(),
         size=size,
+        interpolation=settings.augment.interpolation,
     )
     threads = settings.loader.threads or usable_cores()
     begin = time.perf_counter()
     with tqdm(total=len(index), desc="packing", unit=" images", disable=not progress, leave=False) as bar:
-        resize = resizing(*size, threads) if size else None
+        resize = resizing(*size, settings.augment.interpolation, threads) if size else None
         written = write_packs(folder, index, description, threads, bar.update, resize)
     for file in dataset_of(data.dataset).protocol_files(Path(data.root)):
         shutil.copy(file, folder / file.name)
@@ -151,10 +152,11 @@ def pack(index: pd.DataFrame, settings: Settings, folder: Path, resized: bool, p
     return f"{folder}: packed {len(index)} images {form}: {written / 1e6:.0f} MB in {seconds:.1f} s, {rate:.0f}/s"
 
 
-def resizing(height: int, width: int, threads: int) -> Resize:
+def resizing(height: int, width: int, interpolation: str, threads: int) -> Resize:
     """Decodes and resizes as training does on the CPU."""
+    options: dict[str, Any] = {"size": (height, width), "interpolation": interpolation}
     pipelines = {
-        int(modality): decoding_pipeline(modality.key, batch_size=ROWS, threads=threads, size=(height, width))
+        int(modality): decoding_pipeline(modality.key, batch_size=ROWS, threads=threads, **options)
         for modality in (Modality.VISIBLE, Modality.INFRARED)
     }
 

@@ -27,6 +27,7 @@ DEFAULT_HEADS = {"global": {"type": "bnneck"}}
 Precision = Literal["fp32", "bf16", "fp16"]
 Sharing = Literal["source", "modality", "shared"]
 PoolingKind = Literal["gem", "average"]
+Interpolation = Literal["bilinear", "bicubic"]
 GalleryRule = Literal["auto", "official", "random_seed"]
 ProtocolVariant = Literal["paper", "repository"]
 DIRECTIONS = ("visible_to_infrared", "infrared_to_visible")
@@ -76,6 +77,13 @@ class AugmentSettings:
     random_erasing_aspect: float = key(
         0.3, "smallest height / width of the erased box; the largest is its inverse", min=0.01, max=1
     )
+    interpolation: Interpolation = key(
+        "bilinear", "of resized images; timm's evaluation of many weights uses bicubic, which changes little here"
+    )
+    mean: tuple[float, float, float] | None = key(
+        None, "of red, green and blue, 0-1, for normalization; null: what the backbone's weights expect", min=0, max=1
+    )
+    std: tuple[float, float, float] | None = key(None, "standard deviation, likewise", min=0.001)
     derivative_geometry: Literal["own", "shared"] = key(
         "own", "whether a derivative samples its own crop, flip and erasing or shares its base image's"
     )

@@ -28,6 +28,7 @@ from pipeline.evaluation.rehearsal import rehearse
 from pipeline.evaluation.results import check_not_folder, format_summary, read_rows, summarize
 from pipeline.evaluation.session import Session, evaluate, finish
 from pipeline.loading.sampling import TrainingTable
+from pipeline.normalization import with_normalization
 from pipeline.optimization import schedule_problems
 from pipeline.run.folder import (
     is_finished,
@@ -124,7 +125,7 @@ def train_and_evaluate(
 @one_line_errors
 def main(argv: list[str] | None = None) -> None:
     options = read_options(sys.argv[1:] if argv is None else argv)
-    settings = load_config(options.arguments, name_required=True)
+    settings = with_normalization(load_config(options.arguments, name_required=True))
     folder = run_path(settings)
     check_split_untrained(settings.data, settings.data)
     fused_derivatives(settings)  # raises now what evaluation would only raise after the training

@@ -190,6 +190,9 @@ train: {epochs: 80, steps_per_epoch: null, accumulate: 1, ema: 0.0, channels_las
 # Keys that came later, with what was done before there were any.
 SINCE = {
     "train.tf32": True,
+    "augment.interpolation": "bilinear",
+    "augment.mean": [0.485, 0.456, 0.406],
+    "augment.std": [0.229, 0.224, 0.225],
     "method.type": "one_objective",
     "inserts": {},
     "heads.global.classifiers": "shared",

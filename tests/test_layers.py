@@ -25,6 +25,7 @@ pipeline.settings
 pipeline.optimization pipeline.protocols
 pipeline.datasets
 pipeline.config pipeline.synthetic
+pipeline.normalization
 pipeline.cli pipeline.loading pipeline.models
 pipeline.checks pipeline.distributed pipeline.losses
 pipeline.build pipeline.methods

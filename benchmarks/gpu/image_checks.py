@@ -15,8 +15,9 @@ from dali_ops import parameters as layout
 from dali_ops.derive import DERIVATIONS
 from dali_ops.derive.stages import Stage, apply_stages
 from dali_ops.erasing import erase
-from dali_ops.geometry import crop, flip, resize, windows
+from dali_ops.geometry import INTERPOLATIONS, crop, flip, resize, windows
 from dali_ops.mixing import MIXINGS, Mixing
+from dali_ops.normalize import IMAGENET
 
 SIZE = {"height": HEIGHT, "width": WIDTH}
 PAD = 10
@@ -41,10 +42,11 @@ def geometry_checks(device: torch.device) -> dict[str, Check]:
         f"crop and flip, {channels} channels": partial(compare, crop_and_flip, device, images(channels), window)
         for channels in (1, 3)
     }
-    checks["erase"] = partial(compare, erase, device, images(3), boxes)
-    checks["resize 384x128"] = partial(
-        compare, partial(resize, **SIZE), device, images(3, 384, 128), allowed=Allowed(0.05, 1)
-    )
+    checks["erase"] = partial(compare, partial(erase, color=IMAGENET.erased), device, images(3), boxes)
+    for interpolation in INTERPOLATIONS:
+        graph = partial(resize, **SIZE, interpolation=interpolation)
+        larger = images(3, 384, 128)
+        checks[f"resize 384x128, {interpolation}"] = partial(compare, graph, device, larger, allowed=Allowed(0.05, 1))
     return checks
 
 

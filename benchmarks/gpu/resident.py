@@ -18,7 +18,7 @@ import torch
 
 from benchmarks.devices import add_device_option, choose_device, describe_device, seconds_of
 from dali_ops.derive.channels import LUMINANCE, sample_spectrum
-from dali_ops.normalize import MEAN, STD
+from dali_ops.normalize import IMAGENET
 from pipeline.errors import one_line_errors
 
 HEIGHT, WIDTH, PAD, COUNT = 288, 144, 10, 32  # COUNT captured images of each modality
@@ -60,7 +60,8 @@ def window(images: torch.Tensor, rows: torch.Tensor, plan: Plan, view: int) -> t
 
 def make_batch(visible: torch.Tensor, infrared: torch.Tensor, plan: Plan) -> torch.Tensor:
     """Returns (4 * COUNT, 3, HEIGHT, WIDTH) bfloat16: visible, infrared, gray, spectrum."""
-    mean, std, weights = (torch.tensor(values, device=visible.device) for values in (MEAN, STD, LUMINANCE))
+    constants = (IMAGENET.mean, IMAGENET.std, LUMINANCE)
+    mean, std, weights = (torch.tensor(values, device=visible.device) for values in constants)
     of_visible = [window(visible, plan.visible, plan, view).float() for view in (0, 2)]
     of_infrared = [window(infrared, plan.infrared, plan, view).float() for view in (1, 3)]
     gray = of_visible[1].matmul(weights).round()[..., None]

@@ -13,8 +13,7 @@ from PIL import Image, ImageOps
 
 from dali_ops import parameters as layout
 from dali_ops.decode import VISIBLE
-from dali_ops.erasing import ERASED
-from dali_ops.normalize import MEAN, STD
+from dali_ops.normalize import Normalization
 from dali_ops.reference.derive import derive
 from dali_ops.reference.mixing import MIX
 from dali_ops.views import View
@@ -30,10 +29,10 @@ def decode(path: str | os.PathLike[str], base: str) -> np.ndarray:
         return np.asarray(image.convert("RGB")) if base == VISIBLE else np.asarray(image.convert("L"))[:, :, None]
 
 
-def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Resizes by PIL, bilinear with antialiasing. DALI may differ by a level."""
+def resize(image: np.ndarray, height: int, width: int, interpolation: str = "bilinear") -> np.ndarray:
+    """Resizes by PIL with antialiasing. DALI may differ by a level or two."""
     channels = [Image.fromarray(image[:, :, channel]) for channel in range(image.shape[2])]
-    resized = [channel.resize((width, height), Image.Resampling.BILINEAR) for channel in channels]
+    resized = [channel.resize((width, height), Image.Resampling[interpolation.upper()]) for channel in channels]
     return np.stack([np.asarray(channel) for channel in resized], axis=2)
 
 
@@ -48,14 +47,16 @@ def flip(image: np.ndarray) -> np.ndarray:
     return image[:, ::-1]
 
 
-def erase(image: np.ndarray, top: int, left: int, height: int, width: int) -> np.ndarray:
-    """Returns uint8 HW3 with the mean color in the box."""
+def erase(image: np.ndarray, top: int, left: int, height: int, width: int, color: tuple[int, int, int]) -> np.ndarray:
+    """Returns uint8 HW3 with the color in the box."""
     erased = image.copy()
-    erased[top : top + height, left : left + width] = ERASED
+    erased[top : top + height, left : left + width] = color
     return erased
 
 
-def view(captured: np.ndarray, shown: View, numbers: np.ndarray, *, pad: int, erasing: bool) -> np.ndarray:
+def view(
+    captured: np.ndarray, shown: View, numbers: np.ndarray, *, pad: int, erased: tuple[int, int, int] | None
+) -> np.ndarray:
     """Returns one view (uint8 HW3) of one resized uint8 image; `numbers` are the parameters of the view."""
     image = captured
     for number, stage in enumerate(shown.stages):
@@ -65,13 +66,16 @@ def view(captured: np.ndarray, shown: View, numbers: np.ndarray, *, pad: int, er
         image = MIX[shown.mixing](three_channels(image), three_channels(captured), numbers[layout.MIXING].astype(int))
     image = crop(image, pad, int(numbers[layout.CROP_Y]), int(numbers[layout.CROP_X]))
     image = three_channels(flip(image) if numbers[layout.FLIP] else image)
-    return erase(image, *numbers[layout.ERASING].astype(int)) if erasing else image
+    if erased is None:
+        return image
+    top, left, height, width = map(int, numbers[layout.ERASING])
+    return erase(image, top, left, height, width, erased)
 
 
 def three_channels(image: np.ndarray) -> np.ndarray:
     return np.broadcast_to(image, (*image.shape[:2], 3))
 
 
-def normalize(image: np.ndarray) -> np.ndarray:
+def normalize(image: np.ndarray, by: Normalization) -> np.ndarray:
     """Normalizes uint8 HW3 to float32 3HW."""
-    return ((image / 255 - np.array(MEAN)) / np.array(STD)).transpose(2, 0, 1).astype(np.float32)
+    return ((image / 255 - np.array(by.mean)) / np.array(by.std)).transpose(2, 0, 1).astype(np.float32)

@@ -47,7 +47,8 @@ class Description:
 
     splitting: the settings that decided who is in which split. source: the folder packed. published: whether the
     published numbers of images apply to it. rows: images by split. size: height and width of images that are held
-    as uint8 HWC, three channels for visible and one for infrared; None: as they were encoded.
+    as uint8 HWC, three channels for visible and one for infrared; None: as they were encoded. interpolation: by which
+    they were resized.
     """
 
     dataset: str
@@ -56,6 +57,7 @@ class Description:
     published: bool
     rows: dict[str, int]
     size: tuple[int, int] | None = None
+    interpolation: str = "bilinear"
     packing: str = field(default_factory=lambda: uuid.uuid4().hex)
     format: int = FORMAT
 

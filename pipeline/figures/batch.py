@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
-from dali_ops.normalize import MEAN, STD
+from dali_ops.normalize import Normalization
 from pipeline.batch import Batch, Modality
 from pipeline.build import build_index, build_table
 from pipeline.cli.figures import read_batch
@@ -14,6 +14,7 @@ from pipeline.config import load_config
 from pipeline.figures.labels import modality_label, pen_font
 from pipeline.figures.sheet import INK, MARGIN, PAPER, check_at_least_one, save_sheet
 from pipeline.loading.batches import training_batches
+from pipeline.normalization import normalization_of
 from pipeline.settings import Settings
 
 LABEL_WIDTH, TITLE_HEIGHT = 130, 20  # pixels
@@ -31,13 +32,14 @@ def first_batch(settings: Settings) -> Batch:
         batches.close()
 
 
-def to_image(image: torch.Tensor) -> Image.Image:
-    """Returns the RGB image of a normalized (3, H, W): the loader's ImageNet normalization is undone."""
-    pixels = 255 * (image.float().cpu().permute(1, 2, 0).numpy() * np.array(STD) + np.array(MEAN))
+def to_image(image: torch.Tensor, normalized_by: Normalization) -> Image.Image:
+    """Returns the RGB image of a normalized (3, H, W)."""
+    mean, std = np.array(normalized_by.mean), np.array(normalized_by.std)
+    pixels = 255 * (image.float().cpu().permute(1, 2, 0).numpy() * std + mean)
     return Image.fromarray(np.clip(np.rint(pixels), 0, 255).astype(np.uint8))
 
 
-def draw_batch(batch: Batch, columns: int) -> Image.Image:
+def draw_batch(batch: Batch, columns: int, normalized_by: Normalization) -> Image.Image:
     """Returns a sheet: modalities below each other, and side by side the images that the same rows of the plan gave."""
     modalities = [Modality(value) for value in dict.fromkeys(batch.modality)]
     count = len(batch) // len(modalities)
@@ -51,16 +53,20 @@ def draw_batch(batch: Batch, columns: int) -> Image.Image:
         pen.text((left, 2), f"{int(batch.identity[number])}", INK, font)
         for row, modality in enumerate(modalities):
             top = TITLE_HEIGHT + row * (height + MARGIN)
-            sheet.paste(to_image(batch.images[row * count + number]), (left, top))
+            sheet.paste(to_image(batch.images[row * count + number], normalized_by), (left, top))
             if column == 0:
                 pen.text((MARGIN, top + height // 2 - 8), modality_label(modality), INK, font)
     pen.text((MARGIN, 2), "identity", INK, font)
     return sheet
 
 
+def draw_first_batch(settings: Settings, columns: int) -> Image.Image:
+    """Returns the sheet of the training's `first_batch`."""
+    return draw_batch(first_batch(settings), columns, normalization_of(settings))
+
+
 def main(argv: list[str]) -> None:
     options = read_batch(argv)
     check_at_least_one(options, "columns")
-    save_sheet(
-        draw_batch(first_batch(load_config(options.arguments, name_required=True)), options.columns), options.out
-    )
+    settings = load_config(options.arguments, name_required=True)
+    save_sheet(draw_first_batch(settings, options.columns), options.out)

@@ -25,6 +25,7 @@ from pipeline.loading.hardware import dali_pipelines
 from pipeline.loading.images import ImageSource, check_size, open_images, undecodable
 from pipeline.loading.replacement import Replacements
 from pipeline.loading.sampling import Plan, TrainingTable, Views, identities_of_ranks, plan_batch
+from pipeline.normalization import normalization_of
 from pipeline.settings import LoaderSettings, Settings
 
 log = logging.getLogger("pipeline")
@@ -98,6 +99,7 @@ def planned_images(
 
     # Several pipelines on a CPU, in turn; one on a GPU.
     pipelines, place = dali_pipelines(settings.loader, device)
+    normalization = normalization_of(settings)
     make = partial(
         training_pipeline,
         batch_size=count,
@@ -105,11 +107,13 @@ def planned_images(
         views=views,
         height=settings.augment.height,
         width=settings.augment.width,
+        interpolation=settings.augment.interpolation,
         pad=settings.augment.pad,
-        erasing=settings.augment.random_erasing_prob > 0,
+        erased=normalization.erased if settings.augment.random_erasing_prob > 0 else None,
         **place,
     )
-    output = TorchOutput(in_turn(make, source, pipelines), device, getattr(torch, settings.loader.image_type))
+    dtype = getattr(torch, settings.loader.image_type)
+    output = TorchOutput(in_turn(make, source, pipelines), device, normalization, dtype)
     # A plan leaves with its images; those after it were made by pipelines that work ahead.
     for number in itertools.count(first):
         try:
@@ -208,9 +212,11 @@ def evaluation_batches(
         stages=stages,
         height=settings.augment.height,
         width=settings.augment.width,
+        interpolation=settings.augment.interpolation,
         **place,
     )
-    output = TorchOutput(in_turn(make, source, pipelines), device, getattr(torch, settings.loader.image_type))
+    dtype = getattr(torch, settings.loader.image_type)
+    output = TorchOutput(in_turn(make, source, pipelines), device, normalization_of(settings), dtype)
     for begin in range(0, len(rows), step):
         try:
             images = output.next()

@@ -17,11 +17,13 @@ from pipeline.settings import AugmentSettings
 class FolderImages:
     """Files, which DALI reads in its own threads.
 
-    form: what `feed` gives, one of `dali_ops.decode.FORMS`. size: height and width where that is pixels.
+    form: what `feed` gives, one of `dali_ops.decode.FORMS`. size: height and width where that is pixels, which were
+    resized by `interpolation`.
     """
 
     form = PATH
     size = None
+    interpolation = None
 
     def __init__(self, index: pd.DataFrame) -> None:
         self._paths = index["path"].to_numpy()
@@ -57,7 +59,7 @@ class PackedImages:
 
     def __init__(self, packs: Packs) -> None:
         self._packs = packs
-        self.size = packs.description.size
+        self.size, self.interpolation = packs.description.size, packs.description.interpolation
         self.form = RESIZED if self.size else ENCODED
 
     def path(self, row: int) -> str:
@@ -86,8 +88,15 @@ def open_images(root: str | Path, index: pd.DataFrame) -> ImageSource:
 
 
 def check_size(image_source: ImageSource, augment: AugmentSettings) -> None:
-    """Raises ValueError where images were packed in another size than the network's."""
-    if image_source.size not in (None, (augment.height, augment.width)):
+    """Raises ValueError where images were packed in another size than the network's, or resized otherwise."""
+    if image_source.size is None:
+        return
+    if image_source.interpolation != augment.interpolation:
+        raise ValueError(
+            f"augment.interpolation: the pack holds {image_source.interpolation} images; found "
+            f"{augment.interpolation}; pack the data set again or without --resized"
+        )
+    if image_source.size != (augment.height, augment.width):
         raise ValueError(
             f"augment.height, augment.width: the pack holds images of {image_source.size[0]} x {image_source.size[1]}; "
             "found "

@@ -11,7 +11,7 @@ import torch
 
 from pipeline.evaluation.scoring import excluded_pairs
 from pipeline.figures.attention import attention
-from pipeline.figures.batch import draw_batch, first_batch
+from pipeline.figures.batch import draw_first_batch
 from pipeline.figures.distances import distances
 from pipeline.figures.evaluated_run import (
     EvaluatedRun,
@@ -55,9 +55,7 @@ def open_runs(folders: list[Path]) -> dict[Path, EvaluatedRun | str]:
 def batch_images(folder: Path) -> list[PageImage]:
     if not (folder / "config.yaml").is_file():
         return [PageImage("batch", "left out: without config.yaml there was no training")]
-    return page_images(
-        "batch", TEXTS["batch"], lambda: {"batch": draw_batch(first_batch(settings_of(folder)), COLUMNS)}
-    )
+    return page_images("batch", TEXTS["batch"], lambda: {"batch": draw_first_batch(settings_of(folder), COLUMNS)})
 
 
 def run_images(run: EvaluatedRun | str) -> list[PageImage]:

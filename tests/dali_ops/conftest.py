@@ -65,13 +65,15 @@ def _write_images(folder: Path, *, channels: int, equal: bool = False) -> list[P
 def decode_and_resize():
     """Runs only decoding and resizing: what the twin of everything that follows starts from."""
 
-    def run(paths, base, size, place) -> list[np.ndarray]:
+    def run(paths, base, size, place, interpolation="bilinear") -> list[np.ndarray]:
         pipeline = new_pipeline(batch_size=len(paths), threads=1, prefetch=1, **place)
         where = {"device": place["device"], "decode": place["decode"]}
         with pipeline:
             names = fn.external_source(lambda: [path_bytes(path) for path in paths], dtype=types.UINT8, ndim=1)
             images = decode(names, form=PATH, base=base, **where)
-            pipeline.set_outputs(geometry.resize(images, height=size[0], width=size[1]) if size else images)
+            if size:
+                images = geometry.resize(images, height=size[0], width=size[1], interpolation=interpolation)
+            pipeline.set_outputs(images)
         (images,) = pipeline.run()
         return [np.asarray(image) for image in images.as_cpu()]
 

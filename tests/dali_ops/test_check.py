@@ -60,7 +60,15 @@ def error_of(feed: list[np.ndarray], form: str) -> RuntimeError:
     """Of the graph that reads and decodes images."""
     place = {"device": "cpu", "device_id": None, "decode": "cpu", "threads": 1, "prefetch": 1}
     pipeline = evaluation_pipeline(
-        lambda i: feed, batch_size=len(feed), form=form, base="visible", stages=(), height=8, width=8, **place
+        lambda i: feed,
+        batch_size=len(feed),
+        form=form,
+        base="visible",
+        stages=(),
+        height=8,
+        width=8,
+        interpolation="bilinear",
+        **place,
     )
     with pytest.raises(RuntimeError) as raised:
         pipeline.run()

@@ -18,7 +18,18 @@ def file_bytes(path) -> np.ndarray:
     return np.frombuffer(path.read_bytes(), np.uint8)
 
 
-def build(paths, batch_size: int, base: str, *, encoded=False, stages=(), size=SIZE, place=CPU, threads=2):
+def build(
+    paths,
+    batch_size: int,
+    base: str,
+    *,
+    encoded=False,
+    stages=(),
+    size=SIZE,
+    interpolation="bilinear",
+    place=CPU,
+    threads=2,
+):
     def source(i: int) -> list[np.ndarray]:
         batch = paths[i * batch_size : (i + 1) * batch_size]
         if not batch:
@@ -33,6 +44,7 @@ def build(paths, batch_size: int, base: str, *, encoded=False, stages=(), size=S
         stages=stages,
         height=size[0],
         width=size[1],
+        interpolation=interpolation,
         threads=threads,
         prefetch=2,
         **place,
@@ -91,16 +103,19 @@ def test_end_stays_the_end(visible_files):
 
 
 @pytest.mark.parametrize("base", ["visible", "infrared"])
-def test_close_to_pil(base, visible_files, infrared_files):
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_close_to_pil(base, interpolation, visible_files, infrared_files):
     paths = {"visible": visible_files, "infrared": infrared_files}[base]
-    images = np.concatenate(run_all(build(paths, len(paths), base)))
+    images = np.concatenate(run_all(build(paths, len(paths), base, interpolation=interpolation)))
     for image, path in zip(images, paths, strict=True):
-        expected = reference.resize(reference.decode(path, base), *SIZE)
+        expected = reference.resize(reference.decode(path, base), *SIZE, interpolation)
         difference = np.abs(image.astype(int) - expected)
         assert difference.max() <= 3 and difference.mean() <= 0.6
 
 
 def test_bad_settings_are_named():
+    with pytest.raises(ValueError, match="interpolation: expected one of bilinear, bicubic; found 'nearest'"):
+        build([], 4, "visible", interpolation="nearest")
     with pytest.raises(ValueError, match="base: expected one of visible, infrared; found 'rgb'"):
         build([], 4, "rgb")
     with pytest.raises(ValueError, match="clahe: expected .* found height 31, width 24"):

@@ -10,9 +10,11 @@ from nvidia.dali import Pipeline, fn, types
 
 from dali_ops import reference
 from dali_ops.execution import Source, in_turn, new_pipeline
+from dali_ops.normalize import Normalization
 from dali_ops.torch_output import TorchOutput, send
 
 COUNT, STEPS, SIZE = 4, 8, (16, 8)
+BY = Normalization((0.2, 0.5, 0.9), (0.3, 0.5, 0.25))
 
 
 def levels(step: int) -> np.ndarray:
@@ -45,7 +47,7 @@ def device_of(place: dict) -> torch.device:
 
 
 def expected(step: int) -> np.ndarray:
-    return np.stack([reference.normalize(image) for image in (*levels(step), *(255 - levels(step)))])
+    return np.stack([reference.normalize(image, BY) for image in (*levels(step), *(255 - levels(step)))])
 
 
 @pytest.mark.parametrize(
@@ -53,7 +55,7 @@ def expected(step: int) -> np.ndarray:
 )
 @pytest.mark.parametrize("count", [1, 3, STEPS + 1])
 def test_batches_are_normalized_follow_each_other_and_stay_as_they_are(place, dtype, tolerance, count):
-    output = TorchOutput(pipelines_of_steps(place, count), device_of(place), dtype)
+    output = TorchOutput(pipelines_of_steps(place, count), device_of(place), BY, dtype)
     held = [output.next() for _ in range(STEPS)]
     with pytest.raises(StopIteration):
         output.next()
@@ -67,7 +69,7 @@ def test_batches_are_normalized_follow_each_other_and_stay_as_they_are(place, dt
 def test_memory_of_batches_that_is_no_longer_referenced_is_reused(place):
     if place["device"] == "gpu":
         pytest.skip("on a GPU torch itself keeps the memory")
-    output = TorchOutput(pipelines_of_steps(place), device_of(place))
+    output = TorchOutput(pipelines_of_steps(place), device_of(place), BY)
     first = output.next()
     part = first[1:2]  # a part holds the whole
     place_of_first = first.data_ptr()
@@ -83,7 +85,7 @@ def test_memory_of_batches_that_is_no_longer_referenced_is_reused(place):
 
 
 def test_memory_may_outlive_the_output_and_the_pipeline(place):
-    output = TorchOutput(pipelines_of_steps(place), device_of(place))
+    output = TorchOutput(pipelines_of_steps(place), device_of(place), BY)
     images = output.next()
     del output
     np.testing.assert_allclose(images.cpu(), expected(0), atol=1e-6)
@@ -92,7 +94,7 @@ def test_memory_may_outlive_the_output_and_the_pipeline(place):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_side_stream_sees_complete_images_and_frees_them_early():
     place = {"device": "gpu", "device_id": 0, "decode": "cpu"}
-    output = TorchOutput(pipelines_of_steps(place), device_of(place))
+    output = TorchOutput(pipelines_of_steps(place), device_of(place), BY)
     sums = []
     with torch.cuda.stream(torch.cuda.Stream()):
         for _ in range(STEPS - 1):
@@ -117,7 +119,7 @@ def test_a_gpu_pipeline_is_run_as_dali_declares_it(monkeypatch):
 
     monkeypatch.setattr(torch.cuda, "device", lambda device: nullcontext())
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: stream)
-    output = TorchOutput([StandIn()], torch.device("cuda", 0))
+    output = TorchOutput([StandIn()], torch.device("cuda", 0), BY)
     with pytest.raises(StopIteration):
         output.next()
     assert arguments[0].pop("self") and arguments == [{"cuda_stream": stream}]
@@ -153,7 +155,7 @@ def test_views_go_to_a_gpu_from_pinned_memory_without_a_wait(monkeypatch):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_pipelines_on_the_cpu_feed_a_gpu():
     output = TorchOutput(
-        pipelines_of_steps({"device": "cpu", "device_id": None, "decode": "cpu"}, 2), torch.device("cuda", 0)
+        pipelines_of_steps({"device": "cpu", "device_id": None, "decode": "cpu"}, 2), torch.device("cuda", 0), BY
     )
     for step in range(STEPS):
         images = output.next()
@@ -165,7 +167,7 @@ def test_pipelines_on_the_cpu_feed_a_gpu():
 @pytest.mark.parametrize("device", ["cpu", "gpu"])
 def test_a_batch_does_not_wait_for_what_is_queued_on_the_gpu(device):
     place = {"device": device, "device_id": 0 if device == "gpu" else None, "decode": "cpu"}
-    output = TorchOutput(pipelines_of_steps(place), torch.device("cuda", 0))
+    output = TorchOutput(pipelines_of_steps(place), torch.device("cuda", 0), BY)
     output.next()  # the first makes tables of constants, and memory for all that follow
     torch.cuda.synchronize()
     torch.cuda._sleep(2_000_000_000)

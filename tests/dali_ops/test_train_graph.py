@@ -9,7 +9,6 @@ from dali_ops import reference
 from dali_ops.decode import CHANNELS, ENCODED, FORMS, PATH, RESIZED, path_bytes
 from dali_ops.derive import DERIVATIONS
 from dali_ops.derive.stages import Stage
-from dali_ops.erasing import ERASED
 from dali_ops.mixing import MIXINGS
 from dali_ops.train_graph import training_pipeline
 from dali_ops.views import View
@@ -88,7 +87,10 @@ class Source:
         return (*fed, self.parameters(step))
 
 
-def build(source: Source, *, erasing=True, threads=2, prefetch=2, place=CPU):
+ERASED = (10, 128, 250)
+
+
+def build(source: Source, *, erased=ERASED, threads=2, prefetch=2, place=CPU):
     height, width = source.size
     return training_pipeline(
         source,
@@ -97,8 +99,9 @@ def build(source: Source, *, erasing=True, threads=2, prefetch=2, place=CPU):
         views=source.views,
         height=height,
         width=width,
+        interpolation="bilinear",
         pad=source.pad,
-        erasing=erasing,
+        erased=erased,
         threads=threads,
         prefetch=prefetch,
         **place,
@@ -118,12 +121,12 @@ def files(visible_files, infrared_files):
     return {"visible": visible_files * 2, "infrared": infrared_files}
 
 
-@pytest.mark.parametrize("erasing", [False, True], ids=["whole", "erased"])
+@pytest.mark.parametrize("erased", [None, ERASED], ids=["whole", "erased"])
 @pytest.mark.parametrize(("size", "pad"), [((48, 24), 10), ((31, 17), 3), ((40, 20), 0), ((6, 5), 9)])
-def test_all_views_equal_twin(files, decode_and_resize, size, pad, erasing, place, assert_same_levels):
+def test_all_views_equal_twin(files, decode_and_resize, size, pad, erased, place, assert_same_levels):
     views = [it for it in ALL_VIEWS if all(stage.derivation.divides(*size) for stage in it.stages)]
     source = Source(files, views, size, pad)
-    batches = run(build(source, erasing=erasing, place=place), steps=2)
+    batches = run(build(source, erased=erased, place=place), steps=2)
     for step, batch in enumerate(batches):
         resized = {f: decode_and_resize(source.paths(f, step), f, size, place) for f in files}
         numbers = source.parameters(step)
@@ -131,7 +134,7 @@ def test_all_views_equal_twin(files, decode_and_resize, size, pad, erasing, plac
             assert images.shape == (source.count, *size, 3) and images.dtype == np.uint8
             expected = np.stack(
                 [
-                    reference.view(resized[view.base][row], view, numbers[row, number], pad=pad, erasing=erasing)
+                    reference.view(resized[view.base][row], view, numbers[row, number], pad=pad, erased=erased)
                     for row in range(source.count)
                 ]
             )
@@ -163,7 +166,7 @@ def test_encoded_images_give_the_same_views_as_their_paths(files, place):
 def test_views_of_one_base_have_parameters_of_their_own(visible_files):
     views = (View("visible"), View("visible"))
     source = Source({"visible": visible_files}, views, (40, 20), 8)
-    first, second = run(build(source, erasing=False), 1)[0]
+    first, second = run(build(source, erased=None), 1)[0]
     assert not np.array_equal(first, second)
 
 
@@ -225,7 +228,15 @@ def test_on_a_gpu_every_view_ends_there(form, decode, monkeypatch):
     monkeypatch.setattr(fn.decoders, "image", spy)
     monkeypatch.setattr(Pipeline, "set_outputs", lambda pipeline, *nodes: views.extend(nodes))
     monkeypatch.setattr("dali_ops.train_graph.build", lambda pipeline: None)
-    settings = {"batch_size": 2, "views": ALL_VIEWS, "height": 32, "width": 16, "pad": 2, "erasing": True}
+    settings = {
+        "batch_size": 2,
+        "views": ALL_VIEWS,
+        "height": 32,
+        "width": 16,
+        "interpolation": "bilinear",
+        "pad": 2,
+        "erased": ERASED,
+    }
     place = {"device": "gpu", "device_id": 0, "decode": decode}
     training_pipeline(lambda i: (), form=form, threads=1, prefetch=2, **settings, **place)
     assert [view.device for view in views] == ["gpu"] * len(ALL_VIEWS)
@@ -253,7 +264,15 @@ def test_on_a_gpu_every_view_ends_there(form, decode, monkeypatch):
     ],
 )
 def test_bad_settings_are_named(changes, message):
-    settings = {"batch_size": 2, "views": TWO_BASES, "height": 32, "width": 16, "pad": 2, "erasing": False}
+    settings = {
+        "batch_size": 2,
+        "views": TWO_BASES,
+        "height": 32,
+        "width": 16,
+        "interpolation": "bilinear",
+        "pad": 2,
+        "erased": None,
+    }
     settings |= {"form": PATH, "threads": 1, "prefetch": 1, **CPU}
     with pytest.raises(ValueError, match=message):
         training_pipeline(lambda i: (), **(settings | changes))

@@ -3,6 +3,7 @@ import pytest
 import torch
 from PIL import Image
 
+from dali_ops.normalize import Normalization
 from dali_ops.reference import normalize
 from pipeline.figures.__main__ import main
 from pipeline.figures.batch import LABEL_WIDTH, TITLE_HEIGHT, to_image
@@ -10,7 +11,8 @@ from pipeline.figures.batch import LABEL_WIDTH, TITLE_HEIGHT, to_image
 
 def test_an_image_is_the_one_that_was_normalized():
     image = np.random.default_rng(0).integers(0, 256, (9, 5, 3), np.uint8)
-    np.testing.assert_array_equal(np.asarray(to_image(torch.from_numpy(normalize(image)))), image)
+    by = Normalization((0.4, 0.5, 0.6), (0.2, 0.25, 0.3))
+    np.testing.assert_array_equal(np.asarray(to_image(torch.from_numpy(normalize(image, by)), by)), image)
 
 
 def test_a_sheet_has_a_row_for_each_modality_and_the_columns_asked_for(people, tiny, tmp_path, capsys):

@@ -18,6 +18,7 @@ from pipeline.loading.derivations import views_in_use
 from pipeline.loading.hardware import dali_pipelines
 from pipeline.loading.images import FolderImages, open_images
 from pipeline.loading.sampling import plan_batch, training_table
+from pipeline.normalization import normalization_of
 
 CPU = torch.device("cpu")
 
@@ -105,6 +106,28 @@ def test_the_modality_that_is_switched_off_is_not_even_read(index, settings):
     visible = replace(settings, batch=replace(settings.batch, modalities=["visible", "visible_derived"]))
     (batch,) = take(1, absent, visible)
     assert batch.modality == (0,) * 8 + (2,) * 8
+
+
+def test_images_are_normalized_as_the_settings_say(index, settings):
+    """Undone by each its own mean and deviation, batches are the same pixels, but for the erased boxes: 0 in both."""
+    other = replace(settings, augment=replace(settings.augment, mean=(0.1, 0.5, 0.9), std=(0.5, 0.25, 1.0)))
+    (one,), (another,) = take(1, index, settings), take(1, index, other)
+    erased = (another.images.abs() < 0.6 / 255 / 0.25).all(dim=1, keepdim=True)
+    assert 0.005 < erased.float().mean() < 0.5
+    pixels, same = (undone(batch.images, by) for batch, by in ((one, settings), (another, other)))
+    torch.testing.assert_close(*(torch.where(erased, 0, images) for images in (pixels, same)), rtol=0, atol=1e-6)
+    rows = visible_rows(index)[:3]
+    tested, same = (
+        undone(next(evaluation_batches(FolderImages(index), rows, Modality.VISIBLE, by, CPU)), by)
+        for by in (settings, other)
+    )
+    torch.testing.assert_close(tested, same, rtol=0, atol=1e-6)
+
+
+def undone(images, settings):
+    by = normalization_of(settings)
+    mean, std = (torch.tensor(values)[:, None, None] for values in (by.mean, by.std))
+    return images * std + mean
 
 
 @pytest.mark.parametrize("image_type", ["float16", "bfloat16"])
@@ -232,6 +255,16 @@ def test_a_damaged_pack_stops_the_training_with_the_image(packed, index, setting
     damaged = at(packed, settings, on_corrupt_image="replace")  # which is for images, not for packs
     with pytest.raises(ValueError, match=r"train.arrow/(visible|infrared)/.*: the pack is damaged there"):
         take(1, build_index(damaged.data), damaged)
+
+
+def test_a_pack_that_was_resized_otherwise_is_refused(packed, index, settings):
+    bicubic = replace(at(packed, settings), augment=replace(settings.augment, interpolation="bicubic"))
+    image_source = open_images(packed, index)
+    if image_source.size is None:
+        assert not torch.equal(take(1, index, bicubic)[0].images, take(1, index, at(packed, settings))[0].images)
+    else:
+        with pytest.raises(ValueError, match="augment.interpolation: the pack holds bilinear images; found bicubic"):
+            take(1, index, bicubic)
 
 
 def test_a_pack_of_another_size_is_refused(packed, index, settings):
