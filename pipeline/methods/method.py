@@ -70,6 +70,14 @@ class Method(nn.Module):
         raise NotImplementedError
 
     @classmethod
+    def resolved(cls, settings: Settings, resumed: bool = False) -> Settings:
+        """Returns the settings as a run keeps them: with what "auto" stands for where the method decides it.
+
+        Raises ValueError naming a key, where a training that isn't `resumed` should not begin with them.
+        """
+        return settings
+
+    @classmethod
     def views(cls, settings: Settings) -> dict[Modality, View]:
         """Returns what the loader makes of each modality in use. Raises ValueError naming the key."""
         return views_in_use(settings)

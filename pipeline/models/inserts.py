@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import nn
@@ -29,6 +30,11 @@ class Followed(nn.Module):
 
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
         return self.insert(self.module(*inputs))
+
+    def __iter__(self) -> Iterator[nn.Module]:
+        """Yields the layers of a stage, then the insert: timm's gradient checkpointing calls one after the other."""
+        yield from cast(nn.Sequential, self.module)
+        yield self.insert
 
 
 def put_inserts(backbone: Backbone, inserts: Mapping[str, InsertOptions], height: int, width: int) -> None:

@@ -7,7 +7,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+import contextlib
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import torch
@@ -62,7 +63,23 @@ def freeze_statistics(pretrained: Collection[nn.Module]) -> None:
         layer.eval()
 
 
-def norm_layers(module: nn.Module) -> list[nn.Module]:
+@contextlib.contextmanager
+def statistics_kept(module: nn.Module) -> Iterator[None]:
+    """Keeps the statistics of all norm layers as they are, while layers normalize as in training.
+
+    For a backward pass that runs layers again (gradient checkpointing): each batch counts once.
+    """
+    layers = [layer for layer in norm_layers(module) if layer.track_running_stats]
+    for layer in layers:
+        layer.track_running_stats = False
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.track_running_stats = True
+
+
+def norm_layers(module: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
     """Returns the batch-norm layers of a module."""
     return [layer for layer in module.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
 
@@ -131,7 +148,8 @@ class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
         values = features.to(torch.promote_types(features.dtype, torch.float32))
         shape = [1, -1] + [1] * (values.ndim - 2)
         mean, variance, count = statistics_of_all_ranks(values)
-        self._track(mean, variance * count / (count - 1))
+        if self.track_running_stats:
+            self._track(mean, variance * count / (count - 1))
         scale = torch.rsqrt(variance + self.eps) * self.weight
         return ((values - mean.view(shape)) * scale.view(shape) + self.bias.view(shape)).to(features.dtype)
 

@@ -106,7 +106,9 @@ def test_embed_is_what_is_tested(tiny):
         (["model.backbone=resnet99"], r"model\.backbone: timm has no model"),
         (["model.weights=absent.pth"], r"model\.weights: no such file: absent\.pth"),
         (["model.backbone=test_vit", "augment.height=30"], r"augment\.height, augment\.width: test_vit"),
-        (["model.backbone=test_efficientnet"], r"model\.last_stride: 1 is for"),
+        (["model.backbone=vgg11"], r"model\.last_stride: 1 is for"),
+        (["model.kwargs.dept=2"], r"model\.kwargs\.dept: resnet10t isn't built with it \(TypeError"),
+        (["model.pooling=token"], r"model\.pooling: ResNet has no class token; set it to auto, gem or average"),
         (["inserts.non_local.at=nowhere"], r"^inserts\.non_local\.at: the backbone has no module"),
     ],
 )

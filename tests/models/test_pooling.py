@@ -76,7 +76,7 @@ def test_layout_of_timm_families(name: str, channels_last: bool, prefix_tokens: 
 
 
 def test_bad_settings() -> None:
-    with pytest.raises(ValueError, match="pooling: expected one of gem, average; found 'max'"):
+    with pytest.raises(ValueError, match="pooling: expected one of gem, average, token; found 'max'"):
         Pooling("max")
     with pytest.raises(ValueError, match="pool_power: expected a number above 0; found 0"):
         Pooling("gem", power=0)
