@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any, cast
 
 import timm
-from timm.models import split_model_name_tag
+from timm.models import is_model_in_modules, split_model_name_tag
 from torch import nn
 
 from pipeline.models.ibn import put_ibn
-from pipeline.models.last_stride import remove_last_stride
+from pipeline.models.last_stride import PLAIN, remove_last_stride
 from pipeline.models.probing import pools_class_token, probe
-from pipeline.models.timm_arguments import timm_arguments
+from pipeline.models.timm_arguments import shapes_only, timm_arguments
 from pipeline.models.timm_model import Backbone
 from pipeline.models.weights import first_line, load_backbone_weights, weights_origin
 
@@ -86,7 +86,11 @@ def check_name(name: str) -> None:
 
 def _build(name: str, pretrained: bool, arguments: dict[str, Any]) -> Backbone:
     try:
-        model = timm.create_model(name, pretrained=pretrained, num_classes=0, global_pool="", **arguments)
+        late = pretrained and norms_after_pooling(name, arguments)
+        asked = arguments if late else arguments | {"global_pool": ""}
+        model = timm.create_model(name, pretrained=pretrained, num_classes=0, **asked)
+        if late:
+            model.norm, model.fc_norm = model.fc_norm, nn.Identity()
         return cast(Backbone, model)
     except Exception as error:  # timm and the hub raise many kinds; the user needs one line
         if pretrained:
@@ -95,6 +99,16 @@ def _build(name: str, pretrained: bool, arguments: dict[str, Any]) -> Backbone:
                 "give a local .safetensors or .pth file as weights, or set pretrained to false"
             ) from error
         raise ValueError(f"backbone: {name} cannot be built with {arguments}: {first_line(error)}") from error
+
+
+def norms_after_pooling(name: str, arguments: dict[str, Any]) -> bool:
+    """Whether timm's model, a plain transformer, has its last norm behind its pooling.
+
+    Without the pooling, timm builds that norm before it, under another name, and loads no weights into it.
+    """
+    if not is_model_in_modules(name, PLAIN):
+        return False
+    return not isinstance(getattr(shapes_only(name, **arguments), "fc_norm", nn.Identity()), nn.Identity)
 
 
 def _load(backbone: Backbone, pretrained: bool, weights: str | None, ibn: str) -> None:

@@ -27,7 +27,7 @@ class InstanceBatchNorm(nn.Module):
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         first, rest = features.split([self.IN.num_features, self.BN.num_features], dim=1)
-        return torch.cat([self.IN(first.contiguous()), self.BN(rest.contiguous())], dim=1)
+        return torch.cat([self.IN(first), self.BN(rest)], dim=1)
 
 
 def put_ibn(backbone: nn.Module) -> None:
@@ -40,6 +40,6 @@ def put_ibn(backbone: nn.Module) -> None:
     for block in (block for stage in STAGES for block in getattr(backbone, stage)):
         if type(block.bn1) is not nn.BatchNorm2d:
             raise ValueError(
-                f'ibn: "a" is for blocks with batch norm; found {type(block.bn1).__name__}: set it to none'
+                f'ibn: "a" is for blocks that begin with batch norm; found {type(block.bn1).__name__}: set it to none'
             )
         block.bn1 = InstanceBatchNorm(block.bn1)

@@ -72,8 +72,10 @@ def channels_behind(backbone: Backbone, places: Mapping[str, str], height: int, 
         )
         for place, where in places.items()
     ]
-    was_training = backbone.training
+    was_training, checkpointing = backbone.training, getattr(backbone, "grad_checkpointing", False)
     backbone.eval()
+    # with it some families call the layers of a stage one by one, and nobody hears the stage
+    backbone.grad_checkpointing = False
     try:
         with torch.no_grad():
             backbone.forward_features(torch.zeros(1, 3, height, width))
@@ -81,6 +83,7 @@ def channels_behind(backbone: Backbone, places: Mapping[str, str], height: int, 
         for hook in listening:
             hook.remove()
         backbone.train(was_training)
+        backbone.grad_checkpointing = checkpointing
     channels = {}
     for place, where in places.items():
         features = seen.get(place)

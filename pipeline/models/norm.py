@@ -67,16 +67,19 @@ def freeze_statistics(pretrained: Collection[nn.Module]) -> None:
 def statistics_kept(module: nn.Module) -> Iterator[None]:
     """Keeps the statistics of all norm layers as they are, while layers normalize as in training.
 
-    For a backward pass that runs layers again (gradient checkpointing): each batch counts once.
+    For a backward pass that runs layers again (gradient checkpointing): each batch counts once. What the layers save
+    must be what they saved before, so they go on writing, but with a momentum of 0 and to a counter of nobody.
     """
-    layers = [layer for layer in norm_layers(module) if layer.track_running_stats]
-    for layer in layers:
-        layer.track_running_stats = False
+    layers = norm_layers(module)
+    kept = [(layer.momentum, layer.num_batches_tracked) for layer in layers]
+    counter = next((counter.clone() for _, counter in kept if counter is not None), None)
     try:
+        for layer in layers:
+            layer.momentum, layer.num_batches_tracked = 0.0, counter
         yield
     finally:
-        for layer in layers:
-            layer.track_running_stats = True
+        for layer, (momentum, own_counter) in zip(layers, kept, strict=True):
+            layer.momentum, layer.num_batches_tracked = momentum, own_counter
 
 
 def norm_layers(module: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
@@ -148,8 +151,7 @@ class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
         values = features.to(torch.promote_types(features.dtype, torch.float32))
         shape = [1, -1] + [1] * (values.ndim - 2)
         mean, variance, count = statistics_of_all_ranks(values)
-        if self.track_running_stats:
-            self._track(mean, variance * count / (count - 1))
+        self._track(mean, variance * count / (count - 1))
         scale = torch.rsqrt(variance + self.eps) * self.weight
         return ((values - mean.view(shape)) * scale.view(shape) + self.bias.view(shape)).to(features.dtype)
 

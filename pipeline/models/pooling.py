@@ -112,6 +112,6 @@ def pooling_problem(backbone: Backbone, kind: str) -> str | None:
     if kind != "gem" or not backbone.negative_share:
         return None
     return (
-        f"pooling: gem is for maps without negative values; {backbone.negative_share:.0%} of those of "
+        f"pooling: gem is for maps without negative values; {100 * backbone.negative_share:.0f} % of those of "
         f"{type(backbone).__name__} are, and would count as 0: set it to {choose_pooling(backbone, 'auto')}"
     )
