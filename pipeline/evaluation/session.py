@@ -77,8 +77,9 @@ def read_evaluation_arguments(arguments: Sequence[str]) -> tuple[Settings, Setti
     """
     if not arguments or not Path(arguments[0]).is_dir():
         settings = load_config([*arguments], name_required=True)
-        untrained = settings.evaluation.extractor == "network"
-        return method_of(settings).resolved(settings) if untrained else settings, None
+        if settings.evaluation.extractor == "network":
+            settings = method_of(settings).resolved(settings)
+        return settings, None
     folder, overrides = Path(arguments[0]), arguments[1:]
     if not (folder / "config.yaml").exists() or not is_trained(folder):
         raise ValueError(f"{folder}: expected a trained run with config.yaml and model.safetensors")

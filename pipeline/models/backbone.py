@@ -137,8 +137,11 @@ def _checkpoint_gradients(backbone: nn.Module, name: str) -> None:
 
 
 def _check_patches(backbone: nn.Module, name: str, height: int, width: int) -> None:
-    patch = getattr(getattr(backbone, "patch_embed", None), "patch_size", None)
-    if isinstance(patch, tuple) and (height % patch[0] or width % patch[1]):
+    cut = getattr(getattr(backbone, "patch_embed", None), "proj", None)
+    if not isinstance(cut, nn.Conv2d) or cut.kernel_size != cut.stride:
+        return  # no patches, or overlapping ones, which lose no edge
+    patch = cut.stride
+    if height % patch[0] or width % patch[1]:
         raise ValueError(
             f"height, width: {name} cuts images into {patch[0]} x {patch[1]} patches; "
             f"found {height} x {width}, whose edge would be lost: use multiples of the patch"

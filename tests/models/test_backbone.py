@@ -73,6 +73,10 @@ def test_image_size_is_given_to_transformers() -> None:
         _create("vit_tiny_patch16_224", height=96, width=50)
 
 
+def test_patches_that_overlap_lose_no_edge() -> None:
+    assert _map_size(_create("pvt_v2_b0")) == (256, 2, 1)
+
+
 @pytest.mark.parametrize("name", ["resnet18", "convnext_atto", "test_vit", "test_efficientnet"])
 def test_parameters_that_ask_for_a_gradient_get_one(name: str) -> None:
     backbone = _create(name)
