@@ -57,7 +57,7 @@ class Pooling(nn.Module):
         """
         if features.ndim != 4:
             found = "the class token" if self.kind == "token" else "tokens"
-            raise ValueError(f"expected a pooling over a map of rows and columns; found {found}")
+            raise ValueError(f"type: stripes are of a map of rows and columns; found {found} of the backbone")
         rows = 1 if self.channels_last else 2
         height = features.shape[rows]
         if height < count:

@@ -146,5 +146,5 @@ def test_bad_settings() -> None:
         Pooling("average", power_trained=True)
     with pytest.raises(ValueError, match="pooling: ResNet has no class token; set it to auto, gem or average"):
         choose_pooling(create("resnet10t"), "token")
-    with pytest.raises(ValueError, match="expected a pooling over a map of rows and columns; found the class token"):
+    with pytest.raises(ValueError, match="type: stripes are of a map of rows and columns; found the class token"):
         Pooling("token").stripes(torch.randn(1, 4, 8), 2)
