@@ -34,6 +34,7 @@ FREE: tuple[str, ...] = ("name", "output", "method.name", "data.root", "data.tes
 FREE += ("train.resume", "train.checkpoint_steps", "train.keep_checkpoints", "train.log_steps", "train.trackers")
 # The result of these depends on the launcher too; it is kept and compared by itself (pipeline.run.provenance).
 FREE += ("train.precision", "train.norm")
+FREE += ("model.grad_checkpointing",)  # computes the same numbers
 
 # keys below which the names are those of parts
 PARTS = ("method.", "inserts.", "heads.", "losses.")
@@ -84,7 +85,7 @@ def read_kept(file: Path) -> tuple[DictConfig, list[str]]:
 
 def is_known(name: str) -> bool:
     """Whether there is a key of this full name; what parts have is checked when they are made."""
-    return name.startswith(PARTS) or name in default_names()
+    return name.startswith((*PARTS, *free_mappings())) or name in default_names()
 
 
 @functools.cache
@@ -97,6 +98,12 @@ def default_settings() -> Settings:
 def default_names() -> frozenset[str]:
     """Returns the full names of all keys of the defaults."""
     return frozenset(name for name, _, _ in describe(default_settings()))
+
+
+@functools.cache
+def free_mappings() -> tuple[str, ...]:
+    """Returns how the full names begin of what stands in a mapping whose keys are the user's, such as model.kwargs."""
+    return tuple(f"{name}." for name, value, _ in describe(default_settings()) if isinstance(value, dict))
 
 
 class Layer(NamedTuple):

@@ -43,9 +43,13 @@ VALUES |= {(f"derive.{of}", was): now for of in ("visible", "infrared") for was,
 # since, or what was done before there was the key, where that isn't the default.
 FIRST_DEFAULTS: dict[str, Any] = {
     "model.backbone": "resnet50",
+    "model.pooling": "gem",
     "augment.mean": [0.485, 0.456, 0.406],  # ImageNet's, for every backbone
     "augment.std": [0.229, 0.224, 0.225],
 }
+# (full name now, value that came later) -> the first value, for which it stands in all recipes of that day. A run keeps
+# what it stands for in its own network (`Method.resolved`).
+LATER_VALUES: dict[tuple[str, Any], Any] = {("model.pooling", "auto"): "gem"}
 
 
 # how names of tensors in a run's weights began -> how they begin now
@@ -124,4 +128,5 @@ def first_forms(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def first_value(name: str, value: Any) -> Any:
-    return exchanged(name, value, {(key, now): before for (key, before), now in VALUES.items()})
+    earlier = exchanged(name, value, LATER_VALUES)
+    return exchanged(name, earlier, {(key, now): before for (key, before), now in VALUES.items()})

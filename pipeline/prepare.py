@@ -109,7 +109,10 @@ def check_training(index: pd.DataFrame, settings: Settings, asked: bool) -> Iter
         lambda: check_size(open_images(settings.data.root, index), settings.augment),
         lambda: build_table(settings, index),
         lambda: method_of(settings).build(
-            settings, index["identity"].nunique(), alone, settings.model.weights is not None
+            method_of(settings).resolved(settings),
+            index["identity"].nunique(),
+            alone,
+            settings.model.weights is not None,
         ),
     ]
     for part in parts:

@@ -26,7 +26,7 @@ DEFAULT_HEADS = {"global": {"type": "bnneck"}}
 # What is spelled out here alone: modules take the names from these.
 Precision = Literal["fp32", "bf16", "fp16"]
 Sharing = Literal["source", "modality", "shared"]
-PoolingKind = Literal["gem", "average"]
+PoolingKind = Literal["auto", "gem", "average", "token"]
 Interpolation = Literal["bilinear", "bicubic"]
 GalleryRule = Literal["auto", "official", "random_seed"]
 ProtocolVariant = Literal["paper", "repository"]
@@ -131,9 +131,18 @@ class ModelSettings:
     stems: Sharing = key(
         "source", "first layers: one per captured modality and its derivative, one per modality, or one for all"
     )
-    last_stride: int = key(1, "stride of the last stage (ResNet, ConvNeXt), 1 or 2", min=1, max=2)
-    pooling: PoolingKind = key("gem", "generalised mean or average over the image")
-    pool_power: float = key(3.0, "power of the generalised mean", min=0.1)
+    last_stride: int = key(1, "stride of the last stage, 1 or 2 (docs/training.md: of which families)", min=1, max=2)
+    ibn: Literal["none", "a"] = key("none", "a: instance norm in half of the first norms of a ResNet's stages 1 to 3")
+    drop_path: float = key(0.0, "probability that a block is skipped in training (stochastic depth)", min=0, max=0.99)
+    kwargs: dict[str, Any] = key({}, "further keyword arguments of timm.create_model, such as {depths: [2, 2, 6, 2]}")
+    grad_checkpointing: bool = key(False, "compute activations again in the backward pass: less memory, same weights")
+    pooling: PoolingKind = key(
+        "auto",
+        "over the image: gem (generalized mean), average, or the class token; auto: gem behind a ReLU, else the class "
+        "token where timm's model pools by it, else average",
+    )
+    pool_power: float = key(3.0, "power of the generalized mean, or where it starts", min=0.1)
+    pool_power_trained: bool = key(False, "learn that power")
 
 
 @dataclass(frozen=True)

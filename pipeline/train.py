@@ -13,6 +13,7 @@ if __name__ == "__main__":  # before the imports below, which take seconds
 import contextlib
 import logging
 import sys
+from functools import partial
 
 import pandas as pd
 from accelerate import Accelerator
@@ -28,9 +29,10 @@ from pipeline.evaluation.rehearsal import rehearse
 from pipeline.evaluation.results import check_not_folder, format_summary, read_rows, summarize
 from pipeline.evaluation.session import Session, evaluate, finish
 from pipeline.loading.sampling import TrainingTable
-from pipeline.normalization import with_normalization
+from pipeline.methods.method import method_of
 from pipeline.optimization import schedule_problems
 from pipeline.run.folder import (
+    is_begun,
     is_finished,
     is_trained,
     log_failure,
@@ -60,7 +62,7 @@ def announce(training: Training, table: TrainingTable, left_out: int, log: loggi
         + (f" ({left_out} identities without images of each modality left out)" if left_out else "")
         + f"; {training.steps} steps of "
         f"{settings.batch.ids_per_batch} identities on {accelerator.num_processes} x {accelerator.device.type}, "
-        f"{precision_of(accelerator)}, norm {training.norm}"
+        f"{precision_of(accelerator)}, norm {training.norm}, {settings.model.pooling} pooling"
         + (f"; resumed at step {training.step}" if training.step else "")
     )
     problems = schedule_problems(settings.train.epochs, settings.optimizer)
@@ -122,14 +124,20 @@ def train_and_evaluate(
     accelerator.end_training()
 
 
+def resolve(settings: Settings) -> Settings:
+    """Returns the settings of a training with what "auto" stands for in them. Called by one rank."""
+    return method_of(settings).resolved(settings, resumed=is_begun(run_path(settings)))
+
+
 @one_line_errors
 def main(argv: list[str] | None = None) -> None:
     options = read_options(sys.argv[1:] if argv is None else argv)
-    settings = with_normalization(load_config(options.arguments, name_required=True))
+    settings = load_config(options.arguments, name_required=True)
     folder = run_path(settings)
     check_split_untrained(settings.data, settings.data)
     fused_derivatives(settings)  # raises now what evaluation would only raise after the training
     accelerator = create_training_accelerator(settings, str(folder))
+    settings = on_first_rank(accelerator, partial(resolve, settings))
     index = on_first_rank(accelerator, lambda: build_index(settings.data))
     table = build_table(settings, index)
     with contextlib.closing(RunLock(folder)) as lock, StopRequest() as stop:

@@ -193,6 +193,10 @@ SINCE = {
     "augment.interpolation": "bilinear",
     "augment.mean": [0.485, 0.456, 0.406],
     "augment.std": [0.229, 0.224, 0.225],
+    "model.ibn": "none",
+    "model.drop_path": 0.0,
+    "model.kwargs": {},
+    "model.pool_power_trained": False,
     "method.type": "one_objective",
     "inserts": {},
     "heads.global.classifiers": "shared",
@@ -205,7 +209,7 @@ def test_the_first_defaults_stay_what_they_were():
     defaults = {name: value for name, value, _ in describe(Settings()) if decides_weights(name)}
     found = former.first_forms(defaults | former.FIRST_DEFAULTS)
     found = {name: value for name, value in found.items() if not name.endswith(".type") or name == "method.type"}
-    expected = {name: value for name, value in (first | SINCE).items() if value != {}}
+    expected = {name: value for name, value in (first | SINCE).items() if value != {} or name in found}
     assert json.dumps(found, sort_keys=True) == json.dumps(expected, sort_keys=True)
 
 
@@ -251,6 +255,21 @@ def test_a_new_key_changes_no_hash_unless_it_is_given(monkeypatch):
     assert config_hash(load_config([*arguments, "model.neck=none"])) == before != config_hash(load_config(arguments))
 
 
+def test_auto_pooling_hashes_as_what_it_stands_for_in_the_recipes():
+    hashes = {word: config_hash(load_config([f"model.pooling={word}"])) for word in ("auto", "gem", "average", "token")}
+    assert hashes["auto"] == hashes["gem"] == HASHES["sysu.yaml"] and len(set(hashes.values())) == 3
+
+
+def test_keyword_arguments_are_kept_whole_and_count(tmp_path):
+    arguments = ["model.kwargs.depths=[1,2]", "model.kwargs.deep.name=x"]
+    settings = load_config(arguments)
+    assert settings.model.kwargs == {"depths": [1, 2], "deep": {"name": "x"}}
+    (tmp_path / "config.yaml").write_text(to_yaml(settings))
+    assert load_kept(tmp_path / "config.yaml") == settings
+    assert config.read_kept(tmp_path / "config.yaml")[1] == []
+    assert len({config_hash(load_config(arguments[:count])) for count in range(3)}) == 3
+
+
 def hash_of(**values):
     """By hand, of what differs from the first defaults."""
     text = json.dumps({name.replace("__", "."): value for name, value in values.items()}, sort_keys=True)
@@ -287,12 +306,14 @@ def test_what_an_older_version_kept_is_read_by_todays_names(tmp_path, monkeypatc
         ("  lr: 0.1", "  rate: 0.3"),
         ("  - infrared\n", "  - thermal\n"),
         ("  backbone: resnet50.tv_in1k\n", ""),
+        ("  pooling: auto\n", ""),
     ]
     file = write_kept(tmp_path / "config.yaml", *changes)
     settings = load_kept(file, ["evaluation.flip=true"])
     assert (settings.name, settings.train.epochs, settings.optimizer.lr) == ("kept", 7, 0.3)
     assert settings.batch.modalities[1] == "infrared" and settings.evaluation.flip
     assert settings.model.backbone == "resnet50", "what a run without the key was trained from"
+    assert settings.model.pooling == "gem", "what a run without the key was trained with"
     assert not caplog.records
     with pytest.raises(ValueError, match=r"unknown key optimizer\.rate; optimizer\.rate is optimizer\.lr now"):
         load_config([str(file)])

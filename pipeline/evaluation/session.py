@@ -28,7 +28,7 @@ from pipeline.evaluation.model_info import ModelInfo
 from pipeline.evaluation.per_query import write_queries
 from pipeline.evaluation.restore import load_extractor
 from pipeline.evaluation.results import append_rows, format_summary, summarize
-from pipeline.normalization import with_normalization
+from pipeline.methods.method import method_of
 from pipeline.run.folder import is_trained, run_path, settings_of, weights_path
 from pipeline.run.trained_identities import check_no_leak, check_split_untrained
 from pipeline.settings import Settings
@@ -76,7 +76,10 @@ def read_evaluation_arguments(arguments: Sequence[str]) -> tuple[Settings, Setti
     and then there is no run. Raises ValueError where the run isn't trained, and for a split that it was trained on.
     """
     if not arguments or not Path(arguments[0]).is_dir():
-        return with_normalization(load_config([*arguments], name_required=True)), None
+        settings = load_config([*arguments], name_required=True)
+        if settings.evaluation.extractor == "network":
+            settings = method_of(settings).resolved(settings)
+        return settings, None
     folder, overrides = Path(arguments[0]), arguments[1:]
     if not (folder / "config.yaml").exists() or not is_trained(folder):
         raise ValueError(f"{folder}: expected a trained run with config.yaml and model.safetensors")

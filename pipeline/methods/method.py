@@ -14,6 +14,7 @@ from dali_ops.views import View
 from pipeline.batch import Batch, Modality
 from pipeline.loading.derivations import views_in_use
 from pipeline.losses.term import Parts
+from pipeline.normalization import with_normalization
 from pipeline.optimization import create_optimizer, learning_rate_factor
 from pipeline.parts import METHODS, PartOptions
 from pipeline.settings import Settings
@@ -68,6 +69,14 @@ class Method(nn.Module):
     def build_tested(cls, settings: Settings, identities: int, weights: bool = True) -> nn.Module:
         """Returns only the module that is `tested` of such a method: weights of a run are loaded into it."""
         raise NotImplementedError
+
+    @classmethod
+    def resolved(cls, settings: Settings, resumed: bool = False) -> Settings:
+        """Returns the settings as a run keeps them: with what the backbone decides where they leave it open.
+
+        Raises ValueError naming a key, where a training that isn't `resumed` should not begin with them.
+        """
+        return with_normalization(settings)
 
     @classmethod
     def views(cls, settings: Settings) -> dict[Modality, View]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -20,10 +21,13 @@ from pipeline.methods.method import Method, ParameterGroup, Share
 from pipeline.methods.table_4 import ticks
 from pipeline.models.backbone import create_backbone
 from pipeline.models.inserts import put_inserts
-from pipeline.models.pooling import pooling_for
+from pipeline.models.pooling import choose_pooling, pooling_for, pooling_problem
 from pipeline.models.reid import ReIDNetwork
+from pipeline.models.timm_model import Backbone
 from pipeline.settings import Settings
 from pipeline.settings_key import key
+
+log = logging.getLogger("pipeline")
 
 ARGUMENTS = re.compile(r"[a-z_]+(\.\w+)*(, [a-z_]+)*")  # how errors about arguments begin
 
@@ -59,6 +63,17 @@ class OneObjective(Method):
     def build_tested(cls, settings: Settings, identities: int, weights: bool = True) -> ReIDNetwork:
         return build_network(settings, identities, weights)
 
+    @classmethod
+    def resolved(cls, settings: Settings, resumed: bool = False) -> Settings:
+        with torch.random.fork_rng(devices=[]), keys_named():
+            backbone = build_backbone(settings, weights=False)
+            kind = choose_pooling(backbone, settings.model.pooling)
+            problem = pooling_problem(backbone, kind)
+            if problem and not resumed:
+                raise ValueError(problem)
+        settings = super().resolved(settings, resumed)
+        return replace(settings, model=replace(settings.model, pooling=kind))
+
     def training_step(self, batch: Batch) -> Parts:
         output = self.network(batch.images, batch.modality)
         # features are compared in float32 or wider, whatever the products before were computed in
@@ -71,12 +86,14 @@ class OneObjective(Method):
 
     def parameter_groups(self, settings: Settings) -> list[ParameterGroup]:
         optimizer = settings.optimizer
-        head = self.network.head_parameters()
-        in_head = {id(parameter) for parameter in head}
-        rest = [p for p in self.network.parameters() if p.requires_grad and id(p) not in in_head]
+        head, pooling = self.network.head_parameters(), self.network.pooling_parameters()
+        apart = {id(parameter) for parameter in (*head, *pooling)}
+        rest = [p for p in self.network.parameters() if p.requires_grad and id(p) not in apart]
         groups = [
             {"name": "backbone", "params": rest, "lr": optimizer.lr * optimizer.backbone_lr_mult},
             {"name": "heads", "params": head, "lr": optimizer.lr},
+            # the power of gem learns as the heads do, but nothing should draw it towards 0
+            {"name": "heads_pooling", "params": pooling, "lr": optimizer.lr, "weight_decay": 0.0},
         ]
         for name, term in self.objective.terms.items():
             groups.append({"name": f"losses.{name}", **term.parameter_group(optimizer.lr)})
@@ -100,26 +117,41 @@ def build_network(settings: Settings, identities: int, weights: bool = True) -> 
     `weights` False leaves out the pre-trained weights, for a network whose own weights are loaded next. Raises
     ValueError or FileNotFoundError naming a key that is impossible.
     """
-    model, size = settings.model, {"height": settings.augment.height, "width": settings.augment.width}
+    model = settings.model
     learned = [modality for modality, stages in derivations(settings).items() if stages is None]
     with keys_named():
-        backbone = create_backbone(
-            model.backbone,
-            **size,
-            pretrained=model.pretrained and weights,
-            weights=model.weights if weights else None,
-            last_stride=model.last_stride,
-        )
-        put_inserts(backbone, settings.inserts, **size)
+        backbone = build_backbone(settings, weights)
+        pooling = pooling_for(backbone, model.pooling, model.pool_power, model.pool_power_trained)
+        problem = pooling_problem(backbone, pooling.kind)
+        if problem:  # of a run of before it was refused
+            log.warning(f"model.{problem}")
+        put_inserts(backbone, settings.inserts, settings.augment.height, settings.augment.width)
         return ReIDNetwork(
             backbone=backbone,
             modalities=modalities_in_use(settings),
             stems=model.stems,
             identities=identities,
             heads=settings.heads,
-            pooling=pooling_for(backbone, model.pooling, model.pool_power),
+            pooling=pooling,
             learned_derivations=learned,
         )
+
+
+def build_backbone(settings: Settings, weights: bool) -> Backbone:
+    """Returns the backbone of a configuration without its inserts, with pre-trained weights or without."""
+    model = settings.model
+    return create_backbone(
+        model.backbone,
+        height=settings.augment.height,
+        width=settings.augment.width,
+        pretrained=model.pretrained and weights,
+        weights=model.weights if weights else None,
+        last_stride=model.last_stride,
+        ibn=model.ibn,
+        drop_path=model.drop_path,
+        kwargs=model.kwargs,
+        grad_checkpointing=model.grad_checkpointing,
+    )
 
 
 @contextlib.contextmanager

@@ -36,7 +36,7 @@ FREE: tuple[str, ...] = (
     "loader.",
     "optimizer.",
 )
-FREE += ("train.", "evaluation.", "model.pretrained", "model.weights")
+FREE += ("train.", "evaluation.", "model.pretrained", "model.weights", "model.grad_checkpointing")
 
 
 def ticks(settings: Settings) -> dict[str, bool]:
@@ -73,6 +73,8 @@ def decisive(settings: Settings) -> dict[str, Any]:
     """Returns the settings that decide a method, by full name, in one form for equal methods."""
     values = {name: value for name, value, _ in describe(settings) if not name.startswith((*TOLD, *FREE))}
     values["model.backbone"] = values["model.backbone"].partition(".")[0]  # the tag names weights
+    if values["model.pooling"] == "gem":  # what the default stands for in the paper's network
+        values["model.pooling"] = "auto"
     used = settings.batch.modalities
     if "intra" in settings.losses and set(settings.losses["intra"].modalities or used) == set(used):
         values["losses.intra.modalities"] = None

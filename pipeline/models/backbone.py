@@ -1,26 +1,36 @@
-"""A timm backbone by name: image size, weights, stride of the last stage."""
+"""A timm backbone by name: built, with its weights, and changed as settings ask."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, cast
 
 import timm
-import torch
 from timm.models import is_model_in_modules, split_model_name_tag
 from torch import nn
 
+from pipeline.models.ibn import put_ibn
+from pipeline.models.last_stride import PLAIN, remove_last_stride
+from pipeline.models.probing import pools_class_token, probe
+from pipeline.models.timm_arguments import shapes_only, timm_arguments
 from pipeline.models.timm_model import Backbone
 from pipeline.models.weights import first_line, load_backbone_weights, weights_origin
 
-# timm's modules whose last stage can be kept at stride 1, and those that have no stages of different stride.
-STRIDED_MODULES = ("resnet", "convnext")
-PLAIN_MODULES = ("vision_transformer", "deit", "beit", "eva")
-
 
 def create_backbone(
-    name: str, *, height: int, width: int, pretrained: bool, weights: str | None, last_stride: int
+    name: str,
+    *,
+    height: int,
+    width: int,
+    pretrained: bool,
+    weights: str | None,
+    last_stride: int,
+    ibn: str = "none",
+    drop_path: float = 0.0,
+    kwargs: Mapping[str, Any] | None = None,
+    grad_checkpointing: bool = False,
 ) -> Backbone:
     """Returns a timm model without classifier and pooling; call its `forward_features` on (B, 3, height, width).
 
@@ -29,29 +39,37 @@ def create_backbone(
     pretrained   fetch timm's weights; needs the network or timm's cache
     weights      a local .safetensors or .pth file, used instead of fetching
     last_stride  2: as timm builds it. 1: the last stage keeps its input's size (Luo et al., "Bag of Tricks and a
-                 Strong Baseline for Person Re-Identification", 2019). ResNets: stride 1 without dilation.
+                 Strong Baseline for Person Re-Identification", 2019), by `remove_last_stride` without dilation;
                  ConvNeXts: timm's output_stride=16, which dilates the last stage. Plain transformers have no such
                  stride and ignore it.
+    ibn          "a": `put_ibn`
+    drop_path    probability of leaving a residual branch out in training (timm's drop_path_rate), 0-1
+    kwargs       further keyword arguments of timm.create_model
+    grad_checkpointing  compute activations again in the backward pass instead of keeping them
 
-    The model's attribute `origin` says which weights it has (`weights_origin`). Parameters that `forward_features` does
-    not use (ConvNeXt's head norm) are frozen.
+    The model's attributes are those of `Backbone`. Parameters that `forward_features` does not use (ConvNeXt's head
+    norm) are frozen.
 
-    Raises ValueError for an unknown name or tag, a family without `last_stride` 1, an image size the model cannot take,
-    weights that do not arrive or fit; FileNotFoundError for a file of weights that doesn't exist.
+    Raises ValueError for an unknown name or tag, a family without what is asked for, an argument or an image size that
+    the model cannot take, weights that do not arrive or fit; FileNotFoundError for a file of weights that doesn't
+    exist.
     """
     check_name(name)
     if weights is not None and not Path(weights).is_file():
         raise FileNotFoundError(f"weights: no such file: {weights}")
-    arguments = _size_arguments(name, height, width) | _stride_arguments(name, last_stride)
+    arguments = timm_arguments(
+        name, height=height, width=width, last_stride=last_stride, drop_path=drop_path, kwargs=kwargs or {}
+    )
     # The model with its weights, then the changes of this project, which keep the names of parameters.
     backbone = _build(name, pretrained and weights is None, arguments)
-    if weights is not None:
-        load_backbone_weights(backbone, weights)
-    backbone.origin = weights_origin(backbone, pretrained, weights)
-    if last_stride == 1 and is_model_in_modules(name, "resnet"):
-        set_last_stride_one(backbone)
+    _load(backbone, pretrained, weights, ibn)
+    if last_stride == 1:
+        remove_last_stride(backbone, name)
     _check_patches(backbone, name, height, width)
-    freeze_unused(backbone, name, height, width)
+    probe(backbone, name, height, width)
+    backbone.class_token_pooled = pools_class_token(backbone, name, arguments)
+    if grad_checkpointing:
+        _checkpoint_gradients(backbone, name)
     return backbone
 
 
@@ -66,29 +84,13 @@ def check_name(name: str) -> None:
         raise ValueError(f"backbone: timm has no weights {name!r}; there are: {', '.join(tags) or 'none'}")
 
 
-def _size_arguments(name: str, height: int, width: int) -> dict[str, Any]:
-    config = timm.get_pretrained_cfg(name)
-    if config is None or not config.fixed_input_size:
-        return {}
-    # Some variants read the grid from the image on each call, which a network with separate stems cannot.
-    fixed: dict[str, Any] = {"dynamic_img_size": False} if is_model_in_modules(name, "vision_transformer") else {}
-    return {"img_size": (height, width)} | fixed
-
-
-def _stride_arguments(name: str, last_stride: int) -> dict[str, Any]:
-    if last_stride not in (1, 2):
-        raise ValueError(f"last_stride: expected 1 or 2; found {last_stride!r}")
-    if last_stride == 2 or is_model_in_modules(name, ("resnet", *PLAIN_MODULES)):
-        return {}
-    if is_model_in_modules(name, "convnext"):
-        return {"output_stride": 16}
-    known = ", ".join(STRIDED_MODULES)
-    raise ValueError(f"last_stride: 1 is for timm's modules {known}; {name} is of another: set it to 2")
-
-
 def _build(name: str, pretrained: bool, arguments: dict[str, Any]) -> Backbone:
     try:
-        model = timm.create_model(name, pretrained=pretrained, num_classes=0, global_pool="", **arguments)
+        late = pretrained and norms_after_pooling(name, arguments)
+        asked = arguments if late else arguments | {"global_pool": ""}
+        model = timm.create_model(name, pretrained=pretrained, num_classes=0, **asked)
+        if late:
+            model.norm, model.fc_norm = model.fc_norm, nn.Identity()
         return cast(Backbone, model)
     except Exception as error:  # timm and the hub raise many kinds; the user needs one line
         if pretrained:
@@ -99,48 +101,48 @@ def _build(name: str, pretrained: bool, arguments: dict[str, Any]) -> Backbone:
         raise ValueError(f"backbone: {name} cannot be built with {arguments}: {first_line(error)}") from error
 
 
-def set_last_stride_one(backbone: nn.Module) -> None:
-    """Removes the stride of a ResNet's `layer4`, in place: on the main path and on the shortcut, without dilation.
+def norms_after_pooling(name: str, arguments: dict[str, Any]) -> bool:
+    """Whether timm's model, a plain transformer, has its last norm behind its pooling.
 
-    The parameters keep their names and shapes, so weights may be loaded before or after.
+    Without the pooling, timm builds that norm before it, under another name, and loads no weights into it.
     """
-    block: Any = backbone.get_submodule("layer4.0")  # timm's BasicBlock or Bottleneck
-    for module in block.modules():
-        if isinstance(module, nn.Conv2d) and module.stride == (2, 2):
-            module.stride = (1, 1)
-    # Anti-aliased variants stride in `aa`, the "d" and "t" variants in an average pooling before the shortcut's
-    # convolution. timm builds neither of them for a stage of stride 1.
-    block.aa = nn.Identity()
-    if block.downsample is not None and isinstance(block.downsample[0], nn.AvgPool2d):
-        block.downsample[0] = nn.Identity()
-    block.stride = 1
+    if not is_model_in_modules(name, PLAIN):
+        return False
+    return not isinstance(getattr(shapes_only(name, **arguments), "fc_norm", nn.Identity()), nn.Identity)
+
+
+def _load(backbone: Backbone, pretrained: bool, weights: str | None, ibn: str) -> None:
+    """Loads a file of weights, if given, and records what they are. IBN comes before weights that have it, else after
+    them."""
+    awaited = ibn == "a"
+    if weights is not None:
+        try:
+            load_backbone_weights(backbone, weights)
+        except ValueError:
+            if not awaited:
+                raise
+            put_ibn(backbone)
+            awaited = False
+            load_backbone_weights(backbone, weights)
+    backbone.origin = weights_origin(backbone, pretrained, weights)
+    if awaited:
+        put_ibn(backbone)
+
+
+def _checkpoint_gradients(backbone: nn.Module, name: str) -> None:
+    try:
+        backbone.set_grad_checkpointing(True)  # type: ignore[operator]
+    except (AttributeError, AssertionError) as error:
+        raise ValueError(f"grad_checkpointing: timm's {name} has none; set it to false") from error
 
 
 def _check_patches(backbone: nn.Module, name: str, height: int, width: int) -> None:
-    patch = getattr(getattr(backbone, "patch_embed", None), "patch_size", None)
-    if isinstance(patch, tuple) and (height % patch[0] or width % patch[1]):
+    cut = getattr(getattr(backbone, "patch_embed", None), "proj", None)
+    if not isinstance(cut, nn.Conv2d) or cut.kernel_size != cut.stride:
+        return  # no patches, or overlapping ones, which lose no edge
+    patch = cut.stride
+    if height % patch[0] or width % patch[1]:
         raise ValueError(
             f"height, width: {name} cuts images into {patch[0]} x {patch[1]} patches; "
             f"found {height} x {width}, whose edge would be lost: use multiples of the patch"
         )
-
-
-def freeze_unused(backbone: Backbone, name: str, height: int, width: int) -> None:
-    """Sets requires_grad to False for parameters that `forward_features` does not use.
-
-    Distributed training waits for a gradient of every parameter that asks for one. One image is passed forwards and
-    backwards in eval mode; no statistics and no gradients are kept.
-    """
-    parameters = [parameter for parameter in backbone.parameters() if parameter.requires_grad]
-    was_training = backbone.training
-    backbone.eval()
-    try:
-        with torch.enable_grad():
-            features = backbone.forward_features(torch.zeros(1, 3, height, width))
-            gradients = torch.autograd.grad(features.sum(), parameters, allow_unused=True)
-    except Exception as error:  # asserts of timm's layers about sizes and windows
-        raise ValueError(f"backbone: {name} fails on a {height} x {width} image: {first_line(error)}") from error
-    backbone.train(was_training)
-    for parameter, gradient in zip(parameters, gradients, strict=True):
-        if gradient is None:
-            parameter.requires_grad_(False)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import nn
@@ -29,6 +30,11 @@ class Followed(nn.Module):
 
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
         return self.insert(self.module(*inputs))
+
+    def __iter__(self) -> Iterator[nn.Module]:
+        """Yields the layers of a stage, then the insert: timm's gradient checkpointing calls one after the other."""
+        yield from cast(nn.Sequential, self.module)
+        yield self.insert
 
 
 def put_inserts(backbone: Backbone, inserts: Mapping[str, InsertOptions], height: int, width: int) -> None:
@@ -66,8 +72,10 @@ def channels_behind(backbone: Backbone, places: Mapping[str, str], height: int, 
         )
         for place, where in places.items()
     ]
-    was_training = backbone.training
+    was_training, checkpointing = backbone.training, getattr(backbone, "grad_checkpointing", False)
     backbone.eval()
+    # with it some families call the layers of a stage one by one, and nobody hears the stage
+    backbone.grad_checkpointing = False
     try:
         with torch.no_grad():
             backbone.forward_features(torch.zeros(1, 3, height, width))
@@ -75,6 +83,7 @@ def channels_behind(backbone: Backbone, places: Mapping[str, str], height: int, 
         for hook in listening:
             hook.remove()
         backbone.train(was_training)
+        backbone.grad_checkpointing = checkpointing
     channels = {}
     for place, where in places.items():
         features = seen.get(place)

@@ -7,7 +7,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+import contextlib
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import torch
@@ -62,7 +63,26 @@ def freeze_statistics(pretrained: Collection[nn.Module]) -> None:
         layer.eval()
 
 
-def norm_layers(module: nn.Module) -> list[nn.Module]:
+@contextlib.contextmanager
+def statistics_kept(module: nn.Module) -> Iterator[None]:
+    """Keeps the statistics of all norm layers as they are, while layers normalize as in training.
+
+    For a backward pass that runs layers again (gradient checkpointing): each batch counts once. What the layers save
+    must be what they saved before, so they go on writing, but with a momentum of 0 and to a counter of nobody.
+    """
+    layers = norm_layers(module)
+    kept = [(layer.momentum, layer.num_batches_tracked) for layer in layers]
+    counter = next((counter.clone() for _, counter in kept if counter is not None), None)
+    try:
+        for layer in layers:
+            layer.momentum, layer.num_batches_tracked = 0.0, counter
+        yield
+    finally:
+        for layer, (momentum, own_counter) in zip(layers, kept, strict=True):
+            layer.momentum, layer.num_batches_tracked = momentum, own_counter
+
+
+def norm_layers(module: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
     """Returns the batch-norm layers of a module."""
     return [layer for layer in module.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
 

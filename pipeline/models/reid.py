@@ -116,6 +116,10 @@ class ReIDNetwork(nn.Module):
         """Returns the trained parameters of the heads, which recipes give a learning rate of their own."""
         return [parameter for parameter in self.heads.parameters() if parameter.requires_grad]
 
+    def pooling_parameters(self) -> list[nn.Parameter]:
+        """Returns the power of the pooling where it is trained."""
+        return [*self.pooling.parameters()]
+
     def pretrained_norms(self) -> list[nn.Module]:
         """Returns the batch-norm layers of stems and backbone, without those of inserts."""
         inserts = [part.insert for part in self.backbone.modules() if isinstance(part, Followed)]

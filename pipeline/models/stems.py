@@ -7,8 +7,16 @@ from collections.abc import Sequence
 from copy import deepcopy
 from typing import get_args
 
+from timm.models.byobnet import ByobNet
 from timm.models.convnext import ConvNeXt
+from timm.models.efficientnet import EfficientNet
+from timm.models.eva import Eva
+from timm.models.mobilenetv3 import MobileNetV3
+from timm.models.regnet import RegNet
 from timm.models.resnet import ResNet
+from timm.models.resnetv2 import ResNetV2
+from timm.models.swin_transformer import SwinTransformer
+from timm.models.swin_transformer_v2 import SwinTransformerV2
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
@@ -18,8 +26,16 @@ from pipeline.settings import Sharing
 # Family of timm models -> its stem: the modules that `forward_features` calls first, one after the other.
 STEMS: dict[type[nn.Module], tuple[str, ...]] = {
     ResNet: ("conv1", "bn1", "act1", "maxpool"),
+    ResNetV2: ("stem",),
+    RegNet: ("stem",),
+    ByobNet: ("stem",),  # CLIP's ResNets among them
     ConvNeXt: ("stem",),
+    EfficientNet: ("conv_stem", "bn1"),  # MobileNetV2 among them
+    MobileNetV3: ("conv_stem", "bn1"),
     VisionTransformer: ("patch_embed",),
+    Eva: ("patch_embed",),
+    SwinTransformer: ("patch_embed",),
+    SwinTransformerV2: ("patch_embed",),
 }
 STEM_MODES = get_args(Sharing)
 SHARED = "shared"

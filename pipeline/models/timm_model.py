@@ -15,10 +15,16 @@ class Backbone(nn.Module):
     num_features      C, channels of the map
     pretrained_cfg    architecture, tag and more of the weights that timm has for it
     origin            which weights it has (`pipeline.models.weights.weights_origin`)
+    negative_share    share of the values below 0 in the map of an image of noise, 0-1; 0 behind a ReLU
+    class_token_pooled  whether it has a class token, and timm's own pooling takes that
+    grad_checkpointing  whether layers are run again in the backward pass; some families ask their stages instead
     forward_features  images (B, 3, H, W) -> map (B, C, h, w) or (B, h, w, C), or tokens (B, N, C)
     """
 
     num_features: int
     pretrained_cfg: dict[str, Any]
     origin: str
+    negative_share: float
+    class_token_pooled: bool
+    grad_checkpointing: bool
     forward_features: Callable[[torch.Tensor], torch.Tensor]

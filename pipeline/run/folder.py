@@ -16,7 +16,7 @@ import sys
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pandas as pd
 import torch
@@ -25,6 +25,7 @@ from pipeline.config import decides_weights, describe, load_config, load_kept, r
 from pipeline.datasets.manifest import write_splits
 from pipeline.errors import one_line_errors
 from pipeline.files import write_atomically
+from pipeline.methods.method import method_of
 from pipeline.run.checkpoint import checkpoints, newest_step, weights_facts
 from pipeline.run.provenance import (
     UNKNOWN,
@@ -136,13 +137,22 @@ def check_same_settings(settings: Settings, kept: Path, folder: Path) -> None:
             f"have. Choose another name=, or resume with the version that env.json names"
         )
     by_name = SAMPLED_SPLIT if split_path(folder).exists() else ()
-    given, before = ({name: value for name, value, _ in describe(one)} for one in (settings, load_kept(kept)))
+    given, before = values_of(settings), values_of(load_kept(kept))
+    left_open = [name for name, value in given.items() if value in ("auto", None) and value != before.get(name)]
+    if any(decides_weights(name) for name in left_open):
+        resolved = values_of(method_of(settings).resolved(settings, resumed=True))
+        given |= {name: resolved[name] for name in left_open}
     for name in dict.fromkeys([*given, *before]):  # a part may be in one of the two only
         if given.get(name) != before.get(name) and decides_weights(name) and name not in by_name:
             raise ValueError(
                 f"{folder}: belongs to a run with {name}={json.dumps(before.get(name))}; found "
                 f"{json.dumps(given.get(name))}. Choose another name= or take the folder away"
             )
+
+
+def values_of(settings: Settings) -> dict[str, Any]:
+    """Returns the values of all keys by full name."""
+    return {name: value for name, value, _ in describe(settings)}
 
 
 def kept_facts(folder: Path) -> TrainingFacts:

@@ -19,7 +19,7 @@ from pipeline.gathering import mean_over_ranks
 from pipeline.loading.replacement import ReplacedCount
 from pipeline.losses.term import Parts
 from pipeline.methods.method import Method, Player
-from pipeline.models.norm import average_buffers, freeze_statistics
+from pipeline.models.norm import average_buffers, freeze_statistics, statistics_kept
 from pipeline.optimization import set_learning_rate
 from pipeline.run.checkpoint import checkpoints
 from pipeline.settings import Settings
@@ -130,7 +130,8 @@ def train_step(training: Training) -> QueuedStep:
         last = number == accumulate - 1
         with contextlib.nullcontext() if last else accelerator.no_sync(training.method):
             parts = loss_of(training, batch)
-            accelerator.backward(parts["loss"] / accumulate)
+            with backward_context(training):
+                accelerator.backward(parts["loss"] / accumulate)
         del batch  # its memory is free for the next one
         for name, value in parts.items():
             sums[name] = sums.get(name, 0) + value.detach() / accumulate
@@ -149,6 +150,12 @@ def train_step(training: Training) -> QueuedStep:
     if training.average is not None:
         training.average.update(training.bare_method.tested, training.step)
     return QueuedStep(training.step + 1, [*sums], values, images, waiting)
+
+
+def backward_context(training: Training) -> contextlib.AbstractContextManager[None]:
+    """Returns the context of a backward pass: one that runs layers again must not count a batch twice."""
+    again = training.settings.model.grad_checkpointing
+    return statistics_kept(training.bare_method) if again else contextlib.nullcontext()
 
 
 def check_gradients(method: Method) -> None:

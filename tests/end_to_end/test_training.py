@@ -13,6 +13,7 @@ import torch
 from pipeline import evaluate, train
 from pipeline.protocols import DIRECTIONS
 from pipeline.run.checkpoint import checkpoints, load_weights, save_weights
+from pipeline.run.folder import settings_of
 from pipeline.synthetic.generation import generate
 from tests.end_to_end.runs import SHORT, run, weights
 
@@ -129,7 +130,8 @@ def test_being_asked_to_stop_writes_a_checkpoint_and_resumes_later(arguments, mo
         ["optimizer.name=adamw", "optimizer.schedule=cosine", "train.precision=bf16"],
         ["train.channels_last=false", "train.norm=frozen", "loader.image_type=bfloat16"],
         ["derive.visible=learned", "derive.infrared=learned", "model.stems=modality"],
-        ["model.backbone=vit_tiny_patch16_224", "model.pooling=average"],
+        ["model.backbone=vit_tiny_patch16_224", "model.kwargs.depth=2", "model.drop_path=0.2"],
+        ["model.ibn=a", "model.pool_power_trained=true", "model.grad_checkpointing=true"],
         ["model.backbone=convnext_atto", "model.stems=shared"],
     ],
     ids=lambda more: more[0],
@@ -143,6 +145,30 @@ def test_every_way_of_training_resumes_exactly(arguments, more, monkeypatch, tmp
     monkeypatch.delenv("STOP_FILE")
     run(arguments, "stopped", *more)
     assert_equal(weights(whole), weights(stopped))
+
+
+def test_activations_computed_again_train_the_same_weights(arguments, tmp_path, assert_equal):
+    short = [*arguments, "train.epochs=1", "train.steps_per_epoch=3", "train.grad_accum_steps=2", f"output={tmp_path}"]
+    kept = run(short, "kept")
+    again = run(short, "again", "model.grad_checkpointing=true")
+    assert_equal(weights(kept), weights(again))
+    assert ", gem pooling" in (kept / "log.txt").read_text()
+
+
+def test_a_run_keeps_the_pooling_it_was_trained_with_and_gem_of_signed_features_begins_none(arguments, tmp_path, capfd):
+    transformer = [*arguments, "train.epochs=1", "train.steps_per_epoch=1", "model.backbone=test_vit"]
+    transformer += [f"output={tmp_path}"]
+    folder = run(transformer, "vit")
+    assert settings_of(folder).model.pooling == "token" and ", token pooling" in (folder / "log.txt").read_text()
+    with pytest.raises(SystemExit):
+        run(transformer, "refused", "model.pooling=gem")
+    assert "error: model.pooling: gem is for maps without negative values" in capfd.readouterr().err
+    # as a version kept it that didn't refuse it
+    kept = (folder / "config.yaml").read_text()
+    (folder / "config.yaml").write_text(kept.replace("pooling: token", "pooling: gem"))
+    evaluate.main([str(folder)])
+    assert "model.pooling: gem is for maps without negative values" in capfd.readouterr().out
+    assert len(pd.read_csv(folder / "results.csv")) == 2 * len(DIRECTIONS)
 
 
 @pytest.mark.parametrize(

@@ -99,6 +99,47 @@ def test_embed_is_what_is_tested(tiny):
         assert torch.equal(found, method.tested(batch().images, ROWS).embedding) and found.shape == (16, 512)
 
 
+def test_a_trained_power_learns_as_the_heads_do_without_decay_and_changes_nothing_at_first(tiny):
+    settings, method = build(tiny, "model.pool_power_trained=true", "optimizer.lr=0.2")
+    groups = {group["name"]: group for group in method.parameter_groups(settings)}
+    assert [*groups] == ["backbone", "heads", "heads_pooling"]
+    power = method.network.pooling.power
+    assert [id(p) for p in groups["heads_pooling"]["params"]] == [id(power)]
+    assert (groups["heads_pooling"]["lr"], groups["heads_pooling"]["weight_decay"]) == (0.2, 0.0)
+    _, fixed = build(tiny)
+    loss = method.train()(batch())["loss"]
+    torch.testing.assert_close(loss, fixed.train()(batch())["loss"])
+    loss.backward()
+    assert power.grad.shape == (1,) and power.grad.abs() > 0
+    added = method.network.state_dict().keys() - fixed.network.state_dict().keys()
+    assert added == {"pooling.power"}
+
+
+VIT = ["model.backbone=test_vit", "augment.height=32", "augment.width=16"]
+
+
+def test_what_auto_stands_for_is_resolved_without_random_numbers(tiny):
+    state = torch.get_rng_state()
+    for backbone, expected in ([], "gem"), (VIT, "token"):
+        settings = load_config([*tiny, *backbone])
+        resolved = method_of(settings).resolved(settings)
+        assert settings.model.pooling == "auto" and resolved.model.pooling == expected
+        assert method_of(settings).resolved(resolved) == resolved
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_gem_of_signed_features_begins_no_training_but_a_run_of_it_is_built_with_a_warning(tiny, caplog):
+    settings = load_config([*tiny, *VIT, "model.pooling=gem"])
+    with pytest.raises(
+        ValueError, match=r"^model\.pooling: gem is for maps without negative values; \d+ % of"
+    ) as error:
+        method_of(settings).resolved(settings)
+    assert "\n" not in str(error.value)
+    assert method_of(settings).resolved(settings, resumed=True).model == settings.model
+    assert method_of(settings).build_tested(settings, IDENTITIES, weights=False).pooling.kind == "gem"
+    assert "model.pooling: gem is for maps without negative values" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
@@ -106,7 +147,22 @@ def test_embed_is_what_is_tested(tiny):
         (["model.backbone=resnet99"], r"model\.backbone: timm has no model"),
         (["model.weights=absent.pth"], r"model\.weights: no such file: absent\.pth"),
         (["model.backbone=test_vit", "augment.height=30"], r"augment\.height, augment\.width: test_vit"),
-        (["model.backbone=test_efficientnet"], r"model\.last_stride: 1 is for"),
+        (["model.backbone=vgg11"], r"model\.last_stride: 1 is for"),
+        (["model.kwargs.dept=2"], r"model\.kwargs\.dept: resnet10t isn't built with it \(TypeError"),
+        (["model.kwargs.img_size=32"], r"model\.kwargs\.img_size: not to be given here; set augment\.height and"),
+        (
+            ["model.drop_path=0.1", "model.backbone=vgg11", "model.last_stride=2"],
+            r"model\.drop_path: vgg11 isn't built",
+        ),
+        (
+            ["model.ibn=a", "model.backbone=regnetx_002"],
+            r'model\.ibn: "a" is for ResNets; found RegNet: set it to none',
+        ),
+        (
+            ["model.pool_power_trained=true", "model.pooling=average"],
+            r"model\.pool_power_trained: expected the pooling",
+        ),
+        (["model.pooling=token"], r"model\.pooling: ResNet has no class token; set it to auto, gem or average"),
         (["inserts.non_local.at=nowhere"], r"^inserts\.non_local\.at: the backbone has no module"),
     ],
 )

@@ -9,11 +9,16 @@ from pipeline.models.reid import ReIDNetwork
 from pipeline.parts import HEADS
 
 
-def make_network(backbone="resnet10t", height=64, width=32, last_stride=2, pooling="gem", heads=None, **changes):
-    """A ReIDNetwork of all modalities and 6 identities, with one head unless `heads`, mappings by name, say more."""
+def make_network(
+    backbone="resnet10t", height=64, width=32, last_stride=2, pooling="auto", heads=None, asked=None, **changes
+):
+    """A ReIDNetwork of all modalities and 6 identities, with one head unless `heads`, mappings by name, say more.
+
+    asked: more arguments of `create_backbone`.
+    """
     torch.manual_seed(0)
     made = create_backbone(
-        backbone, height=height, width=width, pretrained=False, weights=None, last_stride=last_stride
+        backbone, height=height, width=width, pretrained=False, weights=None, last_stride=last_stride, **asked or {}
     )
     keywords = {
         "modalities": tuple(Modality),

@@ -60,8 +60,8 @@ def test_last_stride_one_equals_a_stage_built_by_timm_with_stride_one(
 
 def test_ignored_by_plain_transformers_and_refused_by_other_families() -> None:
     assert _map_size(_create("test_vit", last_stride=1)) == _map_size(_create("test_vit"))
-    with pytest.raises(ValueError, match="last_stride: 1 is for .*resnet, convnext; test_efficientnet is of ano"):
-        _create("test_efficientnet", last_stride=1)
+    with pytest.raises(ValueError, match="last_stride: 1 is for .*, convnext; vgg11 is of another: set it to 2"):
+        _create("vgg11", last_stride=1)
     with pytest.raises(ValueError, match="last_stride: expected 1 or 2; found 4"):
         _create("resnet18", last_stride=4)
 
@@ -71,6 +71,10 @@ def test_image_size_is_given_to_transformers() -> None:
     assert _map_size(backbone, 96, 48) == (6 * 3 + 1, 192)
     with pytest.raises(ValueError, match="16 x 16 patches; found 96 x 50"):
         _create("vit_tiny_patch16_224", height=96, width=50)
+
+
+def test_patches_that_overlap_lose_no_edge() -> None:
+    assert _map_size(_create("pvt_v2_b0")) == (256, 2, 1)
 
 
 @pytest.mark.parametrize("name", ["resnet18", "convnext_atto", "test_vit", "test_efficientnet"])

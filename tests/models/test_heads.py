@@ -46,6 +46,13 @@ def test_several_heads_side_by_side(width):
     assert network.eval()(IMAGES, ROWS).features["parts_1"].logits is None
 
 
+@pytest.mark.parametrize(("pooling", "found"), [("auto", "the class token"), ("average", "tokens")])
+def test_stripes_of_tokens_are_refused_by_their_key(pooling, found):
+    network = make_network("test_vit", pooling=pooling, heads={"parts": {"type": "stripes", "count": 2}})
+    with pytest.raises(ValueError, match=rf"^heads\.parts\.type: stripes are of a map .*; found {found}"):
+        network(torch.zeros(1, 3, 64, 32), [0])
+
+
 def test_a_row_goes_through_the_classifier_of_its_modality():
     network = make_network(heads={"global": {"type": "bnneck", "classifiers": "source"}}).train()
     with torch.no_grad():

@@ -52,7 +52,7 @@ def test_copies_start_equal_and_share_nothing(name: str) -> None:
 
 
 def test_shared_leaves_the_backbone_whole() -> None:
-    backbone = _backbone("test_efficientnet")
+    backbone = _backbone("levit_128s")
     before = list(backbone.state_dict())
     stems = build_stems(backbone, ["shared", "shared"])
     assert list(stems) == ["shared"] and not list(stems.parameters())
@@ -60,8 +60,8 @@ def test_shared_leaves_the_backbone_whole() -> None:
 
 
 def test_other_families_are_refused() -> None:
-    with pytest.raises(ValueError, match='found EfficientNet: use "shared"') as caught:
-        build_stems(_backbone("test_efficientnet"), ["visible", "infrared"])
+    with pytest.raises(ValueError, match='found LevitDistilled: use "shared"') as caught:
+        build_stems(_backbone("levit_128s"), ["visible", "infrared"])
     assert "\n" not in str(caught.value)
 
 

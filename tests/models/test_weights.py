@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from pipeline.models import backbone as backbones
 from pipeline.models.backbone import create_backbone
 from pipeline.models.weights import digest, load_backbone_weights, weights_origin
 
@@ -163,3 +164,25 @@ def test_position_embeddings_that_are_resampled_do_not_count() -> None:
 def test_fetched_weights_are_called_by_their_resolved_tag(name: str, tag: str) -> None:
     backbone = _model(name)  # as if timm had fetched them
     assert weights_origin(backbone, True, None) == f"{tag} {digest(backbone)[:16]}"
+
+
+@pytest.mark.parametrize(
+    ("name", "late"), [("eva02_tiny_patch14_224", True), ("vit_base_patch16_rpn_224", True), ("test_vit", False)]
+)
+def test_fetched_weights_of_a_norm_behind_the_pooling_are_those_of_the_last_norm(
+    tmp_path: Path, name: str, late: bool
+) -> None:
+    """timm drops or refuses them where it is asked for no pooling; a file stands for what it would fetch."""
+    source = timm.create_model(name, depth=1)
+    norm = source.fc_norm if late else source.norm
+    torch.nn.init.normal_(norm.weight)
+    torch.save(source.state_dict(), tmp_path / "fetched.pth")
+    fetched = {"pretrained_cfg_overlay": {"file": str(tmp_path / "fetched.pth")}, "depth": 1}
+    backbone = backbones._build(name, True, fetched)
+    assert torch.equal(backbone.norm.weight, norm.weight)
+    assert backbone.state_dict().keys() == backbones._build(name, False, {"depth": 1}).state_dict().keys()
+    size = source.pretrained_cfg["input_size"][-1]
+    source.norm, source.fc_norm = norm, nn.Identity()
+    images = torch.randn(1, 3, size, size)
+    with torch.no_grad():
+        assert torch.equal(backbone.eval().forward_features(images), source.eval().forward_features(images))

@@ -185,6 +185,24 @@ def test_what_settings_alone_decide_is_compared_without_a_launcher(arguments, ar
         check_same_run(load_config([*arguments, argument]), folder)
 
 
+@pytest.mark.parametrize("said", [["model.pooling=gem"], []], ids=["gem", "a version without the key's auto"])
+def test_auto_resumes_what_it_stands_for_and_nothing_else(arguments, said):
+    arguments = [*arguments, "model.backbone=resnet10t", "augment.height=32", "augment.width=16"]
+    folder = open_run(load_config([*arguments, "model.pooling=gem"]))
+    begin(folder)
+    if not said:
+        kept = (folder / "config.yaml").read_text()
+        (folder / "config.yaml").write_text(kept.replace("  pooling: gem\n", ""))
+    check_same_run(load_config(arguments), folder)
+    with pytest.raises(ValueError, match=r'model\.pooling="gem"; found "average"'):
+        check_same_run(load_config([*arguments, "model.pooling=average"]), folder)
+    transformer = [*arguments, "name=other", "model.backbone=test_vit"]
+    other = open_run(load_config([*transformer, "model.pooling=gem"]))
+    begin(other)
+    with pytest.raises(ValueError, match=r'model\.pooling="gem"; found "token"'):
+        check_same_run(load_config(transformer), other)
+
+
 def test_what_is_trained_may_be_evaluated_on_any_number_of_ranks(arguments):
     settings = load_config([*arguments, "train.norm=local"])
     of_two, of_one = (TrainingFacts("7a", "random", "fp32", norm, "float32") for norm in ("local", "global"))
