@@ -36,6 +36,8 @@ FREE += ("train.precision", "train.norm")
 
 # keys below which the names are those of parts
 PARTS = ("method.", "inserts.", "heads.", "losses.")
+# keys whose values are mappings of any names
+MAPPINGS = ("optimizer.kwargs.",)
 
 log = logging.getLogger("pipeline")
 
@@ -83,7 +85,7 @@ def read_kept(file: Path) -> tuple[DictConfig, list[str]]:
 
 def is_known(name: str) -> bool:
     """Whether there is a key of this full name; what parts have is checked when they are made."""
-    return name.startswith(PARTS) or name in default_names()
+    return name in default_names() or name.startswith((*PARTS, *MAPPINGS))
 
 
 @functools.cache
@@ -129,14 +131,16 @@ def read_layers(file: Path, seen: tuple[Path, ...] = ()) -> list[tuple[Path, Dic
     if not file.is_file():
         raise FileNotFoundError(f"{file}: no such configuration file")
     try:
-        values = yaml.safe_load(file.read_text()) or {}
+        values = OmegaConf.load(file)  # as overrides are read: by YAML's own rules 1e-6, without a point, is a text
     except yaml.YAMLError as error:
         raise ValueError(f"{file}: not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(values, dict):
-        raise ValueError(f"{file}: expected keys with values; found {type(values).__name__}")
+    except OSError as error:  # also of a file that holds a single number
+        raise ValueError(f"{file}: can't be read as keys with values: {error}") from None
+    if not isinstance(values, DictConfig):
+        raise ValueError(f"{file}: expected keys with values; found a list")
     base = values.pop("base", None)
     bases = read_layers(file.parent / base, (*seen, file.resolve())) if base else []
-    return [*bases, (file, OmegaConf.create(values))]
+    return [*bases, (file, values)]
 
 
 def parse_override(argument: str) -> DictConfig:

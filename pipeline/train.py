@@ -28,7 +28,7 @@ from pipeline.evaluation.rehearsal import rehearse
 from pipeline.evaluation.results import check_not_folder, format_summary, read_rows, summarize
 from pipeline.evaluation.session import Session, evaluate, finish
 from pipeline.loading.sampling import TrainingTable
-from pipeline.optimization import schedule_problems
+from pipeline.optimization import check_optimizer, check_schedule, schedule_problems
 from pipeline.run.folder import (
     is_finished,
     is_trained,
@@ -127,6 +127,8 @@ def main(argv: list[str] | None = None) -> None:
     settings = load_config(options.arguments, name_required=True)
     folder = run_path(settings)
     check_split_untrained(settings.data, settings.data)
+    check_schedule(settings.optimizer)
+    check_optimizer(settings.optimizer)
     fused_derivatives(settings)  # raises now what evaluation would only raise after the training
     accelerator = create_training_accelerator(settings, str(folder))
     index = on_first_rank(accelerator, lambda: build_index(settings.data))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import torch
@@ -16,9 +16,13 @@ class Backbone(nn.Module):
     pretrained_cfg    architecture, tag and more of the weights that timm has for it
     origin            which weights it has (`pipeline.models.weights.weights_origin`)
     forward_features  images (B, 3, H, W) -> map (B, C, h, w) or (B, h, w, C), or tokens (B, N, C)
+    group_matcher     how its layers follow each other, for timm's functions about layers; not every model has one
+    no_weight_decay   names of parameters that should not decay; not every model has it
     """
 
     num_features: int
     pretrained_cfg: dict[str, Any]
     origin: str
     forward_features: Callable[[torch.Tensor], torch.Tensor]
+    group_matcher: Callable[..., Any]
+    no_weight_decay: Callable[[], Collection[str]]
