@@ -128,7 +128,11 @@ def test_being_asked_to_stop_writes_a_checkpoint_and_resumes_later(arguments, mo
         ["train.ema=0.9", "optimizer.clip_grad_norm=1.0"],
         ["optimizer.name=adamw", "optimizer.schedule=cosine", "train.precision=bf16"],
         ["train.channels_last=false", "train.norm=frozen", "loader.image_type=bfloat16"],
-        ["derive.visible=learned", "derive.infrared=learned", "model.stems=modality"],
+        [
+            *("derive.visible=learned", "derive.infrared=learned", "model.stems=modality"),
+            *("train.freeze_backbone_epochs=0.67", "optimizer.layer_decay=0.7", "optimizer.derivation_lr_mult=1"),
+            *("optimizer.decay_norm_bias=false", "optimizer.name=lamb", "train.ema=0.9"),
+        ],
         ["model.backbone=vit_tiny_patch16_224", "model.pooling=average"],
         ["model.backbone=convnext_atto", "model.stems=shared"],
     ],
