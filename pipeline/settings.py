@@ -192,6 +192,7 @@ class TrainSettings:
     trackers: list[str] = key(
         [], "also log to: tensorboard, wandb (Accelerate's trackers)", choices=("tensorboard", "wandb")
     )
+    wandb_project: str = key("vireid", "project of Weights & Biases that runs are put into")
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from pipeline.models.norm import average_buffers, freeze_statistics
 from pipeline.optimization import set_learning_rate
 from pipeline.run.checkpoint import checkpoints
 from pipeline.settings import Settings
+from pipeline.tracking import Trackers
 from pipeline.training.freezing import drop_gradients, frozen_steps
 from pipeline.training.stopping import StopRequest
 
@@ -47,6 +48,7 @@ class Training:
     average: ModelEmaV3 | None = None
     replaced: ReplacedCount = field(default_factory=ReplacedCount)
     stop: StopRequest = field(default_factory=StopRequest)
+    trackers: Trackers = field(default_factory=Trackers)
 
     @property
     def steps(self) -> int:
