@@ -32,6 +32,7 @@ from pipeline.text import nearest
 # keys, or groups of keys, that say where a run is kept, how it is loaded and how it is evaluated
 FREE: tuple[str, ...] = ("name", "output", "method.name", "data.root", "data.test_split", "loader.", "evaluation.")
 FREE += ("train.resume", "train.checkpoint_steps", "train.keep_checkpoints", "train.log_steps", "train.trackers")
+FREE += ("train.wandb_project",)
 # The result of these depends on the launcher too; it is kept and compared by itself (pipeline.run.provenance).
 FREE += ("train.precision", "train.norm")
 FREE += ("model.grad_checkpointing",)  # computes the same numbers
@@ -137,14 +138,16 @@ def read_layers(file: Path, seen: tuple[Path, ...] = ()) -> list[tuple[Path, Dic
     if not file.is_file():
         raise FileNotFoundError(f"{file}: no such configuration file")
     try:
-        values = yaml.safe_load(file.read_text()) or {}
+        values = OmegaConf.load(file)  # as overrides are read: by YAML's own rules 1e-6, without a point, is a text
     except yaml.YAMLError as error:
         raise ValueError(f"{file}: not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(values, dict):
-        raise ValueError(f"{file}: expected keys with values; found {type(values).__name__}")
+    except OSError as error:  # also of a file that holds a single number
+        raise ValueError(f"{file}: can't be read as keys with values: {error}") from None
+    if not isinstance(values, DictConfig):
+        raise ValueError(f"{file}: expected keys with values; found a list")
     base = values.pop("base", None)
     bases = read_layers(file.parent / base, (*seen, file.resolve())) if base else []
-    return [*bases, (file, OmegaConf.create(values))]
+    return [*bases, (file, values)]
 
 
 def parse_override(argument: str) -> DictConfig:

@@ -6,7 +6,7 @@ import importlib.util
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ FOREIGN = {
 log = logging.getLogger("pipeline")
 
 
-def create_accelerator(settings: Settings, run_folder: str, trackers: Sequence[str] = ()) -> Accelerator:
+def create_accelerator(settings: Settings, run_folder: str) -> Accelerator:
     """Starts Accelerate as `accelerate launch` or the cluster's environment describes it, except what would change
     results.
 
@@ -61,7 +61,6 @@ def create_accelerator(settings: Settings, run_folder: str, trackers: Sequence[s
         # Not what a configuration of Accelerate or its environment says: both are settings of the run.
         dynamo_backend="no",
         gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
-        log_with=[*trackers] or None,
         project_config=ProjectConfiguration(project_dir=run_folder, logging_dir=run_folder),
         kwargs_handlers=[
             # all ranks have the same buffers after each step (`pipeline.models.norm`): none need be sent before it
@@ -81,13 +80,12 @@ def create_accelerator(settings: Settings, run_folder: str, trackers: Sequence[s
 def create_training_accelerator(settings: Settings, run_folder: str) -> Accelerator:
     """Starts Accelerate for training.
 
-    Raises ValueError also where the ranks can't share the batch, and where a tracker's package is missing (Accelerate
-    would silently continue without it).
+    Raises ValueError also where the ranks can't share the batch, and where a tracker's package is missing.
     """
     for tracker in settings.train.trackers:
         if importlib.util.find_spec(tracker) is None:
             raise ValueError(f"train.trackers: {tracker} is not installed; `pip install {tracker}` or leave it out")
-    accelerator = create_accelerator(settings, run_folder, settings.train.trackers)
+    accelerator = create_accelerator(settings, run_folder)
     on_first_rank(accelerator, lambda: check_shares(settings, accelerator.num_processes))
     return accelerator
 

@@ -27,6 +27,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "loader.on_bad_image": ("loader.on_corrupt_image",),
     "optimizer.backbone_factor": ("optimizer.backbone_lr_mult",),
     "optimizer.decay": ("optimizer.lr_decay",),
+    "optimizer.warmup_epochs": ("optimizer.warmup",),
     "optimizer.clip": ("optimizer.clip_grad_norm",),
     "train.accumulate": ("train.grad_accum_steps",),
     "evaluation.reading": ("evaluation.protocol_variant",),

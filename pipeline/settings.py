@@ -147,14 +147,35 @@ class ModelSettings:
 
 @dataclass(frozen=True)
 class OptimizerSettings:
-    name: Literal["sgd", "adamw"] = key("sgd", "SGD with Nesterov momentum, or AdamW")
+    name: str = key(
+        "sgd", "sgd (with Nesterov momentum), adam, adamw, or any other name in timm.optim.list_optimizers()"
+    )
     lr: float = key(0.1, "learning rate of the BN neck and the classifier", min=0)
     backbone_lr_mult: float = key(0.1, "learning rate of all the rest, as a factor of lr", min=0)
-    momentum: float = key(0.9, "of SGD", min=0, max=1)
-    weight_decay: float = key(5e-4, "L2 for SGD, decoupled for AdamW", min=0)
+    heads_lr_mult: float = key(1.0, "learning rate of the BN neck and the classifier, as a factor of lr", min=0)
+    derivation_lr_mult: float | None = key(
+        None,
+        "learning rate of learned derivations, as a factor of lr, without weight decay; null: as the backbone",
+        min=0,
+    )
+    layer_decay: float = key(
+        1.0,
+        "learning rate of each layer of the backbone, as a factor of the next one's (BEiT); 1: all learn alike",
+        min=0.01,
+        max=1,
+    )
+    momentum: float = key(0.9, "of SGD, and of others that have one", min=0, max=1)
+    weight_decay: float = key(5e-4, "L2 for sgd and adam, decoupled for adamw", min=0)
+    decay_norm_bias: bool = key(
+        True, "decay norm scales, biases and other one-dimensional parameters, position embeddings and class tokens too"
+    )
+    kwargs: dict[str, Any] = key({}, "further arguments of the optimizer, by name: {betas: [0.9, 0.99]}")
     schedule: Literal["step", "cosine"] = key("step", "after the warm-up")
-    warmup_epochs: float = key(10.0, "epochs of linear warm-up from a tenth of the learning rate", min=0)
-    milestones: list[float] = key([20.0, 50.0], "step: epochs at which the rate is multiplied by lr_decay", min=0)
+    schedule_unit: Literal["epochs", "share"] = key(
+        "epochs", "of warmup and milestones: epochs, or shares of train.epochs, 0-1"
+    )
+    warmup: float = key(10.0, "length of the linear warm-up from a tenth of the learning rate", min=0)
+    milestones: list[float] = key([20.0, 50.0], "step: where the rate is multiplied by lr_decay", min=0)
     lr_decay: float = key(
         0.1, "step: factor at each milestone; cosine: last rate as a factor of the first, 0-1", min=0, max=1
     )
@@ -172,6 +193,9 @@ class TrainSettings:
         "batch norm statistics: of the rows of all ranks (auto), of each rank's own (local: another method on every "
         "number of ranks), or the backbone keeps its initial ones (frozen)",
     )
+    freeze_backbone_epochs: float = key(
+        0.0, "first epochs in which the backbone and the stems stand still and only new layers learn", min=0
+    )
     tf32: bool = key(True, "fp32 on GPUs: convolutions round to TF32's 10 bits, as PyTorch's do (tests never round)")
     ema: float = key(
         0.0, "decay of a moving average of the weights, which is then the tested model; 0: off", min=0, max=1
@@ -185,6 +209,7 @@ class TrainSettings:
     trackers: list[str] = key(
         [], "also log to: tensorboard, wandb (Accelerate's trackers)", choices=("tensorboard", "wandb")
     )
+    wandb_project: str = key("vireid", "project of Weights & Biases that runs are put into")
 
 
 @dataclass(frozen=True)

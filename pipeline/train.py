@@ -14,23 +14,24 @@ import contextlib
 import logging
 import sys
 from functools import partial
+from pathlib import Path
 
 import pandas as pd
 from accelerate import Accelerator
 
 from pipeline.build import build_index, build_table, training_rows
 from pipeline.cli.train import read_options
-from pipeline.config import config_hash, describe, load_config
+from pipeline.config import config_hash, load_config
 from pipeline.distributed import create_training_accelerator, norm_problems, on_first_rank, precision_of
 from pipeline.errors import one_line_errors
 from pipeline.evaluation.features import choose_extractor, fused_derivatives
 from pipeline.evaluation.model_info import ModelInfo
 from pipeline.evaluation.rehearsal import rehearse
-from pipeline.evaluation.results import check_not_folder, format_summary, read_rows, summarize
+from pipeline.evaluation.results import check_not_folder, format_summary, named_means, read_rows, summarize
 from pipeline.evaluation.session import Session, evaluate, finish
 from pipeline.loading.sampling import TrainingTable
 from pipeline.methods.method import method_of
-from pipeline.optimization import schedule_problems
+from pipeline.optimization import check_optimizer, check_schedule, schedule_problems
 from pipeline.run.folder import (
     is_begun,
     is_finished,
@@ -38,6 +39,7 @@ from pipeline.run.folder import (
     log_failure,
     mark_finished,
     open_run,
+    read_metrics,
     run_path,
     start_log,
     weights_path,
@@ -47,6 +49,7 @@ from pipeline.run.provenance import read_facts, record_weights, starting_facts
 from pipeline.run.trained_identities import check_split_untrained, named_splits
 from pipeline.run.training_data import training_data
 from pipeline.settings import Settings
+from pipeline.tracking import Trackers
 from pipeline.training.prepare import prepare_training
 from pipeline.training.step import Training
 from pipeline.training.stopping import StopRequest
@@ -82,16 +85,22 @@ def begin(
 
 
 def train_run(
-    settings: Settings, accelerator: Accelerator, index: pd.DataFrame, table: TrainingTable, stop: StopRequest
+    settings: Settings,
+    accelerator: Accelerator,
+    index: pd.DataFrame,
+    table: TrainingTable,
+    stop: StopRequest,
+    trackers: Trackers,
 ) -> bool:
     """Trains a run to its end and saves its weights. Returns False where it was asked to stop before."""
     log = logging.getLogger("pipeline")
     training = prepare_training(settings, accelerator, index, table)
-    training.stop = stop
+    training.stop, training.trackers = stop, trackers
     on_first_rank(accelerator, lambda: record_weights(training.folder, str(training.tested.origin)))
     found = training_rows(index, settings.data)["identity"].nunique()
     announce(training, table, found - len(table.identities), log)
     rehearse(settings, index, choose_extractor(settings, accelerator, lambda: training.tested), accelerator)
+    trackers.start(settings, training.folder, training.step)
     if not train(training):
         return False
     on_first_rank(accelerator, lambda: keep_weights(training, len(table.identities)))
@@ -113,13 +122,18 @@ def train_and_evaluate(
 ) -> None:
     """Trains and evaluates, or only evaluates a run whose training has ended but whose evaluation has not."""
     folder, log = run_path(settings), logging.getLogger("pipeline")
-    accelerator.init_trackers(settings.name, config={name: str(value) for name, value, _ in describe(settings)})
+    trackers = Trackers(settings.train.trackers if accelerator.is_main_process else ())
     trained = on_first_rank(accelerator, lambda: is_trained(folder))
-    if trained or train_run(settings, accelerator, index, table, stop):
+    if trained:
+        trackers.start(settings, folder, None)
+    if trained or train_run(settings, accelerator, index, table, stop, trackers):
         session = Session(settings, settings, index, accelerator)
-        finish(session, evaluate(session).result)
+        result = evaluate(session).result
+        finish(session, result)
+        track_results(trackers, folder, result.trial_results)
         on_first_rank(accelerator, lambda: mark_finished(folder))
         log.info(f"{folder}: finished")
+    trackers.finish()
     accelerator.wait_for_everyone()
     accelerator.end_training()
 
@@ -129,12 +143,21 @@ def resolve(settings: Settings) -> Settings:
     return method_of(settings).resolved(settings, resumed=is_begun(run_path(settings)))
 
 
+def track_results(trackers: Trackers, folder: Path, rows: pd.DataFrame) -> None:
+    """Gives the means of the results to the trackers, one step behind the last: W&B takes none again after a resume."""
+    if trackers.running:
+        last = int(read_metrics(folder / "metrics.csv")["step"].max())
+        trackers.log(named_means(rows), last + 1)
+
+
 @one_line_errors
 def main(argv: list[str] | None = None) -> None:
     options = read_options(sys.argv[1:] if argv is None else argv)
     settings = load_config(options.arguments, name_required=True)
     folder = run_path(settings)
     check_split_untrained(settings.data, settings.data)
+    check_schedule(settings.optimizer)
+    check_optimizer(settings.optimizer)
     fused_derivatives(settings)  # raises now what evaluation would only raise after the training
     accelerator = create_training_accelerator(settings, str(folder))
     settings = on_first_rank(accelerator, partial(resolve, settings))

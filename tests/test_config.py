@@ -98,7 +98,9 @@ def test_a_wrong_word_is_refused_in_one_line_that_names_it(argument, message):
     ("content", "message"),
     [
         ("a: [", "not YAML"),
-        ("- 1\n- 2", "expected keys with values; found list"),
+        ("- 1\n- 2", "expected keys with values; found a list"),
+        ("3", "can't be read as keys with values"),
+        ("seed: 1\nseed: 2", "not YAML: .* found duplicate key"),
         ("trian: {epochs: 3}", "unknown key trian"),
         ("base: self.yaml", "leads back to the file itself"),
     ],
@@ -197,8 +199,14 @@ SINCE = {
     "model.drop_path": 0.0,
     "model.kwargs": {},
     "model.pool_power_trained": False,
+    "train.freeze_backbone_epochs": 0.0,
+    "optimizer.heads_lr_mult": 1.0,
+    "optimizer.derivation_lr_mult": None,
+    "optimizer.layer_decay": 1.0,
+    "optimizer.decay_norm_bias": True,
+    "optimizer.kwargs": {},
+    "optimizer.schedule_unit": "epochs",
     "method.type": "one_objective",
-    "inserts": {},
     "heads.global.classifiers": "shared",
     **{f"losses.{name}.features": None for name in ("identity", "intra", "cross")},
 }
@@ -209,8 +217,7 @@ def test_the_first_defaults_stay_what_they_were():
     defaults = {name: value for name, value, _ in describe(Settings()) if decides_weights(name)}
     found = former.first_forms(defaults | former.FIRST_DEFAULTS)
     found = {name: value for name, value in found.items() if not name.endswith(".type") or name == "method.type"}
-    expected = {name: value for name, value in (first | SINCE).items() if value != {} or name in found}
-    assert json.dumps(found, sort_keys=True) == json.dumps(expected, sort_keys=True)
+    assert json.dumps(found, sort_keys=True) == json.dumps(first | SINCE, sort_keys=True)
 
 
 HASHES = {
@@ -323,6 +330,25 @@ def test_the_former_values_of_norm_are_read(tmp_path):
     (tmp_path / "config.yaml").write_text("train: {norm: synchronised, epochs: 7}\n")
     values, unknown = config.read_kept(tmp_path / "config.yaml")
     assert values["train"] == {"norm": "auto", "epochs": 7} and unknown == []
+
+
+def test_a_mapping_of_any_names_is_kept_read_and_counted(tmp_path):
+    (tmp_path / "mine.yaml").write_text("optimizer: {name: adam, kwargs: {betas: [0.5, 0.9], eps: 1e-6}}\n")
+    settings = load_config([str(tmp_path / "mine.yaml")])
+    assert settings.optimizer.kwargs == {"betas": [0.5, 0.9], "eps": 1e-6}
+    (tmp_path / "config.yaml").write_text(to_yaml(settings))
+    values, unknown = config.read_kept(tmp_path / "config.yaml")
+    assert unknown == [] and values["optimizer"]["kwargs"] == settings.optimizer.kwargs
+    assert load_kept(tmp_path / "config.yaml").optimizer == settings.optimizer
+    words = ["optimizer.name=adam", "optimizer.kwargs.eps=1e-6", "optimizer.kwargs.betas=[0.5,0.9]"]
+    assert config_hash(load_config(words)) == config_hash(settings) != config_hash(load_config(words[:2]))
+
+
+def test_the_former_name_of_the_warm_up_is_read(tmp_path):
+    file = write_kept(tmp_path / "config.yaml", ("  warmup: 10.0", "  warmup_epochs: 3.0"))
+    assert load_kept(file).optimizer.warmup == 3
+    with pytest.raises(ValueError, match=r"unknown key optimizer\.warmup_epochs; .* is optimizer\.warmup now"):
+        load_config(["optimizer.warmup_epochs=3"])
 
 
 def test_a_kept_key_that_is_gone_is_warned_of_and_a_users_own_is_refused(tmp_path, caplog):

@@ -29,7 +29,7 @@ pipeline.normalization
 pipeline.cli pipeline.loading pipeline.models
 pipeline.checks pipeline.distributed pipeline.losses
 pipeline.build pipeline.methods
-pipeline.run
+pipeline.run pipeline.tracking
 pipeline.training
 pipeline.evaluation pipeline.literature
 pipeline.tables

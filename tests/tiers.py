@@ -21,10 +21,13 @@ TIERS = {
     "unit": "loading/test_hardware loading/test_sampling",
     "slow": (
         "methods models/test_backbone models/test_backbones models/test_grad_checkpointing models/test_heads "
-        "models/test_ibn models/test_inserts models/test_norm models/test_reid models/test_weights "
-        "protocols/test_true_shape test_build"
+        "models/test_ibn models/test_inserts models/test_norm models/test_parameter_groups models/test_reid "
+        "models/test_weights protocols/test_true_shape test_build"
     ),
-    "dali": "checks/test_images dali_ops evaluation/test_features loading run/test_training_data test_prepare",
+    "dali": (
+        "checks/test_images dali_ops evaluation/test_features loading run/test_training_data test_prepare "
+        "training/test_freezing"
+    ),
     "multiprocess": "cli/test_console multiprocess octave run/test_lock test_locking test_packaging",
     "end_to_end": (
         "benchmarks end_to_end evaluation/test_per_query evaluation/test_session figures methods/test_mistakes "

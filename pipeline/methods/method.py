@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import torch
 from torch import nn
@@ -15,12 +14,10 @@ from pipeline.batch import Batch, Modality
 from pipeline.loading.derivations import views_in_use
 from pipeline.losses.term import Parts
 from pipeline.normalization import with_normalization
-from pipeline.optimization import create_optimizer, learning_rate_factor
+from pipeline.optimization import ParameterGroup, create_optimizer, learning_rate_factor
 from pipeline.parts import METHODS, PartOptions
 from pipeline.settings import Settings
 from pipeline.settings_key import key
-
-ParameterGroup = dict[str, Any]  # as torch's optimizers take it, with a "name"
 
 
 @dataclass(frozen=True)
@@ -104,6 +101,10 @@ class Method(nn.Module):
 
     def pretrained_norms(self) -> list[nn.Module]:
         """Returns the batch-norm layers whose statistics come from pre-training: `train.norm=frozen` keeps them."""
+        return []
+
+    def pretrained_parameters(self) -> list[nn.Parameter]:
+        """Returns the parameters that come from pre-training: `train.freeze_backbone_epochs` holds them still."""
         return []
 
     # ---- tested

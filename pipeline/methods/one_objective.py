@@ -17,13 +17,15 @@ from pipeline.loading.derivations import derivations, modalities_in_use
 from pipeline.losses.distance import wide
 from pipeline.losses.objective import Objective, build_objective
 from pipeline.losses.term import FEATURES, LossContext, Parts, Rows
-from pipeline.methods.method import Method, ParameterGroup, Share
+from pipeline.methods.method import Method, Share
 from pipeline.methods.table_4 import ticks
 from pipeline.models.backbone import create_backbone
 from pipeline.models.inserts import put_inserts
+from pipeline.models.parameter_groups import network_groups, never_decayed, split_by_decay
 from pipeline.models.pooling import choose_pooling, pooling_for, pooling_problem
 from pipeline.models.reid import ReIDNetwork
 from pipeline.models.timm_model import Backbone
+from pipeline.optimization import ParameterGroup
 from pipeline.settings import Settings
 from pipeline.settings_key import key
 
@@ -86,18 +88,15 @@ class OneObjective(Method):
 
     def parameter_groups(self, settings: Settings) -> list[ParameterGroup]:
         optimizer = settings.optimizer
-        head, pooling = self.network.head_parameters(), self.network.pooling_parameters()
-        apart = {id(parameter) for parameter in (*head, *pooling)}
-        rest = [p for p in self.network.parameters() if p.requires_grad and id(p) not in apart]
-        groups = [
-            {"name": "backbone", "params": rest, "lr": optimizer.lr * optimizer.backbone_lr_mult},
-            {"name": "heads", "params": head, "lr": optimizer.lr},
-            # the power of gem learns as the heads do, but nothing should draw it towards 0
-            {"name": "heads_pooling", "params": pooling, "lr": optimizer.lr, "weight_decay": 0.0},
-        ]
+        groups = network_groups(self.network, optimizer)
         for name, term in self.objective.terms.items():
             groups.append({"name": f"losses.{name}", **term.parameter_group(optimizer.lr)})
+        if not optimizer.decay_norm_bias:
+            groups = split_by_decay(groups, never_decayed(self.named_parameters(), self.network))
         return [group for group in groups if group["params"]]
+
+    def pretrained_parameters(self) -> list[nn.Parameter]:
+        return [parameter for _, parameter in self.network.pretrained_parameters()]
 
     def pretrained_norms(self) -> list[nn.Module]:
         return self.network.pretrained_norms()

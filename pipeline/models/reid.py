@@ -120,16 +120,28 @@ class ReIDNetwork(nn.Module):
         """Returns the power of the pooling where it is trained."""
         return [*self.pooling.parameters()]
 
+    def pretrained_parameters(self) -> list[tuple[str, nn.Parameter]]:
+        """Returns the parameters of stems and backbone, without those of inserts, by the names in timm's model.
+
+        Stems are copies of one, so several have its names.
+        """
+        added = {id(parameter) for insert in self._inserts() for parameter in insert.parameters()}
+        of_stems = [named for stem in self.stems.values() for named in stem.named_parameters()]
+        of_backbone = [named for named in self.backbone.named_parameters() if id(named[1]) not in added]
+        return of_stems + [(name.replace(".module.", "."), found) for name, found in of_backbone]  # of `Followed`
+
     def pretrained_norms(self) -> list[nn.Module]:
         """Returns the batch-norm layers of stems and backbone, without those of inserts."""
-        inserts = [part.insert for part in self.backbone.modules() if isinstance(part, Followed)]
-        added = {id(layer) for insert in inserts for layer in norm_layers(insert)}
+        added = {id(layer) for insert in self._inserts() for layer in norm_layers(insert)}
         return [layer for part in (self.stems, self.backbone) for layer in norm_layers(part) if id(layer) not in added]
 
     def freeze_unread(self, reads: Callable[[str, str], bool]) -> None:
         """Freezes layers of the heads whose output no loss looks at. `reads`: whether one does, of (feature, what)."""
         for head in self._heads():
             head.freeze_unread(reads)
+
+    def _inserts(self) -> list[nn.Module]:
+        return [part.insert for part in self.backbone.modules() if isinstance(part, Followed)]
 
     def _heads(self) -> Iterable[Head]:
         return cast("Iterable[Head]", self.heads.values())  # nn.ModuleDict has no type of its values

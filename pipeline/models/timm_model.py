@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import torch
@@ -19,6 +19,8 @@ class Backbone(nn.Module):
     class_token_pooled  whether it has a class token, and timm's own pooling takes that
     grad_checkpointing  whether layers are run again in the backward pass; some families ask their stages instead
     forward_features  images (B, 3, H, W) -> map (B, C, h, w) or (B, h, w, C), or tokens (B, N, C)
+    group_matcher     how its layers follow each other, for timm's functions about layers; not every model has one
+    no_weight_decay   names of parameters that should not decay; not every model has it
     """
 
     num_features: int
@@ -28,3 +30,5 @@ class Backbone(nn.Module):
     class_token_pooled: bool
     grad_checkpointing: bool
     forward_features: Callable[[torch.Tensor], torch.Tensor]
+    group_matcher: Callable[..., Any]
+    no_weight_decay: Callable[[], Collection[str]]

@@ -21,6 +21,7 @@ from pipeline.models.norm import choose_norm, share_statistics
 from pipeline.run.checkpoint import load_newest
 from pipeline.run.folder import run_path
 from pipeline.settings import Settings
+from pipeline.training.freezing import check_freezing
 from pipeline.training.step import Training
 
 
@@ -35,6 +36,7 @@ def prepare_training(
     set_seed(settings.seed)
     share = Share(rank, tuple(identities_of_ranks(settings.batch.ids_per_batch, ranks)))
     method = method_of(settings).build(settings, len(table.identities), share)
+    check_freezing(settings, method)
     place_network(method, settings, accelerator.device)
     if ranks > 1:
         share_statistics(method, norm, method.pretrained_norms())

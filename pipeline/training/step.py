@@ -23,6 +23,8 @@ from pipeline.models.norm import average_buffers, freeze_statistics, statistics_
 from pipeline.optimization import set_learning_rate
 from pipeline.run.checkpoint import checkpoints
 from pipeline.settings import Settings
+from pipeline.tracking import Trackers
+from pipeline.training.freezing import drop_gradients, frozen_steps
 from pipeline.training.stopping import StopRequest
 
 
@@ -46,10 +48,16 @@ class Training:
     average: ModelEmaV3 | None = None
     replaced: ReplacedCount = field(default_factory=ReplacedCount)
     stop: StopRequest = field(default_factory=StopRequest)
+    trackers: Trackers = field(default_factory=Trackers)
 
     @property
     def steps(self) -> int:
         return self.settings.train.epochs * self.steps_per_epoch
+
+    @property
+    def frozen_steps(self) -> int:
+        """Number of first steps in which the pre-trained part of the method stands still."""
+        return frozen_steps(self.settings, self.steps_per_epoch)
 
     @property
     def bare_method(self) -> Method:
@@ -105,15 +113,17 @@ class Step:
 
 
 def set_training_mode(training: Training) -> None:
-    """Sets training mode; norm layers stay in evaluation mode where their statistics are frozen."""
+    """Sets the mode of the next step: training; norm layers whose statistics are frozen stay in evaluation mode."""
     training.method.train()
-    if training.norm == "frozen":
+    if training.norm == "frozen" or training.step < training.frozen_steps:
         freeze_statistics(training.bare_method.pretrained_norms())
 
 
 def train_step(training: Training) -> QueuedStep:
     """Queues a step; nothing waits for the device."""
     settings, accelerator = training.settings, training.accelerator
+    if 0 < training.frozen_steps == training.step:
+        set_training_mode(training)
     # The learning rate is a function of the step.
     for player in training.players:
         set_learning_rate(player.optimizer, player.schedule(training.step / training.steps_per_epoch))
@@ -138,6 +148,8 @@ def train_step(training: Training) -> QueuedStep:
     if training.first_step is None:
         training.first_step = training.step
         check_gradients(training.bare_method)
+    if training.step < training.frozen_steps:
+        drop_gradients(training.bare_method)
     # The metrics are queued for exchange before the optimizer steps, so that the host can read them meanwhile.
     sums["gradient_norm"] = gradient_norm(training)
     values = exchange(training, sums, replaced)

@@ -152,7 +152,7 @@ def record(training: Training, metrics: MetricsFile, interval: Interval) -> None
     }
     row = position | interval.means() | {"replaced_images": interval.replaced}
     metrics.append(row)
-    training.accelerator.log(row, step=training.step)
+    training.trackers.log(row, training.step)
 
 
 def epoch_line(training: Training, interval: Interval) -> str:

@@ -17,7 +17,7 @@ def arguments(people, tiny, tmp_path):
 
 
 def test_a_loss_that_is_not_finite_stops_before_the_weights_are_touched(arguments, capsys, tmp_path):
-    arguments = [*arguments, "optimizer.lr=1e30", "optimizer.warmup_epochs=0"]
+    arguments = [*arguments, "optimizer.lr=1e30", "optimizer.warmup=0"]
     with pytest.raises(SystemExit) as ended:
         run([*arguments, f"output={tmp_path}"], "wild")
     assert ended.value.code == 2

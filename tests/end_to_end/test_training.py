@@ -60,16 +60,27 @@ def test_a_run_trains_evaluates_and_writes_everything_down(arguments, capsys):
 def test_a_killed_and_resumed_run_ends_with_the_same_weights(arguments, killed_after, tmp_path, assert_equal):
     uninterrupted = weights(run(arguments, "whole"))
     folder = tmp_path / "killed"
-    process = start_training([*arguments, "name=killed"], tmp_path)
+    tracked = "train.trackers=[tensorboard]"
+    process = start_training([*arguments, "name=killed", tracked], tmp_path)
     wait_for_step(process, folder / "metrics.csv", killed_after)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     assert not (folder / "model.safetensors").exists(), "it ended before it was killed"
-    assert_equal(uninterrupted, weights(run(arguments, "killed")))
+    assert_equal(uninterrupted, weights(run(arguments, "killed", tracked)))
     metrics = pd.read_csv(folder / "metrics.csv")
+    assert tracked_steps(folder, "loss") == list(range(1, 13)) and tracked_steps(folder, RESULT) == [13]
     assert metrics["step"].tolist() == list(range(1, 13))
     whole = pd.read_csv(tmp_path / "whole" / "metrics.csv")
     pd.testing.assert_series_equal(metrics["loss"], whole["loss"])
+
+
+RESULT = f"test/{next(iter(DIRECTIONS))}/mAP"
+
+
+def tracked_steps(folder, name):
+    """Steps at which TensorBoard shows a value, of all starts of a run."""
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    return [event.step for event in events.EventAccumulator(str(folder / folder.name)).Reload().Scalars(name)]
 
 
 def start_training(arguments, folder):
@@ -129,7 +140,11 @@ def test_being_asked_to_stop_writes_a_checkpoint_and_resumes_later(arguments, mo
         ["train.ema=0.9", "optimizer.clip_grad_norm=1.0"],
         ["optimizer.name=adamw", "optimizer.schedule=cosine", "train.precision=bf16"],
         ["train.channels_last=false", "train.norm=frozen", "loader.image_type=bfloat16"],
-        ["derive.visible=learned", "derive.infrared=learned", "model.stems=modality"],
+        [
+            *("derive.visible=learned", "derive.infrared=learned", "model.stems=modality"),
+            *("train.freeze_backbone_epochs=0.67", "optimizer.layer_decay=0.7", "optimizer.derivation_lr_mult=1"),
+            *("optimizer.decay_norm_bias=false", "optimizer.name=lamb", "train.ema=0.9"),
+        ],
         ["model.backbone=vit_tiny_patch16_224", "model.kwargs.depth=2", "model.drop_path=0.2"],
         ["model.ibn=a", "model.pool_power_trained=true", "model.grad_checkpointing=true"],
         ["model.backbone=convnext_atto", "model.stems=shared"],
@@ -230,7 +245,8 @@ def test_tensorboard_gets_the_metrics(arguments, tmp_path):
     (file,) = (path for path in (folder / "logged").glob("*tfevents*") if path.is_file())
     found = events.EventAccumulator(str(file)).Reload()
     assert [event.step for event in found.Scalars("loss")] == [1, 2, 3]
-    metrics = pd.read_csv(folder / "metrics.csv")
+    metrics, results = pd.read_csv(folder / "metrics.csv"), pd.read_csv(folder / "results.csv")
+    assert [event.value for event in found.Scalars(RESULT)] == pytest.approx(results["mAP"][:1].tolist(), rel=1e-6)
     assert [event.value for event in found.Scalars("loss")] == pytest.approx(metrics["loss"].tolist(), rel=1e-6)
 
 

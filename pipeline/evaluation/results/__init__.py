@@ -2,6 +2,7 @@
 
 from pipeline.evaluation.results.means import COUNTED, common_name, groups_of, summarize
 from pipeline.evaluation.results.rows import append_rows, check_not_folder, locked, read_rows
+from pipeline.evaluation.results.scalars import named_means
 from pipeline.evaluation.results.schema import AGREED, METRICS, PER_TRIAL, RECORDED, rank_metrics
 from pipeline.evaluation.results.wording import (
     columns_that_tell,
@@ -25,6 +26,7 @@ __all__ = [
     "format_summary",
     "groups_of",
     "locked",
+    "named_means",
     "rank_metrics",
     "read_rows",
     "check_not_folder",
