@@ -29,7 +29,9 @@ from pipeline.evaluation.results import check_not_folder, format_summary, read_r
 from pipeline.evaluation.session import Session, evaluate, finish
 from pipeline.loading.sampling import TrainingTable
 from pipeline.optimization import schedule_problems
+from pipeline.run.ancestors import check_ancestors
 from pipeline.run.folder import (
+    ancestors_of,
     is_finished,
     is_trained,
     log_failure,
@@ -73,6 +75,7 @@ def begin(
     """Takes the run folder for this training; returns who holds it. Called by one rank."""
     holder = lock.acquire()
     check_not_folder(run_path(settings) / "results.csv")
+    check_ancestors(settings, ancestors_of(settings), index)
     data = training_data(index, table, settings.data)
     open_run(settings, named_splits(index), data, starting_facts(settings, accelerator))
     return holder

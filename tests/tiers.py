@@ -21,7 +21,7 @@ TIERS = {
     "unit": "loading/test_hardware loading/test_sampling",
     "slow": (
         "methods models/test_backbone models/test_heads models/test_inserts models/test_norm models/test_reid "
-        "models/test_weights protocols/test_true_shape test_build"
+        "models/weights protocols/test_true_shape test_build"
     ),
     "dali": "checks/test_images dali_ops evaluation/test_features loading run/test_training_data test_prepare",
     "multiprocess": "cli/test_console multiprocess octave run/test_lock test_locking test_packaging",

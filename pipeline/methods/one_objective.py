@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,8 +23,11 @@ from pipeline.models.backbone import create_backbone
 from pipeline.models.inserts import put_inserts
 from pipeline.models.pooling import pooling_for
 from pipeline.models.reid import ReIDNetwork
+from pipeline.models.weights import find_weights, load_run
 from pipeline.settings import Settings
 from pipeline.settings_key import key
+
+log = logging.getLogger("pipeline")
 
 ARGUMENTS = re.compile(r"[a-z_]+(\.\w+)*(, [a-z_]+)*")  # how errors about arguments begin
 
@@ -97,8 +101,8 @@ class OneObjective(Method):
 def build_network(settings: Settings, identities: int, weights: bool = True) -> ReIDNetwork:
     """Returns the untrained network of a configuration, for that many training identities.
 
-    `weights` False leaves out the pre-trained weights, for a network whose own weights are loaded next. Raises
-    ValueError or FileNotFoundError naming a key that is impossible.
+    `weights` False leaves out the pre-trained weights, for a network whose own weights are loaded next. Logs what was
+    taken of `model.weights`. Raises ValueError or FileNotFoundError naming a key that is impossible.
     """
     model, size = settings.model, {"height": settings.augment.height, "width": settings.augment.width}
     learned = [modality for modality, stages in derivations(settings).items() if stages is None]
@@ -111,7 +115,7 @@ def build_network(settings: Settings, identities: int, weights: bool = True) -> 
             last_stride=model.last_stride,
         )
         put_inserts(backbone, settings.inserts, **size)
-        return ReIDNetwork(
+        network = ReIDNetwork(
             backbone=backbone,
             modalities=modalities_in_use(settings),
             stems=model.stems,
@@ -120,6 +124,19 @@ def build_network(settings: Settings, identities: int, weights: bool = True) -> 
             pooling=pooling_for(backbone, model.pooling, model.pool_power),
             learned_derivations=learned,
         )
+        if weights and model.weights is not None:
+            complete(network, model.weights)
+        return network
+
+
+def complete(network: ReIDNetwork, weights: str) -> None:
+    """Loads what a run has beyond the backbone, in place, and logs what was taken of a run or a file."""
+    source = find_weights(weights)
+    taken = load_run(network, network.backbone, source) if source.run else network.backbone.taken
+    assert taken is not None  # `create_backbone` has loaded it
+    first, second = taken.lines()
+    log.info(f"model.weights: {first}")
+    log.info(second)
 
 
 @contextlib.contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Any, cast
 
 import timm
@@ -12,7 +11,7 @@ from timm.models import is_model_in_modules, split_model_name_tag
 from torch import nn
 
 from pipeline.models.timm_model import Backbone
-from pipeline.models.weights import first_line, load_backbone_weights, weights_origin
+from pipeline.models.weights import find_weights, first_line, load_backbone_weights, weights_origin
 
 # timm's modules whose last stage can be kept at stride 1, and those that have no stages of different stride.
 STRIDED_MODULES = ("resnet", "convnext")
@@ -27,27 +26,25 @@ def create_backbone(
     name         timm's, with or without a tag: "resnet50", "resnet50.tv_in1k"
     height, width  of the images, in pixels; given to the models whose input size is fixed (transformers)
     pretrained   fetch timm's weights; needs the network or timm's cache
-    weights      a local .safetensors or .pth file, used instead of fetching
+    weights      a local file or a run's folder (`pipeline.models.weights`), used instead of fetching
     last_stride  2: as timm builds it. 1: the last stage keeps its input's size (Luo et al., "Bag of Tricks and a
                  Strong Baseline for Person Re-Identification", 2019). ResNets: stride 1 without dilation.
                  ConvNeXts: timm's output_stride=16, which dilates the last stage. Plain transformers have no such
                  stride and ignore it.
 
-    The model's attribute `origin` says which weights it has (`weights_origin`). Parameters that `forward_features` does
-    not use (ConvNeXt's head norm) are frozen.
+    The model's attribute `origin` says which weights it has (`weights_origin`), `taken` what was taken of a file.
+    Parameters that `forward_features` does not use (ConvNeXt's head norm) are frozen.
 
     Raises ValueError for an unknown name or tag, a family without `last_stride` 1, an image size the model cannot take,
     weights that do not arrive or fit; FileNotFoundError for a file of weights that doesn't exist.
     """
     check_name(name)
-    if weights is not None and not Path(weights).is_file():
-        raise FileNotFoundError(f"weights: no such file: {weights}")
+    source = None if weights is None else find_weights(weights)
     arguments = _size_arguments(name, height, width) | _stride_arguments(name, last_stride)
     # The model with its weights, then the changes of this project, which keep the names of parameters.
-    backbone = _build(name, pretrained and weights is None, arguments)
-    if weights is not None:
-        load_backbone_weights(backbone, weights)
-    backbone.origin = weights_origin(backbone, pretrained, weights)
+    backbone = _build(name, pretrained and source is None, arguments)
+    backbone.taken = load_backbone_weights(backbone, source) if source else None
+    backbone.origin = weights_origin(backbone, pretrained, backbone.taken)
     if last_stride == 1 and is_model_in_modules(name, "resnet"):
         set_last_stride_one(backbone)
     _check_patches(backbone, name, height, width)
@@ -94,7 +91,7 @@ def _build(name: str, pretrained: bool, arguments: dict[str, Any]) -> Backbone:
         if pretrained:
             raise ValueError(
                 f"pretrained: the weights of {name} could not be fetched ({first_line(error)}); "
-                "give a local .safetensors or .pth file as weights, or set pretrained to false"
+                "give a local file or a run as weights, or set pretrained to false"
             ) from error
         raise ValueError(f"backbone: {name} cannot be built with {arguments}: {first_line(error)}") from error
 
