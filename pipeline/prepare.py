@@ -48,6 +48,7 @@ from pipeline.files import write_atomically
 from pipeline.loading.hardware import usable_cores
 from pipeline.loading.images import check_size, open_images
 from pipeline.methods.method import Share, method_of
+from pipeline.run.ancestors import check_ancestors, lineage
 from pipeline.run.trained_identities import check_split_untrained
 from pipeline.settings import DataSettings, Settings
 
@@ -105,6 +106,7 @@ def check_training(index: pd.DataFrame, settings: Settings, asked: bool) -> Iter
     alone = Share(0, (settings.batch.ids_per_batch,))
     parts: list[Callable[[], object]] = [
         lambda: check_split_untrained(settings.data, settings.data),
+        lambda: check_ancestors(settings, lineage(settings.model.weights), index),
         lambda: fused_derivatives(settings),
         lambda: check_size(open_images(settings.data.root, index), settings.augment),
         lambda: build_table(settings, index),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -56,8 +55,11 @@ def grouped(names: Iterable[str], prefix: str) -> list[str]:
 
     What has the prefix is grouped by the module behind it; the rest as deep as the prefix is.
     """
-    groups = Counter(group_of(name, prefix) for name in names)
-    return [f"{name}{f' {count}' if name.endswith('.') else ''}{kind(name, prefix)}" for name, count in groups.items()]
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(group_of(name, prefix), []).append(name)
+    shorter = {group: below[0] if len(below) == 1 else f"{group} {len(below)}" for group, below in groups.items()}
+    return [f"{text}{': a classifier' if is_classifier(group, prefix) else ''}" for group, text in shorter.items()]
 
 
 def group_of(name: str, prefix: str) -> str:
@@ -66,6 +68,5 @@ def group_of(name: str, prefix: str) -> str:
     return name if len(parts) <= depth else "".join(f"{part}." for part in parts[:depth])
 
 
-def kind(name: str, prefix: str) -> str:
-    first = name.removeprefix(prefix).split(".")[0]
-    return ": a classifier" if name.startswith(prefix) and first in CLASSIFIERS else ""
+def is_classifier(group: str, prefix: str) -> bool:
+    return group.startswith(prefix) and group.removeprefix(prefix).split(".")[0] in CLASSIFIERS

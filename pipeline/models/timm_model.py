@@ -15,6 +15,7 @@ class Backbone(nn.Module):
     """A timm model as `create_backbone` returns it. For annotations: no module is an instance of this class.
 
     num_features      C, channels of the map
+    pretrained_model_args  what the model of the weights was built with, `img_size` among them, where timm is told
     pretrained_cfg    architecture, tag and more of the weights that timm has for it
     origin            which weights it has (`pipeline.models.weights.weights_origin`)
     taken             what was taken of a file or a run, None without one
@@ -22,6 +23,7 @@ class Backbone(nn.Module):
     """
 
     num_features: int
+    pretrained_model_args: dict[str, Any]
     pretrained_cfg: dict[str, Any]
     origin: str
     taken: Taken | None

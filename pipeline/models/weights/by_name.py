@@ -16,6 +16,7 @@ Tensors = Mapping[str, torch.Tensor]
 
 # Of equal networks in one file, the one that its authors evaluate: an average, or the teacher of a self-distillation.
 PREFERRED = ("ema", "teacher")
+CLIP = "class_embedding"  # of CLIP's image encoder, which timm knows as `visual`, whatever others call it
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def prefixes_of(name: str) -> Iterator[str]:
 
 
 def is_preferred(prefix: str) -> bool:
-    return any(word in PREFERRED for word in prefix.replace("_", ".").split("."))
+    return any(word in PREFERRED for word in prefix.lower().replace("_", ".").split("."))
 
 
 def under(tensors: Tensors, prefix: str) -> dict[str, torch.Tensor]:
@@ -94,6 +95,8 @@ def convert(backbone: nn.Module, state: Tensors) -> Tensors:
     function = getattr(import_module(type(backbone).__module__), "checkpoint_filter_fn", None)
     if function is None:
         return state
+    if CLIP in state:
+        state = {f"visual.{name}": tensor for name, tensor in state.items()}
     try:
         return function(dict(state), backbone)
     except Exception:  # it looks keys up and reshapes; a state of something else is told by what fits

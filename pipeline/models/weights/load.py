@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
+from pipeline.config import load_kept
 from pipeline.models.taken import Taken, shown
 from pipeline.models.timm_model import Backbone
 from pipeline.models.weights.by_name import Fit, Tensors, counted, fit_by_name
@@ -9,7 +13,7 @@ from pipeline.models.weights.by_order import fit_by_order
 from pipeline.models.weights.files import read_tensors
 from pipeline.models.weights.from_run import plain_backbone, read_run
 from pipeline.models.weights.origin import is_needed, name_of
-from pipeline.models.weights.source import Source
+from pipeline.models.weights.source import RUN_SETTINGS, Source
 
 ENOUGH = 0.9  # share of the backbone's tensors that has to be there
 
@@ -27,9 +31,10 @@ def load_backbone_weights(backbone: Backbone, source: Source) -> Taken:
     def enough(fit: Fit) -> bool:
         return len(fit.fitting) >= ENOUGH * len(wanted) and len(beyond(fit, wanted)) <= (1 - ENOUGH) * len(wanted)
 
-    fit = best = fit_by_name(backbone, wanted, tensors, enough)
-    if not enough(fit):
-        fit = fit_by_order(backbone, wanted, tensors, enough) or fit
+    with size_told(backbone, source):
+        fit = best = fit_by_name(backbone, wanted, tensors, enough)
+        if not enough(fit):
+            fit = fit_by_order(backbone, wanted, tensors, enough) or fit
     if not enough(fit):
         raise ValueError(refusal(source, name_of(backbone), best, wanted, tensors))
     # What doesn't fit would stop load_state_dict even when it isn't strict.
@@ -39,6 +44,20 @@ def load_backbone_weights(backbone: Backbone, source: Source) -> Taken:
     left = [name for name in wanted if name not in fit.fitting]
     behind = left_behind(tensors, fit, fitting)
     return Taken(source.name, name_of(backbone), fit.fitting, left, behind, fit.prefix, bool(fit.pairs))
+
+
+@contextlib.contextmanager
+def size_told(backbone: Backbone, source: Source) -> Iterator[None]:
+    """Tells timm which images a run's position embeddings are for; those of files are squares to it."""
+    if source.run is None:
+        yield
+        return
+    images = load_kept(source.run / RUN_SETTINGS).augment
+    backbone.pretrained_model_args = {"img_size": (images.height, images.width)}
+    try:
+        yield
+    finally:
+        del backbone.pretrained_model_args
 
 
 def beyond(fit: Fit, wanted: Tensors) -> list[str]:
