@@ -103,22 +103,25 @@ def check_protocol(index: pd.DataFrame, settings: Settings) -> list[Problem]:
 
 def check_training(index: pd.DataFrame, settings: Settings, asked: bool) -> Iterator[Problem]:
     """Yields the errors of a training before its first step, except those of the machine and of missing downloads."""
-    alone = Share(0, (settings.batch.ids_per_batch,))
     parts: list[Callable[[], object]] = [
         lambda: check_split_untrained(settings.data, settings.data),
-        lambda: check_ancestors(settings, lineage(settings.model.weights), index),
         lambda: fused_derivatives(settings),
         lambda: check_size(open_images(settings.data.root, index), settings.augment),
         lambda: build_table(settings, index),
-        lambda: method_of(settings).build(
-            settings, index["identity"].nunique(), alone, settings.model.weights is not None
-        ),
+        lambda: check_network(settings, index),
     ]
     for part in parts:
         try:
             part()
         except (ValueError, FileNotFoundError) as error:
             yield Problem(ERROR, "training", str(error)) if asked else Problem(WARNING, BY_DEFAULT, str(error))
+
+
+def check_network(settings: Settings, index: pd.DataFrame) -> None:
+    """Raises ValueError or FileNotFoundError where no network can be built, or not from the weights that are given."""
+    check_ancestors(settings, lineage(settings.model.weights), index)
+    alone = Share(0, (settings.batch.ids_per_batch,))
+    method_of(settings).build(settings, index["identity"].nunique(), alone, settings.model.weights is not None)
 
 
 def origin(data: DataSettings) -> dict[str, Any]:

@@ -15,7 +15,7 @@ class Backbone(nn.Module):
     """A timm model as `create_backbone` returns it. For annotations: no module is an instance of this class.
 
     num_features      C, channels of the map
-    pretrained_model_args  what the model of the weights was built with, `img_size` among them, where timm is told
+    pretrained_model_args  arguments of the model whose weights it gets, as far as timm is told
     pretrained_cfg    architecture, tag and more of the weights that timm has for it
     origin            which weights it has (`pipeline.models.weights.weights_origin`)
     taken             what was taken of a file or a run, None without one

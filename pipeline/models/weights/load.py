@@ -52,12 +52,12 @@ def size_told(backbone: Backbone, source: Source) -> Iterator[None]:
     if source.run is None:
         yield
         return
-    images = load_kept(source.run / RUN_SETTINGS).augment
-    backbone.pretrained_model_args = {"img_size": (images.height, images.width)}
+    images, before = load_kept(source.run / RUN_SETTINGS).augment, backbone.pretrained_model_args
+    backbone.pretrained_model_args = before | {"img_size": (images.height, images.width)}
     try:
         yield
     finally:
-        del backbone.pretrained_model_args
+        backbone.pretrained_model_args = before
 
 
 def beyond(fit: Fit, wanted: Tensors) -> list[str]:
