@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import functools
 from dataclasses import replace
-from pathlib import Path
 
 from dali_ops.normalize import IMAGENET, Normalization
 from pipeline.config import load_kept
 from pipeline.settings import ModelSettings, Settings
+from pipeline.weights_source import RUN_SETTINGS, find_weights
 
 
 def with_normalization(settings: Settings) -> Settings:
@@ -30,16 +30,12 @@ def normalization_of(settings: Settings) -> Normalization:
 
 
 def normalization_of_weights(model: ModelSettings) -> Normalization:
-    """Returns what weights expect; ImageNet's where the model is unknown, which building it then reports."""
-    kept = config_of_run(model.weights) if model.weights else None
-    return normalization_of(load_kept(kept)) if kept else normalization_by_timm(model.backbone)
-
-
-def config_of_run(weights: str) -> Path | None:
-    """Returns the config.yaml beside weights, where these are a run's: its folder, or its model.safetensors."""
-    place = Path(weights)
-    kept = (place if place.is_dir() else place.parent) / "config.yaml"
-    return kept if kept.is_file() else None
+    """Returns what weights expect; that of timm, or ImageNet's, where there are none, which building then reports."""
+    try:
+        run = find_weights(model.weights).run if model.weights else None
+    except (ValueError, FileNotFoundError):
+        run = None
+    return normalization_of(load_kept(run / RUN_SETTINGS)) if run else normalization_by_timm(model.backbone)
 
 
 @functools.cache

@@ -48,6 +48,7 @@ from pipeline.files import write_atomically
 from pipeline.loading.hardware import usable_cores
 from pipeline.loading.images import check_size, open_images
 from pipeline.methods.method import Share, method_of
+from pipeline.run.ancestors import check_ancestors, lineage
 from pipeline.run.trained_identities import check_split_untrained
 from pipeline.settings import DataSettings, Settings
 
@@ -102,24 +103,26 @@ def check_protocol(index: pd.DataFrame, settings: Settings) -> list[Problem]:
 
 def check_training(index: pd.DataFrame, settings: Settings, asked: bool) -> Iterator[Problem]:
     """Yields the errors of a training before its first step, except those of the machine and of missing downloads."""
-    alone = Share(0, (settings.batch.ids_per_batch,))
     parts: list[Callable[[], object]] = [
         lambda: check_split_untrained(settings.data, settings.data),
         lambda: fused_derivatives(settings),
         lambda: check_size(open_images(settings.data.root, index), settings.augment),
         lambda: build_table(settings, index),
-        lambda: method_of(settings).build(
-            method_of(settings).resolved(settings),
-            index["identity"].nunique(),
-            alone,
-            settings.model.weights is not None,
-        ),
+        lambda: check_network(settings, index),
     ]
     for part in parts:
         try:
             part()
         except (ValueError, FileNotFoundError) as error:
             yield Problem(ERROR, "training", str(error)) if asked else Problem(WARNING, BY_DEFAULT, str(error))
+
+
+def check_network(settings: Settings, index: pd.DataFrame) -> None:
+    """Raises ValueError or FileNotFoundError where no network can be built, or not from the weights that are given."""
+    check_ancestors(settings, lineage(settings.model.weights), index)
+    alone = Share(0, (settings.batch.ids_per_batch,))
+    method, identities = method_of(settings), index["identity"].nunique()
+    method.build(method.resolved(settings), identities, alone, settings.model.weights is not None)
 
 
 def origin(data: DataSettings) -> dict[str, Any]:

@@ -127,7 +127,7 @@ class LoaderSettings:
 class ModelSettings:
     backbone: str = key("resnet50.tv_in1k", "any timm model; the tag behind the dot names its weights")
     pretrained: bool = key(True, "start from timm's ImageNet weights (downloaded once by timm)")
-    weights: str | None = key(None, "start from this .safetensors or .pth file instead")
+    weights: str | None = key(None, "start from this file of weights, or the folder of a finished run, instead")
     stems: Sharing = key(
         "source", "first layers: one per captured modality and its derivative, one per modality, or one for all"
     )

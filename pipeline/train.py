@@ -32,7 +32,9 @@ from pipeline.evaluation.session import Session, evaluate, finish
 from pipeline.loading.sampling import TrainingTable
 from pipeline.methods.method import method_of
 from pipeline.optimization import check_optimizer, check_schedule, schedule_problems
+from pipeline.run.ancestors import check_ancestors
 from pipeline.run.folder import (
+    ancestors_of,
     is_begun,
     is_finished,
     is_trained,
@@ -79,6 +81,7 @@ def begin(
     """Takes the run folder for this training; returns who holds it. Called by one rank."""
     holder = lock.acquire()
     check_not_folder(run_path(settings) / "results.csv")
+    check_ancestors(settings, ancestors_of(settings), index)
     data = training_data(index, table, settings.data)
     open_run(settings, named_splits(index), data, starting_facts(settings, accelerator))
     return holder

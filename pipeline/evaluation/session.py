@@ -29,6 +29,7 @@ from pipeline.evaluation.per_query import write_queries
 from pipeline.evaluation.restore import load_extractor
 from pipeline.evaluation.results import append_rows, format_summary, summarize
 from pipeline.methods.method import method_of
+from pipeline.run.ancestors import ancestors, check_ancestors, lineage
 from pipeline.run.folder import is_trained, run_path, settings_of, weights_path
 from pipeline.run.trained_identities import check_no_leak, check_split_untrained
 from pipeline.settings import Settings
@@ -98,7 +99,7 @@ def open_session(arguments: Sequence[str], accelerator: Accelerator | None = Non
     """Returns the session of `read_evaluation_arguments`, with the data set read.
 
     `accelerator` is that of an earlier session of this process, which has one precision. Called by all ranks. Raises
-    Raises ValueError also where identities would be tested that the run was trained on.
+    ValueError also where identities would be tested that the run, or one it started from, was trained on.
     """
     settings, kept = read_evaluation_arguments(arguments)
     accelerator = accelerator or create_accelerator(settings, settings.output)
@@ -106,6 +107,7 @@ def open_session(arguments: Sequence[str], accelerator: Accelerator | None = Non
     index = on_first_rank(accelerator, lambda: build_index(settings.data))
     if kept:
         check_no_leak(settings, kept, run_path(kept), index)
+    check_ancestors(settings, ancestors(run_path(kept)) if kept else lineage(settings.model.weights), index)
     return Session(settings, kept, index, accelerator)
 
 

@@ -25,6 +25,7 @@ from pipeline.models.parameter_groups import network_groups, never_decayed, spli
 from pipeline.models.pooling import choose_pooling, pooling_for, pooling_problem
 from pipeline.models.reid import ReIDNetwork
 from pipeline.models.timm_model import Backbone
+from pipeline.models.weights import find_weights, load_run
 from pipeline.optimization import ParameterGroup
 from pipeline.settings import Settings
 from pipeline.settings_key import key
@@ -113,8 +114,8 @@ class OneObjective(Method):
 def build_network(settings: Settings, identities: int, weights: bool = True) -> ReIDNetwork:
     """Returns the untrained network of a configuration, for that many training identities.
 
-    `weights` False leaves out the pre-trained weights, for a network whose own weights are loaded next. Raises
-    ValueError or FileNotFoundError naming a key that is impossible.
+    `weights` False leaves out the pre-trained weights, for a network whose own weights are loaded next. Logs what was
+    taken of `model.weights`. Raises ValueError or FileNotFoundError naming a key that is impossible.
     """
     model = settings.model
     learned = [modality for modality, stages in derivations(settings).items() if stages is None]
@@ -125,7 +126,7 @@ def build_network(settings: Settings, identities: int, weights: bool = True) -> 
         if problem:  # of a run of before it was refused
             log.warning(f"model.{problem}")
         put_inserts(backbone, settings.inserts, settings.augment.height, settings.augment.width)
-        return ReIDNetwork(
+        network = ReIDNetwork(
             backbone=backbone,
             modalities=modalities_in_use(settings),
             stems=model.stems,
@@ -134,6 +135,19 @@ def build_network(settings: Settings, identities: int, weights: bool = True) -> 
             pooling=pooling,
             learned_derivations=learned,
         )
+        if weights and model.weights is not None:
+            complete(network, model.weights)
+        return network
+
+
+def complete(network: ReIDNetwork, weights: str) -> None:
+    """Loads what a run has beyond the backbone, in place, and logs what was taken of a run or a file."""
+    source = find_weights(weights)
+    taken = load_run(network, network.backbone, source) if source.run else network.backbone.taken
+    assert taken is not None  # `create_backbone` has loaded it
+    first, second = taken.lines()
+    log.info(f"model.weights: {first}")
+    log.info(second)
 
 
 def build_backbone(settings: Settings, weights: bool) -> Backbone:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Any, cast
 
 import timm
@@ -16,7 +15,7 @@ from pipeline.models.last_stride import PLAIN, remove_last_stride
 from pipeline.models.probing import pools_class_token, probe
 from pipeline.models.timm_arguments import shapes_only, timm_arguments
 from pipeline.models.timm_model import Backbone
-from pipeline.models.weights import first_line, load_backbone_weights, weights_origin
+from pipeline.models.weights import Source, find_weights, first_line, load_backbone_weights, weights_origin
 
 
 def create_backbone(
@@ -37,7 +36,7 @@ def create_backbone(
     name         timm's, with or without a tag: "resnet50", "resnet50.tv_in1k"
     height, width  of the images, in pixels; given to the models whose input size is fixed (transformers)
     pretrained   fetch timm's weights; needs the network or timm's cache
-    weights      a local .safetensors or .pth file, used instead of fetching
+    weights      a local file or a run's folder (`pipeline.models.weights`), used instead of fetching
     last_stride  2: as timm builds it. 1: the last stage keeps its input's size (Luo et al., "Bag of Tricks and a
                  Strong Baseline for Person Re-Identification", 2019), by `remove_last_stride` without dilation;
                  ConvNeXts: timm's output_stride=16, which dilates the last stage. Plain transformers have no such
@@ -55,14 +54,13 @@ def create_backbone(
     exist.
     """
     check_name(name)
-    if weights is not None and not Path(weights).is_file():
-        raise FileNotFoundError(f"weights: no such file: {weights}")
+    source = None if weights is None else find_weights(weights)
     arguments = timm_arguments(
         name, height=height, width=width, last_stride=last_stride, drop_path=drop_path, kwargs=kwargs or {}
     )
     # The model with its weights, then the changes of this project, which keep the names of parameters.
-    backbone = _build(name, pretrained and weights is None, arguments)
-    _load(backbone, pretrained, weights, ibn)
+    backbone = _build(name, pretrained and source is None, arguments)
+    _load(backbone, pretrained, source, ibn)
     if last_stride == 1:
         remove_last_stride(backbone, name)
     _check_patches(backbone, name, height, width)
@@ -96,7 +94,7 @@ def _build(name: str, pretrained: bool, arguments: dict[str, Any]) -> Backbone:
         if pretrained:
             raise ValueError(
                 f"pretrained: the weights of {name} could not be fetched ({first_line(error)}); "
-                "give a local .safetensors or .pth file as weights, or set pretrained to false"
+                "give a local file or a run as weights, or set pretrained to false"
             ) from error
         raise ValueError(f"backbone: {name} cannot be built with {arguments}: {first_line(error)}") from error
 
@@ -111,20 +109,21 @@ def norms_after_pooling(name: str, arguments: dict[str, Any]) -> bool:
     return not isinstance(getattr(shapes_only(name, **arguments), "fc_norm", nn.Identity()), nn.Identity)
 
 
-def _load(backbone: Backbone, pretrained: bool, weights: str | None, ibn: str) -> None:
-    """Loads a file of weights, if given, and records what they are. IBN comes before weights that have it, else after
+def _load(backbone: Backbone, pretrained: bool, source: Source | None, ibn: str) -> None:
+    """Loads weights, if given, and records what they are. IBN comes before weights that have it, else after
     them."""
     awaited = ibn == "a"
-    if weights is not None:
+    backbone.taken = None
+    if source is not None:
         try:
-            load_backbone_weights(backbone, weights)
+            backbone.taken = load_backbone_weights(backbone, source)
         except ValueError:
             if not awaited:
                 raise
             put_ibn(backbone)
             awaited = False
-            load_backbone_weights(backbone, weights)
-    backbone.origin = weights_origin(backbone, pretrained, weights)
+            backbone.taken = load_backbone_weights(backbone, source)
+    backbone.origin = weights_origin(backbone, pretrained, backbone.taken)
     if awaited:
         put_ibn(backbone)
 

@@ -1,6 +1,6 @@
 """The folder of a run: `config.yaml`, `env.json`, `training.json`, `training_data.json`, `log.txt`, `metrics.csv`,
-`checkpoints/`, `model.safetensors`, `results.csv`, `finished`, and `split.csv` for a user's own data: which of them is
-written when, and what a second start finds.
+`checkpoints/`, `model.safetensors`, `results.csv`, `finished`, `split.csv` for a user's own data and `ancestors/` of a
+run that starts from another: which of them is written when, and what a second start finds.
 
 `python -m pipeline.run.folder CONFIG... [key=value ...]` prints its path, for scripts.
 """
@@ -26,6 +26,7 @@ from pipeline.datasets.manifest import write_splits
 from pipeline.errors import one_line_errors
 from pipeline.files import write_atomically
 from pipeline.methods.method import method_of
+from pipeline.run.ancestors import ancestors, keep_ancestors, lineage
 from pipeline.run.checkpoint import checkpoints, newest_step, weights_facts
 from pipeline.run.provenance import (
     UNKNOWN,
@@ -73,6 +74,7 @@ def open_run(
     else:
         folder.mkdir(parents=True, exist_ok=True)
         keep_data(folder, split_of, data)
+        keep_ancestors(folder, settings.model.weights)
     write_atomically(folder / "config.yaml", to_yaml(with_precision(settings, before or facts)))
     if not is_trained(folder):  # else this start trains nothing
         add_environment(folder)
@@ -103,6 +105,12 @@ def keep_data(folder: Path, split_of: dict[str, str] | None, data: TrainingData 
         write_splits(split_of, split_path(folder))
     if data:
         data.save(folder)
+
+
+def ancestors_of(settings: Settings) -> list[Path]:
+    """Returns the ancestors of a run, those its folder has or, where nothing was trained yet, will have."""
+    folder = run_path(settings)
+    return ancestors(folder) if is_begun(folder) else lineage(settings.model.weights)
 
 
 def is_begun(folder: Path) -> bool:

@@ -1,0 +1,87 @@
+"""Loads a file of weights, or the network of a run, into a timm backbone."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from pipeline.config import load_kept
+from pipeline.models.taken import Taken, shown
+from pipeline.models.timm_model import Backbone
+from pipeline.models.weights.by_name import Fit, Tensors, counted, fit_by_name
+from pipeline.models.weights.by_order import fit_by_order
+from pipeline.models.weights.files import read_tensors
+from pipeline.models.weights.from_run import plain_backbone, read_run
+from pipeline.models.weights.origin import is_needed, name_of
+from pipeline.weights_source import RUN_SETTINGS, Source
+
+ENOUGH = 0.9  # share of the backbone's tensors that has to be there
+
+
+def load_backbone_weights(backbone: Backbone, source: Source) -> Taken:
+    """Loads what fits into a timm backbone, in place; returns what was taken.
+
+    The file's names may have any prefix, be those that timm converts, or, where all tensors have the same order and
+    shapes, be of any kind. Of a run with several stems the visible one is taken. Raises ValueError in one line where
+    the file can't be read, has fewer than ENOUGH of the backbone's tensors, or those of a larger network.
+    """
+    tensors = read_tensors(source.file) if source.run is None else plain_backbone(read_run(source.file))
+    wanted = counted(backbone)
+
+    def enough(fit: Fit) -> bool:
+        return len(fit.fitting) >= ENOUGH * len(wanted) and len(beyond(fit, wanted)) <= (1 - ENOUGH) * len(wanted)
+
+    with size_told(backbone, source):
+        fit = best = fit_by_name(backbone, wanted, tensors, enough)
+        if not enough(fit):
+            fit = fit_by_order(backbone, wanted, tensors, enough) or fit
+    if not enough(fit):
+        raise ValueError(refusal(source, name_of(backbone), best, wanted, tensors))
+    # What doesn't fit would stop load_state_dict even when it isn't strict.
+    own = backbone.state_dict()
+    fitting = {name: tensor for name, tensor in fit.state.items() if name in own and own[name].shape == tensor.shape}
+    backbone.load_state_dict(fitting, strict=False)
+    left = [name for name in wanted if name not in fit.fitting]
+    behind = left_behind(tensors, fit, fitting)
+    return Taken(source.name, name_of(backbone), fit.fitting, left, behind, fit.prefix, bool(fit.pairs))
+
+
+@contextlib.contextmanager
+def size_told(backbone: Backbone, source: Source) -> Iterator[None]:
+    """Tells timm which images a run's position embeddings are for; those of files are squares to it."""
+    if source.run is None:
+        yield
+        return
+    images, before = load_kept(source.run / RUN_SETTINGS).augment, backbone.pretrained_model_args
+    backbone.pretrained_model_args = before | {"img_size": (images.height, images.width)}
+    try:
+        yield
+    finally:
+        backbone.pretrained_model_args = before
+
+
+def beyond(fit: Fit, wanted: Tensors) -> list[str]:
+    """Returns the tensors that a larger network has in the modules of this backbone: none of one of the same kind."""
+    modules = {name.split(".")[0] for name in wanted}
+    others = [name for name in fit.state if name not in wanted and is_needed(name)]
+    return [name for name in others if name.split(".")[0] in modules and fit.state[name].is_floating_point()]
+
+
+def left_behind(tensors: Tensors, fit: Fit, taken: Tensors) -> list[str]:
+    """Returns the names of the file's tensors that weren't taken; one that timm renamed is told by its place."""
+    places = {tensor.data_ptr() for tensor in taken.values()}
+    names = {f"{fit.prefix}{fit.pairs.get(name, name)}" for name in taken}
+    renamed = {name for name, one in tensors.items() if name.startswith(fit.prefix) and one.data_ptr() in places}
+    return [name for name in tensors if name not in names | renamed]
+
+
+def refusal(source: Source, name: str, best: Fit, wanted: Tensors, tensors: Tensors) -> str:
+    """Returns what a file has that isn't for this backbone."""
+    larger = beyond(best, wanted)
+    more = f" and {len(larger)} others in its modules ({shown(larger)})" if larger else ""
+    return (
+        f"weights: {source.name} is not for this backbone: expected {ENOUGH:.0%} or more of the {len(wanted)} tensors "
+        f"of {name} and hardly others; found {len(best.fitting)} of them by name and shape"
+        f"{f' behind the prefix {best.prefix}' if best.prefix else ''}{more}; the backbone has {shown([*wanted])}, "
+        f"the file {shown([*tensors])}"
+    )
