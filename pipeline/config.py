@@ -31,6 +31,7 @@ from pipeline.text import nearest
 # keys, or groups of keys, that say where a run is kept, how it is loaded and how it is evaluated
 FREE: tuple[str, ...] = ("name", "output", "method.name", "data.root", "data.test_split", "loader.", "evaluation.")
 FREE += ("train.resume", "train.checkpoint_steps", "train.keep_checkpoints", "train.log_steps", "train.trackers")
+FREE += ("validation.selection",)
 # The result of these depends on the launcher too; it is kept and compared by itself (pipeline.run.provenance).
 FREE += ("train.precision", "train.norm")
 
@@ -310,13 +311,24 @@ def config_hash(settings: Settings) -> str:
     key, nor a new name, nor a new default changes the hash of a training that stays what it was. A term of the default
     loss that isn't there counts as one of weight 0.
     """
-    given = {name: value for name, value, _ in fields_of(settings)}
+    given = with_effect({name: value for name, value, _ in fields_of(settings)})
     defaults = {name: default_of(field) for name, _, field in fields_of(settings)}
     defaults |= {name: value for name, value, _ in fields_of(default_settings())} | former.FIRST_DEFAULTS
     given |= {name: 0.0 for name in defaults.keys() - given.keys() if name.endswith(".weight")}
     first, before = (former.first_forms(dict(filter_deciding(values))) for values in (given, defaults))
     values = {name: value for name, value in first.items() if json.dumps(value) != json.dumps(before.get(name))}
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def with_effect(values: dict[str, Any]) -> dict[str, Any]:
+    """Returns the values without those keys of validation that change nothing of the weights tested.
+
+    How often and by which metric is validated matters where that may end the training or selects the weights.
+    """
+    without = [] if values["validation.identities"] else ["validation.seed"]
+    if values["validation.patience"] is None and values["validation.selection"] == "last":
+        without += ["validation.every_epochs", "validation.metric"]
+    return {name: value for name, value in values.items() if name not in without}
 
 
 def filter_deciding(values: dict[str, Any]) -> Iterator[tuple[str, Any]]:

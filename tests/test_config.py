@@ -194,6 +194,11 @@ SINCE = {
     "inserts": {},
     "heads.global.classifiers": "shared",
     **{f"losses.{name}.features": None for name in ("identity", "intra", "cross")},
+    "validation.every_epochs": None,
+    "validation.identities": 0.0,
+    "validation.seed": 0,
+    "validation.patience": None,
+    "validation.metric": "mAP",
 }
 
 
