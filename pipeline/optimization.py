@@ -57,6 +57,11 @@ def learning_rate_factor(epoch: float, epochs: float, settings: OptimizerSetting
     return settings.lr_decay + (1 - settings.lr_decay) * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
 
 
+def depends_on_length(settings: OptimizerSettings) -> bool:
+    """Whether the learning rate at a step depends on `train.epochs`."""
+    return settings.schedule != "step"
+
+
 def schedule_problems(epochs: float, settings: OptimizerSettings) -> list[str]:
     """Returns what of the schedule a training of `epochs` never reaches, a sentence each."""
     problems = []
