@@ -29,8 +29,8 @@ pipeline.cli pipeline.loading pipeline.models
 pipeline.checks pipeline.distributed pipeline.losses
 pipeline.build pipeline.methods
 pipeline.run
-pipeline.training
 pipeline.evaluation pipeline.literature
+pipeline.training
 pipeline.tables
 pipeline.figures
 pipeline.report

@@ -24,6 +24,7 @@ from pipeline.optimization import set_learning_rate
 from pipeline.run.checkpoint import checkpoints
 from pipeline.settings import Settings
 from pipeline.training.stopping import StopRequest
+from pipeline.training.validation import Validation
 
 
 @dataclass
@@ -40,12 +41,19 @@ class Training:
     players: list[Player]
     batches: Generator[Batch, None, None]
     steps_per_epoch: int
+    identities: int  # trained on
     folder: Path
     step: int = 0
     first_step: int | None = None  # of this start
     average: ModelEmaV3 | None = None
     replaced: ReplacedCount = field(default_factory=ReplacedCount)
+    validation: Validation | None = None
     stop: StopRequest = field(default_factory=StopRequest)
+
+    @property
+    def ended(self) -> bool:
+        """Whether there is nothing left to train: after the last step, or the validation that ends the training."""
+        return self.step >= self.steps or (self.validation is not None and self.validation.ends_training)
 
     @property
     def steps(self) -> int:
