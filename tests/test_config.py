@@ -253,6 +253,32 @@ def test_a_new_key_changes_no_hash_unless_it_is_given(monkeypatch):
     assert config_hash(load_config([*arguments, "model.neck=none"])) == before != config_hash(load_config(arguments))
 
 
+VALIDATED = ["validation.every_epochs=5", "validation.metric=rank_1"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "same"),
+    [
+        (VALIDATED, True),
+        (["validation.seed=3"], True),
+        (["validation.identities=0.1"], False),
+        (["validation.identities=0.1", "validation.seed=3", *VALIDATED], False),
+        (["validation.selection=best"], True),
+        ([*VALIDATED, "validation.selection=best"], False),
+        ([*VALIDATED, "validation.patience=3"], False),
+    ],
+)
+def test_validations_count_where_the_weights_depend_on_them(arguments, same):
+    first = config_hash(load_config(["configs/demo.yaml"]))
+    assert (config_hash(load_config(["configs/demo.yaml", *arguments])) == first) == same
+
+
+def test_other_people_or_another_metric_make_other_weights():
+    base = ["configs/demo.yaml", "validation.identities=0.1", "validation.patience=2", "validation.every_epochs=1"]
+    changes = [[], ["validation.seed=1"], ["validation.metric=mINP"], ["validation.every_epochs=2"]]
+    assert len({config_hash(load_config([*base, *change])) for change in changes}) == len(changes)
+
+
 def hash_of(**values):
     """By hand, of what differs from the first defaults."""
     text = json.dumps({name.replace("__", "."): value for name, value in values.items()}, sort_keys=True)

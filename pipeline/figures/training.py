@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -39,7 +40,10 @@ def draw_training(metrics: dict[str, pd.DataFrame]) -> Figure:
     for name, axes in zip(shown, panels, strict=True):
         for number, (run, rows) in enumerate(metrics.items()):
             if name in rows:
-                looks = {"color": style.PALETTE[number % len(style.PALETTE)], "linestyle": DASHES[number % len(DASHES)]}
+                looks: dict[str, Any] = {
+                    "color": style.PALETTE[number % len(style.PALETTE)],
+                    "linestyle": DASHES[number % len(DASHES)],
+                }
                 looks |= {"marker": ".", "clip_on": False} if name in VALIDATION else {}  # there may be one only
                 drawn = rows[rows[name].notna()]
                 lines[run] = axes.plot(drawn["epoch"], drawn[name], **looks)[0]
