@@ -11,8 +11,7 @@ SUMMARY = """Evaluates a trained run, the network a configuration starts with, o
 
 RUN is a run folder; evaluation.*, loader.* and data.* can be overridden."""
 EXAMPLES = (
-    "runs/sysu evaluation.shots=[multi] evaluation.flip=true",
-    "runs/sysu --checkpoint best",
+    "runs/sysu --checkpoint best evaluation.shots=[multi] evaluation.flip=true",
     "configs/demo.yaml name=untrained",
     "--features FILE.npz --dataset sysu --root /data/SYSU-MM01",
 )

@@ -21,8 +21,8 @@ def check_more_epochs(settings: Settings, before: Settings, folder: Path) -> Non
     reason = obstacle(settings, before) or (missing_end(before, folder) if is_trained(folder) else None)
     if reason:
         raise ValueError(
-            f"{folder}: train.epochs: expected {before.train.epochs}, as it was begun, or another name=; found "
-            f"{settings.train.epochs}, and {reason}"
+            f"{folder}: belongs to a run with train.epochs={before.train.epochs}; found {settings.train.epochs}. It "
+            f"can't go on for more: {reason}. Choose another name= or take the folder away"
         )
 
 

@@ -82,7 +82,7 @@ def test_runs_that_a_longer_training_would_not_have_been_are_errors(arguments, m
     finish(folder, **facts)
     with pytest.raises(ValueError, match=message) as error:
         open_run(load_config([*arguments, *more, "train.epochs=100"]))
-    assert "train.epochs: expected 80" in str(error.value) and "\n" not in str(error.value)
+    assert "train.epochs=80; found 100. It can't go on" in str(error.value) and "\n" not in str(error.value)
     assert is_finished(folder) and not list(folder.glob("*-epoch-*"))
 
 
