@@ -36,14 +36,14 @@ def megabytes(kind: str) -> float:
 def measure_loader(device: str, *arguments: str) -> None:
     """Takes batches as training does; prints seconds to the first and the memory that came on top of the imports."""
     from benchmarks.devices import choose_device
-    from pipeline.build import build_index, build_table
+    from pipeline.build import build_divided_index, build_table
     from pipeline.config import load_config
     from pipeline.loading.batches import training_batches
 
     before = megabytes("RssAnon"), megabytes("RssFile")
     begin = time.time()
     settings = load_config([*arguments])
-    index = build_index(settings.data)
+    index = build_divided_index(settings)
     indexed = time.time()
     batches = training_batches(index, build_table(settings, index), settings, choose_device(device))
     next(batches)

@@ -23,7 +23,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.devices import describe_device, seconds_of
 from pipeline.batch import Batch
-from pipeline.build import build_index, build_table
+from pipeline.build import build_divided_index, build_table
 from pipeline.config import load_config
 from pipeline.distributed import create_accelerator
 from pipeline.errors import one_line_errors
@@ -178,7 +178,7 @@ def main(argv: list[str] | None = None) -> None:
         settings = replace(settings, output=folder, train=replace(settings.train, epochs=1, steps_per_epoch=1000))
         accelerator = create_accelerator(settings, folder)
         open_run(settings, facts=starting_facts(settings, accelerator))
-        index = build_index(settings.data)
+        index = build_divided_index(settings)
         table = build_table(settings, index)
         training = prepare_training(settings, accelerator, index, table)
         measured = measure(training, len(table.identities))

@@ -26,7 +26,7 @@ from pipeline.batch import Modality
 from pipeline.distributed import create_accelerator
 from pipeline.evaluation.distances import DISTANCES, check_finite, check_metric, prepare_features
 from pipeline.evaluation.features import Extractor, extract_features
-from pipeline.evaluation.restore import load_extractor
+from pipeline.evaluation.restore import choose_trained, load_extractor
 from pipeline.evaluation.session import read_evaluation_arguments
 from pipeline.loading.images import FolderImages
 from pipeline.settings import Settings
@@ -59,17 +59,19 @@ class Run:
         return extract_features(self.extractor, index, rows, self.settings, self.accelerator, FolderImages(index))
 
 
-def load_run(folder: str | Path, *overrides: str) -> Run:
+def load_run(folder: str | Path, *overrides: str, checkpoint: str | int | None = None) -> Run:
     """Returns the trained run in `folder`.
 
-    overrides: `key=value` for keys of `evaluation` and `loader`, as for the command `evaluate`. ValueError where the
-    folder has no trained run, or for an override of another key.
+    overrides: `key=value` for keys of `evaluation` and `loader`, as for the command `evaluate`. checkpoint: "last",
+    "best" or a step that there is a checkpoint of; None: as the run's `validation.selection` says. ValueError where the
+    folder has no trained run or not these weights, or for an override of another key.
     """
     if not Path(folder).is_dir():
         raise ValueError(f"{folder}: expected the folder of a trained run; found none")
     settings, kept = read_evaluation_arguments([str(folder), *overrides])
     accelerator = create_accelerator(settings, settings.output)
-    return Run(settings, load_extractor(settings, kept, None, accelerator), accelerator)
+    trained = choose_trained(kept, accelerator, None if checkpoint is None else str(checkpoint))
+    return Run(settings, load_extractor(settings, trained, None, accelerator), accelerator)
 
 
 def search(

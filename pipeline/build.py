@@ -9,6 +9,8 @@ import torch
 
 from pipeline import protocols
 from pipeline.datasets import dataset_of
+from pipeline.datasets.held_out import hold_out
+from pipeline.datasets.listing import HELD_OUT
 from pipeline.loading.sampling import TrainingTable, training_table
 from pipeline.settings import DataSettings, Settings
 
@@ -16,8 +18,16 @@ Placed = TypeVar("Placed", bound=torch.nn.Module)
 
 
 def build_index(data: DataSettings) -> pd.DataFrame:
-    """Returns the index of the data set that the settings name; errors as of `DataSet.read_index`."""
+    """Returns the index of the data set that the settings name; errors as of `DataSet.read_index`.
+
+    As it is divided on disk or by `data`: `build_divided_index` is what is trained on.
+    """
     return dataset_of(data.dataset).read_index(data)
+
+
+def build_divided_index(settings: Settings) -> pd.DataFrame:
+    """Returns the index with the identities that `validation` holds out in a split of their own (`hold_out`)."""
+    return hold_out(build_index(settings.data), settings)
 
 
 def training_rows(index: pd.DataFrame, data: DataSettings) -> pd.DataFrame:
@@ -29,7 +39,9 @@ def training_rows(index: pd.DataFrame, data: DataSettings) -> pd.DataFrame:
 
 
 def build_table(settings: Settings, index: pd.DataFrame) -> TrainingTable:
-    """Returns the images to train on, by label."""
+    """Returns the images to train on, by label, of the index with the held-out identities in a split of their own."""
+    divided = not settings.validation.identities or (index["split"] == HELD_OUT).any()
+    assert divided, "the index of a training that holds out identities is that of build_divided_index"
     return training_table(training_rows(index, settings.data), settings.batch)
 
 

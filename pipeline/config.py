@@ -10,8 +10,6 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
-import hashlib
-import json
 import logging
 import os
 import typing
@@ -28,14 +26,6 @@ from pipeline.parts import PartOptions, reason_of
 from pipeline.settings import DEFAULT_HEADS, Settings
 from pipeline.shipped import find_shipped
 from pipeline.text import nearest
-
-# keys, or groups of keys, that say where a run is kept, how it is loaded and how it is evaluated
-FREE: tuple[str, ...] = ("name", "output", "method.name", "data.root", "data.test_split", "loader.", "evaluation.")
-FREE += ("train.resume", "train.checkpoint_steps", "train.keep_checkpoints", "train.log_steps", "train.trackers")
-FREE += ("train.wandb_project",)
-# The result of these depends on the launcher too; it is kept and compared by itself (pipeline.run.provenance).
-FREE += ("train.precision", "train.norm")
-FREE += ("model.grad_checkpointing",)  # computes the same numbers
 
 # keys below which the names are those of parts
 PARTS = ("method.", "inserts.", "heads.", "losses.")
@@ -315,40 +305,6 @@ def default_name(files: list[Path], settings: Settings, trials_are_trainings: bo
 
 def to_yaml(settings: Settings) -> str:
     return OmegaConf.to_yaml(OmegaConf.structured(settings))
-
-
-def decides_weights(name: str) -> bool:
-    """Whether the weights a run ends with depend on a key; the others may change between the starts of a run."""
-    return not name.startswith(FREE)
-
-
-def config_hash(settings: Settings) -> str:
-    """Returns eight hex digits that tell apart the configurations whose weights differ.
-
-    They are of the values that aren't the first defaults, under their first names (`pipeline.former`): neither a new
-    key, nor a new name, nor a new default changes the hash of a training that stays what it was. A term of the default
-    loss that isn't there counts as one of weight 0.
-    """
-    given = {name: value for name, value, _ in fields_of(settings)}
-    # what is left to the backbone's weights was not a choice at first
-    given |= {name: first for name, first in former.FIRST_DEFAULTS.items() if given.get(name, first) is None}
-    defaults = {name: default_of(field) for name, _, field in fields_of(settings)}
-    defaults |= {name: value for name, value, _ in fields_of(default_settings())} | former.FIRST_DEFAULTS
-    given |= {name: 0.0 for name in defaults.keys() - given.keys() if name.endswith(".weight")}
-    first, before = (former.first_forms(dict(filter_deciding(values))) for values in (given, defaults))
-    values = {name: value for name, value in first.items() if json.dumps(value) != json.dumps(before.get(name))}
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
-
-
-def filter_deciding(values: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    return ((name, value) for name, value in values.items() if decides_weights(name))
-
-
-def default_of(field: dataclasses.Field) -> Any:
-    """Returns the default of a key; the type of a part has none."""
-    if field.name == "type":
-        return None
-    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
 
 
 if __name__ == "__main__":

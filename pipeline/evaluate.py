@@ -1,6 +1,7 @@
 """Evaluates a run: `python -m pipeline.evaluate RUN|CONFIG... [--save-features FILE] [key=value ...]`.
 
-RUN is a run folder: its trained network, with `evaluation.*`, `loader.*` or `data.*` changed as asked.
+RUN is a run folder: its trained network, with `evaluation.*`, `loader.*` or `data.*` changed as asked. `--checkpoint`
+chooses the weights: last, best (on validation) or those of a step.
 CONFIG files instead evaluate the network as training would start with it, or `evaluation.extractor=pixels`.
 `--features FILE --dataset NAME --root DIR` evaluates features of any origin, without a network (see `feature_files`).
 Prints the table of means, adds a row per trial to results.csv of the run folder, and keeps the metrics of every query
@@ -28,7 +29,7 @@ def main(argv: list[str] | None = None) -> None:
     if options.features:
         session, result = evaluate_file(options.arguments, options.features, options.index)
     else:
-        session = open_session(options.arguments)
+        session = open_session(options.arguments, checkpoint=options.checkpoint)
         result = evaluate(session, options.save_features).result
     finish(session, result)
     session.accelerator.end_training()

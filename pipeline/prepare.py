@@ -40,10 +40,12 @@ from pipeline.cli.prepare import read_options
 from pipeline.config import load_config
 from pipeline.datasets import dataset_of
 from pipeline.datasets.dataset import Published
+from pipeline.datasets.held_out import hold_out
 from pipeline.datasets.marker import MARKER, has_published_shape
 from pipeline.datasets.pack import ROWS, Description, Resize, check_place, describe, is_packed, write_packs
 from pipeline.errors import one_line_errors
 from pipeline.evaluation.features import fused_derivatives
+from pipeline.evaluation.validation import check_validation
 from pipeline.files import write_atomically
 from pipeline.loading.hardware import usable_cores
 from pipeline.loading.images import check_size, open_images
@@ -107,7 +109,8 @@ def check_training(index: pd.DataFrame, settings: Settings, asked: bool) -> Iter
         lambda: check_split_untrained(settings.data, settings.data),
         lambda: fused_derivatives(settings),
         lambda: check_size(open_images(settings.data.root, index), settings.augment),
-        lambda: build_table(settings, index),
+        lambda: build_table(settings, hold_out(index, settings)),
+        lambda: check_validation(settings, hold_out(index, settings)),
         lambda: check_network(settings, index),
     ]
     for part in parts:

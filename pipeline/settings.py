@@ -30,6 +30,7 @@ PoolingKind = Literal["auto", "gem", "average", "token"]
 Interpolation = Literal["bilinear", "bicubic"]
 GalleryRule = Literal["auto", "official", "random_seed"]
 ProtocolVariant = Literal["paper", "repository"]
+Selection = Literal["last", "best"]
 DIRECTIONS = ("visible_to_infrared", "infrared_to_visible")
 
 
@@ -41,7 +42,9 @@ class DataSettings:
     train_splits: list[str] = key(
         ["train", "val"], "splits trained on, those that exist (SYSU-MM01: also [train])", choices=("train", "val")
     )
-    test_split: Literal["test", "val"] = key("test", "split evaluated on; val exists in SYSU-MM01 only")
+    test_split: Literal["test", "val", "validation"] = key(
+        "test", "split evaluated on; val exists in SYSU-MM01 only, validation is what validation.identities holds out"
+    )
     test_fraction: float = key(0.5, "folder: share of the identities kept for testing, 0-1", min=0, max=1)
     split_seed: int = key(0, "folder: seed of that division", min=0)
     split_file: str | None = key(
@@ -213,6 +216,22 @@ class TrainSettings:
 
 
 @dataclass(frozen=True)
+class ValidationSettings:
+    every_epochs: int | None = key(None, "epochs between validations; the last step is followed by one, too", min=1)
+    identities: float = key(
+        0.0,
+        "share of the training identities that are held out for it, 0-1; 0: the data set's own split val, which "
+        "data.train_splits must then leave out",
+        min=0,
+        max=1,
+    )
+    seed: int = key(0, "of the choice of these identities", min=0)
+    selection: Selection = key("last", "weights that are tested: of the last step, or of the best validation")
+    patience: int | None = key(None, "validations without improvement that end the training; null: none do", min=1)
+    metric: Literal["mAP", "rank_1", "mINP"] = key("mAP", "what is better: the mean over the trials of a validation")
+
+
+@dataclass(frozen=True)
 class EvaluationSettings:
     extractor: Literal["network", "pixels"] = key("network", "pixels: the gray image itself, a baseline")
     feature: Literal["embedding", "pooled"] = key("embedding", "after or before the BN neck")
@@ -264,6 +283,7 @@ class Settings:
     )
     optimizer: OptimizerSettings = key(OptimizerSettings, "minimization of the loss")
     train: TrainSettings = key(TrainSettings, "the course of the training")
+    validation: ValidationSettings = key(ValidationSettings, "tests on held-out identities during the training")
     evaluation: EvaluationSettings = key(EvaluationSettings, "the test")
 
     def __post_init__(self) -> None:

@@ -97,7 +97,7 @@ def row(member: Member, failed: int | None) -> dict[str, object]:
     steps = read_metrics(member.folder / "metrics.csv")["step"].dropna()
     step = 0 if steps.empty else int(steps.max())
     found: dict[str, object] = {"member": member.number, "run": member.folder.name}
-    if is_finished(member.folder):
+    if is_finished(member.folder, member.settings):
         means = summarize(read_rows(member.folder / "results.csv")).iloc[0]
         scores = {metric: f"{means[metric]:.2f}" for metric in ("rank_1", "mAP")}
         return found | {"state": "finished", "step": step} | scores
@@ -135,7 +135,7 @@ def train_all(members: list[Member], processes: int, origin: Path) -> None:
     """Trains the unfinished members. Raises ValueError naming those that failed, once the others are through."""
     failed: dict[Member, int] = {}
     for member in members:
-        if is_finished(member.folder):
+        if is_finished(member.folder, member.settings):
             continue
         print(f"{origin}: {member.number} of {len(members)}: {shlex.join(member.arguments)}", flush=True)
         status = train_member(member, processes)
@@ -145,7 +145,7 @@ def train_all(members: list[Member], processes: int, origin: Path) -> None:
         if status:
             failed[member] = status
         print(progress(members, failed).to_string(), flush=True)
-        if not status and not is_finished(member.folder):
+        if not status and not is_finished(member.folder, member.settings):
             raise ValueError(f"{origin}: asked to stop in {member.folder}; the same command resumes")
     if failed:
         names = ", ".join(f"{member.folder} (status {status})" for member, status in failed.items())
@@ -156,7 +156,7 @@ def train_all(members: list[Member], processes: int, origin: Path) -> None:
 def print_tables(members: list[Member], origin: Path) -> None:
     """Prints progress and results. Raises ValueError naming the members that aren't finished."""
     print(progress(members).to_string(), flush=True)
-    finished = [member.folder for member in members if is_finished(member.folder)]
+    finished = [member.folder for member in members if is_finished(member.folder, member.settings)]
     if finished:
         print(flush=True)
         status = subprocess.run([sys.executable, "-m", "pipeline.tables", *map(str, finished)]).returncode
@@ -179,7 +179,7 @@ def main(argv: list[str] | None = None) -> None:
     if options.member is None:
         check_same_runs(members, options.list)
     if options.unfinished:
-        print(",".join(str(member.number) for member in members if not is_finished(member.folder)))
+        print(",".join(str(member.number) for member in members if not is_finished(member.folder, member.settings)))
     elif options.member is not None:
         if not 1 <= options.member <= len(members):
             raise ValueError(

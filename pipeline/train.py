@@ -19,16 +19,16 @@ from pathlib import Path
 import pandas as pd
 from accelerate import Accelerator
 
-from pipeline.build import build_index, build_table, training_rows
+from pipeline.build import build_divided_index, build_table, training_rows
 from pipeline.cli.train import read_options
-from pipeline.config import config_hash, load_config
+from pipeline.config import load_config
 from pipeline.distributed import create_training_accelerator, norm_problems, on_first_rank, precision_of
 from pipeline.errors import one_line_errors
 from pipeline.evaluation.features import choose_extractor, fused_derivatives
-from pipeline.evaluation.model_info import ModelInfo
 from pipeline.evaluation.rehearsal import rehearse
 from pipeline.evaluation.results import check_not_folder, format_summary, named_means, read_rows, summarize
 from pipeline.evaluation.session import Session, evaluate, finish
+from pipeline.evaluation.validation import check_validation
 from pipeline.loading.sampling import TrainingTable
 from pipeline.methods.method import method_of
 from pipeline.optimization import check_optimizer, check_schedule, schedule_problems
@@ -37,21 +37,21 @@ from pipeline.run.folder import (
     ancestors_of,
     is_begun,
     is_finished,
-    is_trained,
     log_failure,
     mark_finished,
     open_run,
     read_metrics,
     run_path,
     start_log,
-    weights_path,
 )
 from pipeline.run.lock import RunLock, check_shared_folder
-from pipeline.run.provenance import read_facts, record_weights, starting_facts
+from pipeline.run.provenance import record_weights, starting_facts
+from pipeline.run.trained import is_trained
 from pipeline.run.trained_identities import check_split_untrained, named_splits
 from pipeline.run.training_data import training_data
 from pipeline.settings import Settings
 from pipeline.tracking import Trackers
+from pipeline.training.keeping import keep_last
 from pipeline.training.prepare import prepare_training
 from pipeline.training.step import Training
 from pipeline.training.stopping import StopRequest
@@ -103,21 +103,15 @@ def train_run(
     found = training_rows(index, settings.data)["identity"].nunique()
     announce(training, table, found - len(table.identities), log)
     rehearse(settings, index, choose_extractor(settings, accelerator, lambda: training.tested), accelerator)
+    if training.validation is not None:
+        training.validation.validator.rehearse(training.tested)
     trackers.start(settings, training.folder, training.step)
     if not train(training):
         return False
-    on_first_rank(accelerator, lambda: keep_weights(training, len(table.identities)))
+    on_first_rank(accelerator, lambda: keep_last(training))
     replaced = training.replaced.count
     log.info(f"{training.folder}: trained" + (f"; {replaced} images were replaced in all" if replaced else ""))
     return True
-
-
-def keep_weights(training: Training, identities: int) -> None:
-    """Writes the tested network, with the facts of its training. Called by one rank."""
-    settings, facts = training.settings, read_facts(training.folder)
-    assert facts is not None  # every start of a training writes them
-    info = ModelInfo(config_hash(settings), settings.train.epochs, training.replaced.count, training=facts)
-    info.save(training.tested, weights_path(training.folder), identities)
 
 
 def train_and_evaluate(
@@ -164,8 +158,9 @@ def main(argv: list[str] | None = None) -> None:
     fused_derivatives(settings)  # raises now what evaluation would only raise after the training
     accelerator = create_training_accelerator(settings, str(folder))
     settings = on_first_rank(accelerator, partial(resolve, settings))
-    index = on_first_rank(accelerator, lambda: build_index(settings.data))
+    index = on_first_rank(accelerator, lambda: build_divided_index(settings))
     table = build_table(settings, index)
+    check_validation(settings, index)
     with contextlib.closing(RunLock(folder)) as lock, StopRequest() as stop:
         holder = on_first_rank(accelerator, lambda: begin(settings, accelerator, lock, index, table))
         if not accelerator.is_main_process:

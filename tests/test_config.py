@@ -11,7 +11,8 @@ from timm.models import split_model_name_tag
 
 from pipeline import config, former
 from pipeline.cli.config import main
-from pipeline.config import config_hash, decides_weights, describe, load_config, load_kept, to_yaml
+from pipeline.config import describe, load_config, load_kept, to_yaml
+from pipeline.recipe import config_hash, decides_weights
 from pipeline.settings import ModelSettings, Settings
 from pipeline.settings_key import key
 
@@ -209,6 +210,11 @@ SINCE = {
     "method.type": "one_objective",
     "heads.global.classifiers": "shared",
     **{f"losses.{name}.features": None for name in ("identity", "intra", "cross")},
+    "validation.every_epochs": None,
+    "validation.identities": 0.0,
+    "validation.seed": 0,
+    "validation.patience": None,
+    "validation.metric": "mAP",
 }
 
 
@@ -275,6 +281,32 @@ def test_keyword_arguments_are_kept_whole_and_count(tmp_path):
     assert load_kept(tmp_path / "config.yaml") == settings
     assert config.read_kept(tmp_path / "config.yaml")[1] == []
     assert len({config_hash(load_config(arguments[:count])) for count in range(3)}) == 3
+
+
+VALIDATED = ["validation.every_epochs=5", "validation.metric=rank_1"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "same"),
+    [
+        (VALIDATED, True),
+        (["validation.seed=3"], True),
+        (["validation.identities=0.1"], False),
+        (["validation.identities=0.1", "validation.seed=3", *VALIDATED], False),
+        (["validation.selection=best"], True),
+        ([*VALIDATED, "validation.selection=best"], False),
+        ([*VALIDATED, "validation.patience=3"], False),
+    ],
+)
+def test_validations_count_where_the_weights_depend_on_them(arguments, same):
+    first = config_hash(load_config(["configs/demo.yaml"]))
+    assert (config_hash(load_config(["configs/demo.yaml", *arguments])) == first) == same
+
+
+def test_other_people_or_another_metric_make_other_weights():
+    base = ["configs/demo.yaml", "validation.identities=0.1", "validation.patience=2", "validation.every_epochs=1"]
+    changes = [[], ["validation.seed=1"], ["validation.metric=mINP"], ["validation.every_epochs=2"]]
+    assert len({config_hash(load_config([*base, *change])) for change in changes}) == len(changes)
 
 
 def hash_of(**values):

@@ -25,13 +25,13 @@ pipeline.settings
 pipeline.optimization pipeline.protocols
 pipeline.datasets
 pipeline.config pipeline.synthetic
-pipeline.normalization
+pipeline.normalization pipeline.recipe
 pipeline.cli pipeline.loading pipeline.models
 pipeline.checks pipeline.distributed pipeline.losses
 pipeline.build pipeline.methods
 pipeline.run pipeline.tracking
-pipeline.training
 pipeline.evaluation pipeline.literature
+pipeline.training
 pipeline.tables
 pipeline.figures
 pipeline.report

@@ -4,8 +4,9 @@ import pytest
 import timm
 
 from dali_ops.normalize import IMAGENET, Normalization
-from pipeline.config import config_hash, load_config, load_kept, to_yaml
+from pipeline.config import load_config, load_kept, to_yaml
 from pipeline.normalization import normalization_by_timm, normalization_of, with_normalization
+from pipeline.recipe import config_hash
 
 HALF = Normalization((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 CLIP = Normalization((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))  # Radford et al., 2021

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from pipeline.config import config_hash, describe, load_config, load_kept, to_yaml
+from pipeline.config import describe, load_config, load_kept, to_yaml
 from pipeline.parts import HEADS, INSERTS, LOSSES, METHODS, PartOptions, build_part
+from pipeline.recipe import config_hash
 from pipeline.settings_key import key
 
 

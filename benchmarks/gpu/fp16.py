@@ -22,7 +22,8 @@ from benchmarks.gpu.checks import Checks
 from pipeline import train
 from pipeline.config import load_config
 from pipeline.errors import one_line_errors
-from pipeline.run.folder import run_path, weights_path
+from pipeline.run.folder import run_path
+from pipeline.run.trained import weights_path
 
 LARGEST = 100.0  # a momentum that an overflow got into makes weights of millions
 

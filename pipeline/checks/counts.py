@@ -9,7 +9,7 @@ import pandas as pd
 from pipeline.batch import Modality
 from pipeline.checks.problem import WARNING, Problem
 from pipeline.datasets.dataset import Published
-from pipeline.datasets.listing import SPLITS
+from pipeline.datasets.listing import HELD_OUT, SPLITS
 
 KEYS = ["split", "modality", "camera"]
 ALL = "all"  # in a row of totals, for the columns they are over
@@ -28,7 +28,7 @@ def count_table(index: pd.DataFrame, published: Published) -> pd.DataFrame:
     table["identities_expected"] = pd.array([None] * len(table), dtype="Int64")
     table["modality"] = [Modality(value).key for value in table["modality"]]
     parts = []
-    for split in SPLITS:
+    for split in (*SPLITS, HELD_OUT):
         rows = table[table["split"] == split].sort_values("camera", kind="stable")
         if len(rows):
             total = {"split": split, "modality": ALL, "camera": ALL, "images": rows["images"].sum()}

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline.cli.parser import CommandParser
+from pipeline.cli.parser import CommandParser, add_checkpoint
 from pipeline.text import nearest
 
 SUMMARY = """Shows data sets, training batches, and what a trained network makes of test images. FIGURE is one of
@@ -87,6 +87,7 @@ def read_ranking(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--only", default=",".join(RANKINGS), metavar="FIGURE,...", help=names)
     parser.add_argument("--queries", type=int, default=5, help="rows of a sheet of ranked lists (default: 5)")
     parser.add_argument("--identities", type=int, default=10, help="identities in the t-SNE plot (default: 10)")
+    add_checkpoint(parser)
     parser.add_argument("--seed", type=int, default=0, help="of random choices, 0 or more (default: 0)")
     return parser.read(argv)
 

@@ -60,6 +60,13 @@ def add_data_set(parser: CommandParser) -> None:
     parser.add_argument("--root", help="short for data.root=...")
 
 
+def add_checkpoint(parser: CommandParser) -> None:
+    """Adds `--checkpoint`, which weights of a run are meant."""
+    parser.add_argument(
+        "--checkpoint", metavar="last|best|STEP", help="weights of a run (default: as its validation.selection says)"
+    )
+
+
 def data_set_overrides(options: Any) -> list[str]:
     """Returns `--dataset` and `--root` as `key=value` overrides."""
     named = {"data.dataset": options.dataset, "data.root": options.root}

@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -76,6 +77,7 @@ class DataSet:
     tables                name -> columns of the literature's tables of this data set
     feature_files         the authors' own format of features; None: there is none
     protocol_files        root -> the files there that the protocol reads besides the index; packs keep copies of them
+    validation            key of `evaluation` -> its value where training identities are validated on instead of tested
     """
 
     name: str
@@ -90,6 +92,7 @@ class DataSet:
     tables: dict[str, Layout] = field(default_factory=dict)
     feature_files: FeatureFiles | None = None
     protocol_files: Callable[[Path], list[Path]] = no_files
+    validation: dict[str, Any] = field(default_factory=dict)
 
     def read_index(self, data: DataSettings) -> pd.DataFrame:
         """Returns the index of the data set in `data.root`, or packed there.

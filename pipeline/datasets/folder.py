@@ -41,10 +41,11 @@ def read_index(
 ) -> pd.DataFrame:
     """Returns the index of a user's folders or manifest (columns: `listing.build_index`, and `name`).
 
-    Identities are divided into train, val and test as the CSV `split_file` with the columns identity (the name) and
-    split says; without it by the manifest's column split; without that by `seed` and `test_fraction` (0-1). Identities
-    captured in one modality only, and those the CSV doesn't name, are left out with a warning: neither training nor
-    testing can use the former. Raises ValueError or FileNotFoundError, one line, for what isn't as the module says.
+    Identities are divided into train, val, test and validation as the CSV `split_file` with the columns identity (the
+    name) and split says; without it by the manifest's column split; without that by `seed` and `test_fraction` (0-1).
+    Identities captured in one modality only, and those the CSV doesn't name, are left out with a warning: neither
+    training nor testing can use the former. Raises ValueError or FileNotFoundError, one line, for what isn't as the
+    module says.
     """
     root = resolve_root(root, TITLE)
     if (root / MANIFEST).is_file():

@@ -7,13 +7,14 @@ import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 from scipy.io import loadmat
 
 SPLITS = ("train", "val", "test")
+HELD_OUT: Literal["validation"] = "validation"  # of training identities held out of the training (`datasets.held_out`)
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 
 
@@ -28,7 +29,7 @@ class Record(NamedTuple):
 
 
 def build_index(records: Sequence[Record], root: Path) -> pd.DataFrame:
-    """Records -> the index, sorted by split (train, val, test), modality, identity, camera and path.
+    """Records -> the index, sorted by split (train, val, test, validation), modality, identity, camera and path.
 
     Columns: path (str, absolute), identity, camera (0: unknown), modality (int64 each) and split (str); the row labels
     are 0 .. rows - 1. ValueError where there is no image, one is there twice, or has a name that isn't UTF-8.
@@ -38,7 +39,8 @@ def build_index(records: Sequence[Record], root: Path) -> pd.DataFrame:
     for record in records:
         if not record.path.isascii() and "\udc80" <= max(record.path) <= "\udcff":  # bytes that Python could not decode
             raise ValueError(f"{record.path!r}: expected a name in UTF-8; rename the file or folder")
-    ordered = sorted(records, key=lambda r: (SPLITS.index(r.split), r.modality, r.identity, r.camera, r.path))
+    order = {split: place for place, split in enumerate((*SPLITS, HELD_OUT))}
+    ordered = sorted(records, key=lambda r: (order[r.split], r.modality, r.identity, r.camera, r.path))
     index = pd.DataFrame(ordered, columns=list(Record._fields))
     twice = index["path"].duplicated()
     if twice.any():

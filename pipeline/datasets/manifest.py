@@ -19,7 +19,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from pipeline.batch import Modality
-from pipeline.datasets.listing import IMAGE_SUFFIXES, SPLITS, check_images_exist, read_text
+from pipeline.datasets.listing import HELD_OUT, IMAGE_SUFFIXES, SPLITS, check_images_exist, read_text
 from pipeline.files import replace_atomically
 
 MANIFEST = "manifest.csv"
@@ -98,9 +98,9 @@ def read_splits(file: Path) -> dict[str, str]:
     rows = []
     for line, row in read_csv(file, ("identity", "split")):
         name, split = identity_name(row["identity"]), row["split"]
-        if not name or split not in SPLITS:
+        if not name or split not in (*SPLITS, HELD_OUT):
             found = f"{name},{split}"
-            raise ValueError(f"{file}:{line}: expected an identity and train, val or test; found {found!r}")
+            raise ValueError(f"{file}:{line}: expected an identity and train, val, test or {HELD_OUT}; found {found!r}")
         rows.append((line, name, split))
     return collect_splits(rows, file)
 

@@ -25,7 +25,7 @@ import pandas as pd
 import pyarrow as pa
 
 from pipeline.batch import Modality
-from pipeline.datasets.listing import SPLITS
+from pipeline.datasets.listing import HELD_OUT, SPLITS
 from pipeline.files import UNFINISHED, force_to_disc
 
 FORMAT = 1
@@ -73,7 +73,7 @@ def describe(folder: str | Path) -> Description:
 
 def pack_files(folder: Path) -> dict[str, Path]:
     """Returns split -> its file, whether it is there or not."""
-    return {split: folder / f"{split}.arrow" for split in SPLITS}
+    return {split: folder / f"{split}.arrow" for split in (*SPLITS, HELD_OUT)}
 
 
 # ---------------------------------------------------------------- writing
@@ -318,6 +318,6 @@ def read_table(file: Path, count: int) -> pa.Table:
 def relative_paths(index: pd.DataFrame, root: str | Path) -> list[str]:
     """Returns paths relative to the data set's folder, the same for its packs; those outside of it stay as they are."""
     root = Path(os.path.abspath(os.path.expanduser(root)))
-    files = pack_files(root)
-    within = {split: f"{files[split] if is_packed(root) else root}/" for split in SPLITS}
-    return [path.removeprefix(within[split]) for path, split in zip(index["path"], index["split"], strict=True)]
+    # Not by split: identities that are held out of the training stay in its file.
+    outer = [f"{place}/" for place in (pack_files(root).values() if is_packed(root) else (root,))]
+    return [path.removeprefix(next(filter(path.startswith, outer), "")) for path in index["path"]]

@@ -137,7 +137,7 @@ def row_context(settings: Settings, model: ModelInfo, index: pd.DataFrame, preci
         "fusion": evaluation.fusion,
         "re_ranking": describe_re_ranking(evaluation),
         "precision": describe_precision(precision if network else "fp32", settings.loader.image_type),
-        "selection": "last",
+        "selection": model.selection if network else "last",
         "epoch": model.epoch if network else 0,
         "replaced_images": model.replaced_images if network else 0,
         "seed": settings.seed,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -10,35 +11,74 @@ from accelerate import Accelerator
 from safetensors import SafetensorError, safe_open
 
 from pipeline.build import build_table, place_network
+from pipeline.distributed import on_first_rank
+from pipeline.evaluation.checkpointed import checkpoint_info, checkpointed_network
 from pipeline.evaluation.features import Extractor, choose_extractor
+from pipeline.evaluation.model_info import ModelInfo
 from pipeline.methods.method import method_of
 from pipeline.run.checkpoint import load_weights, weights_facts
-from pipeline.run.folder import run_path, weights_path
+from pipeline.run.chosen import ChosenWeights, choose_weights
+from pipeline.run.folder import run_path
 from pipeline.settings import Settings
 
 
+@dataclass(frozen=True)
+class TrainedWeights:
+    """Weights to evaluate, of a run that was trained with the settings `kept`."""
+
+    kept: Settings
+    chosen: ChosenWeights
+
+    def info(self) -> ModelInfo:
+        """Returns the facts of these weights. Raises ValueError where they can't be read."""
+        if self.chosen.is_checkpoint:
+            return checkpoint_info(self.chosen, self.kept)
+        return ModelInfo.load(self.chosen.path, self.kept, self.chosen.selection)
+
+    def network(self, settings: Settings) -> torch.nn.Module:
+        """Returns the network that `settings` describe with these weights, on the CPU.
+
+        Raises ValueError where they aren't those of such a network.
+        """
+        if self.chosen.is_checkpoint:
+            return checkpointed_network(settings, self.kept, self.chosen.path)
+        file = self.chosen.path
+        network = method_of(settings).build_tested(settings, stored_identities(file), weights=False)
+        load_weights(network, file)
+        return network
+
+
+def choose_trained(
+    kept: Settings | None, accelerator: Accelerator, checkpoint: str | None = None
+) -> TrainedWeights | None:
+    """Returns the weights that `choose_weights` chooses, on all ranks; None without a run. Called by all ranks."""
+    if kept is None:
+        return None
+    return TrainedWeights(kept, on_first_rank(accelerator, lambda: choose_weights(run_path(kept), kept, checkpoint)))
+
+
 def load_extractor(
-    settings: Settings, kept: Settings | None, index: pd.DataFrame | None, accelerator: Accelerator
+    settings: Settings, trained: TrainedWeights | None, index: pd.DataFrame | None, accelerator: Accelerator
 ) -> Extractor:
     """Returns the extractor that `settings.evaluation` asks for, of the network that `restore_network` returns."""
-    return choose_extractor(settings, accelerator, lambda: restore_network(settings, kept, index, accelerator.device))
+    return choose_extractor(
+        settings, accelerator, lambda: restore_network(settings, trained, index, accelerator.device)
+    )
 
 
 def restore_network(
-    settings: Settings, kept: Settings | None, index: pd.DataFrame | None, device: torch.device
+    settings: Settings, trained: TrainedWeights | None, index: pd.DataFrame | None, device: torch.device
 ) -> torch.nn.Module:
-    """Returns the network of the run `kept`, or without one the network that a training would start with.
+    """Returns the trained network, or without one the network that a training would start with.
 
     Either is the module that the method calls `tested`, with a class for each training identity; `index` says how many
-    these are where there is no run. Raises ValueError where the stored weights aren't those of such a network.
+    these are where nothing is trained. Raises ValueError where the stored weights aren't those of such a network.
     """
-    if kept is None:
+    if trained is None:
         assert index is not None, "without a run the data set says how many identities there are"
         network = method_of(settings).build_tested(settings, len(build_table(settings, index).identities))
     else:
-        file = weights_path(run_path(kept))
-        network = method_of(settings).build_tested(settings, stored_identities(file), weights=False)
-        load_weights(network, file)
+        network = trained.network(settings)
     return place_network(network, settings, device)
 
 

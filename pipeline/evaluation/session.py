@@ -18,19 +18,22 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 
 from pipeline import protocols
-from pipeline.build import build_index, build_trials
+from pipeline.build import build_divided_index, build_index, build_trials
 from pipeline.config import load_config, load_kept
+from pipeline.datasets import dataset_of
+from pipeline.datasets.listing import HELD_OUT
 from pipeline.distributed import create_accelerator, on_first_rank, precision_of
 from pipeline.evaluation.evaluator import ORIGIN_COLUMNS, EvaluationResult, evaluate_features, row_context, tested_rows
 from pipeline.evaluation.feature_files import prepare_saving, save_features
 from pipeline.evaluation.features import Extractor, extract_features
 from pipeline.evaluation.model_info import ModelInfo
 from pipeline.evaluation.per_query import write_queries
-from pipeline.evaluation.restore import load_extractor
+from pipeline.evaluation.restore import choose_trained, load_extractor
 from pipeline.evaluation.results import append_rows, format_summary, summarize
 from pipeline.methods.method import method_of
 from pipeline.run.ancestors import ancestors, check_ancestors, lineage
-from pipeline.run.folder import is_trained, run_path, settings_of, weights_path
+from pipeline.run.chosen import check_choice
+from pipeline.run.folder import is_begun, run_path, settings_of
 from pipeline.run.trained_identities import check_no_leak, check_split_untrained
 from pipeline.settings import Settings
 
@@ -41,15 +44,17 @@ CHANGEABLE = ("evaluation.", "loader.", "data.", "train.precision")
 class Session:
     """The settings, the run, the data and the device of an evaluation.
 
-    settings  how to evaluate
-    kept      what the run was trained with; None for a network as a training would start with it
-    index     of the data set
+    settings    how to evaluate
+    kept        what the run was trained with; None for a network as a training would start with it
+    index       of the data set, with the identities that the run holds out
+    checkpoint  which weights of the run: last, best or a step; None: as the run says
     """
 
     settings: Settings
     kept: Settings | None
     index: pd.DataFrame
     accelerator: Accelerator
+    checkpoint: str | None = None
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,8 @@ def read_evaluation_arguments(arguments: Sequence[str]) -> tuple[Settings, Setti
     """Returns the settings to evaluate with, and those that the run was trained with.
 
     arguments: a run folder and overrides of CHANGEABLE keys; or, as for training, configuration files and overrides,
-    and then there is no run. Raises ValueError where the run isn't trained, and for a split that it was trained on.
+    and then there is no run. Raises ValueError where the run's folder holds nothing trained, and for a split that it
+    was trained on.
     """
     if not arguments or not Path(arguments[0]).is_dir():
         settings = load_config([*arguments], name_required=True)
@@ -82,8 +88,8 @@ def read_evaluation_arguments(arguments: Sequence[str]) -> tuple[Settings, Setti
             settings = method_of(settings).resolved(settings)
         return settings, None
     folder, overrides = Path(arguments[0]), arguments[1:]
-    if not (folder / "config.yaml").exists() or not is_trained(folder):
-        raise ValueError(f"{folder}: expected a trained run with config.yaml and model.safetensors")
+    if not (folder / "config.yaml").exists() or not is_begun(folder):
+        raise ValueError(f"{folder}: expected a trained run, with config.yaml and model.safetensors or a checkpoint")
     for override in overrides:
         if not override.startswith(CHANGEABLE):
             raise ValueError(f"{override}: a trained run is evaluated with {', '.join(CHANGEABLE)} changed only")
@@ -92,23 +98,40 @@ def read_evaluation_arguments(arguments: Sequence[str]) -> tuple[Settings, Setti
     settings = replace(load_kept(folder / "config.yaml", overrides), name=kept.name, output=kept.output)
     if settings.data.dataset == kept.data.dataset:
         check_split_untrained(settings.data, kept.data)
+    if kept.validation.every_epochs and settings.data.test_split != kept.data.test_split:
+        settings = as_validated(settings, overrides)
     return settings, kept
 
 
-def open_session(arguments: Sequence[str], accelerator: Accelerator | None = None) -> Session:
+def as_validated(settings: Settings, overrides: Sequence[str]) -> Settings:
+    """Returns the settings that test a split as a training validated on it, but for the keys that are overridden."""
+    own = dataset_of(settings.data.dataset).validation
+    kept = {name: value for name, value in own.items() if not any(f"evaluation.{name}=" in one for one in overrides)}
+    return replace(settings, evaluation=replace(settings.evaluation, **kept))
+
+
+def open_session(
+    arguments: Sequence[str], accelerator: Accelerator | None = None, checkpoint: str | None = None
+) -> Session:
     """Returns the session of `read_evaluation_arguments`, with the data set read.
 
-    `accelerator` is that of an earlier session of this process, which has one precision. Called by all ranks. Raises
-    ValueError also where identities would be tested that the run, or one it started from, was trained on.
+    `accelerator` is that of an earlier session of this process, which has one precision; `checkpoint` as in `Session`.
+    Called by all ranks. Raises ValueError also where identities would be tested that the run, or one it
+    started from, was trained on.
     """
+    check_choice(checkpoint)
     settings, kept = read_evaluation_arguments(arguments)
     accelerator = accelerator or create_accelerator(settings, settings.output)
     set_seed(settings.seed)
-    index = on_first_rank(accelerator, lambda: build_index(settings.data))
+    # A test knows nothing of the identities held out, and may be of data with too few to hold out any.
+    divided = kept is None or settings.data.test_split == HELD_OUT
+    index = on_first_rank(accelerator, lambda: build_divided_index(settings) if divided else build_index(settings.data))
     if kept:
         check_no_leak(settings, kept, run_path(kept), index)
+    elif checkpoint:
+        raise ValueError(f"checkpoint: {checkpoint} is of a run; expected its folder, found {arguments[0]}")
     check_ancestors(settings, ancestors(run_path(kept)) if kept else lineage(settings.model.weights), index)
-    return Session(settings, kept, index, accelerator)
+    return Session(settings, kept, index, accelerator, checkpoint)
 
 
 def evaluate(session: Session, save_to: Path | None = None) -> Evaluation:
@@ -119,11 +142,9 @@ def evaluate(session: Session, save_to: Path | None = None) -> Evaluation:
     settings, kept, index, accelerator = session.settings, session.kept, session.index, session.accelerator
     if save_to:
         prepare_saving(save_to, settings.data.dataset)
-    extractor = load_extractor(settings, kept, index, accelerator)
-    if kept:
-        model = ModelInfo.load(weights_path(run_path(kept)), kept)
-    else:
-        model = ModelInfo.untrained(settings, extractor.network)
+    trained = choose_trained(kept, accelerator, session.checkpoint)
+    extractor = load_extractor(settings, trained, index, accelerator)
+    model = trained.info() if trained else ModelInfo.untrained(settings, extractor.network)
     return evaluate_extractor(session, extractor, model, save_to)
 
 

@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 
 from dali_ops.normalize import Normalization
 from pipeline.batch import Batch, Modality
-from pipeline.build import build_index, build_table
+from pipeline.build import build_divided_index, build_table
 from pipeline.cli.figures import read_batch
 from pipeline.config import load_config
 from pipeline.figures.labels import modality_label, pen_font
@@ -22,7 +22,7 @@ LABEL_WIDTH, TITLE_HEIGHT = 130, 20  # pixels
 
 def first_batch(settings: Settings) -> Batch:
     """Returns batch 0 of the training, on the CPU or the GPU as training would have it."""
-    index = build_index(settings.data)
+    index = build_divided_index(settings)
     table = build_table(settings, index)
     device = torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
     batches = training_batches(index, table, settings, device)

@@ -63,22 +63,27 @@ class EvaluatedRun:
         )
 
 
-def evaluate_run(arguments: Sequence[str], accelerator: Accelerator | None = None) -> EvaluatedRun:
+def evaluate_run(
+    arguments: Sequence[str], accelerator: Accelerator | None = None, checkpoint: str | None = None
+) -> EvaluatedRun:
     """Evaluates a run folder with overrides, as pipeline.evaluate does, but keeps no results.
 
-    `accelerator` is that of a run evaluated before: a process has one precision. Raises ValueError where it isn't the
+    `accelerator` is that of a run evaluated before: a process has one precision; `checkpoint`: last, best or a step.
+    Raises ValueError where it isn't the
     folder of a trained run.
     """
     if not Path(arguments[0]).is_dir():
         raise ValueError(f"{arguments[0]}: expected the folder of a trained run; found none")
-    return EvaluatedRun.of(evaluate(open_session(arguments, accelerator)))
+    return EvaluatedRun.of(evaluate(open_session(arguments, accelerator, checkpoint)))
 
 
-def evaluate_runs(folders: Sequence[str], overrides: Sequence[str]) -> list[EvaluatedRun]:
-    """Evaluates each folder's run with the same overrides."""
+def evaluate_runs(
+    folders: Sequence[str], overrides: Sequence[str], checkpoint: str | None = None
+) -> list[EvaluatedRun]:
+    """Evaluates each folder's run with the same overrides and choice of weights."""
     runs: list[EvaluatedRun] = []
     for folder in folders:
-        runs.append(evaluate_run([folder, *overrides], runs[0].accelerator if runs else None))
+        runs.append(evaluate_run([folder, *overrides], runs[0].accelerator if runs else None, checkpoint))
         if not of_one_precision(runs[-1]):
             last, first = runs[-1].settings.train.precision, precision_of(runs[0].accelerator)
             raise ValueError(f"{folder}: train.precision is {last}, that of {folders[0]} {first}; give it for all")

@@ -54,7 +54,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
 def main(argv: list[str]) -> None:
     """Draws figures of the first run; in the CMC several runs are overlaid."""
     options = parse(argv)
-    runs = evaluate_runs(options.runs, options.overrides)
+    runs = evaluate_runs(options.runs, options.overrides, options.checkpoint)
     folder = options.out or run_path(runs[0].settings) / "figures"
     if not runs[0].accelerator.is_main_process:
         return

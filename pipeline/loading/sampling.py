@@ -6,7 +6,7 @@ its own share, and a batch is the same on 1, 2 or 64 ranks.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -17,7 +17,7 @@ from dali_ops import parameters as layout
 from dali_ops.mixing import MIXINGS
 from dali_ops.views import View
 from pipeline.batch import Modality
-from pipeline.settings import AugmentSettings, BatchSettings
+from pipeline.settings import AugmentSettings, BatchSettings, Settings
 
 # modalities in use, in the order of `Modality` -> what their images show
 Views = Mapping[Modality, View]
@@ -108,10 +108,13 @@ def captured_modalities(batch: BatchSettings) -> list[Modality]:
     return sorted({Modality.from_name(name).base for name in batch.modalities})
 
 
-def steps_in_epoch(table: TrainingTable, batch: BatchSettings) -> int:
-    """Returns the batches until the modality with more images was sampled once on average (as AGW's public recipe)."""
-    images = max(table.images(modality) for modality in table.rows)
-    return -(-images // (batch.ids_per_batch * batch.images_per_modality))
+def steps_per_epoch(images: Iterable[int], settings: Settings) -> int:
+    """Returns the optimizer steps of an epoch of so many training images of each captured modality.
+
+    Unless the settings say it: until the modality with more was sampled once on average (as AGW's public recipe).
+    """
+    batches = -(-max(images) // (settings.batch.ids_per_batch * settings.batch.images_per_modality))
+    return settings.train.steps_per_epoch or -(-batches // settings.train.grad_accum_steps)
 
 
 def identities_of_ranks(identities: int, ranks: int) -> list[int]:

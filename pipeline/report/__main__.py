@@ -19,7 +19,7 @@ def main(argv: list[str] | None = None) -> None:
     from pipeline.files import write_atomically
     from pipeline.report.page import build_page
 
-    page = build_page(list(dict.fromkeys(options.runs)))
+    page = build_page(list(dict.fromkeys(options.runs)), options.checkpoint)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(options.out, page)
     print(f"{options.out}: {len(page) / 1e6:.1f} MB")

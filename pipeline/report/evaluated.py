@@ -37,13 +37,13 @@ TEXTS = {
 }
 
 
-def open_runs(folders: list[Path]) -> dict[Path, EvaluatedRun | str]:
+def open_runs(folders: list[Path], checkpoint: str | None = None) -> dict[Path, EvaluatedRun | str]:
     """Returns each folder's run, evaluated; or why it can't be on this machine."""
     found: dict[Path, EvaluatedRun | str] = {}
     for folder in folders:
         first = next((run for run in found.values() if isinstance(run, EvaluatedRun)), None)
         try:
-            run = evaluate_run([str(folder)], first.accelerator if first else None)
+            run = evaluate_run([str(folder)], first.accelerator if first else None, checkpoint)
             if not of_one_precision(run):
                 raise ValueError("its precision is another than that of the runs before; give it a report of its own")
             found[folder] = run

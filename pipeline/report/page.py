@@ -40,12 +40,15 @@ class RunPart:
     reasons: list[str] = field(default_factory=list)
 
 
-def build_page(folders: list[Path]) -> str:
-    """Returns the HTML of the report, which says what is missing. Raises ValueError where a folder isn't there."""
+def build_page(folders: list[Path], checkpoint: str | None = None) -> str:
+    """Returns the HTML of the report, which says what is missing. Raises ValueError where a folder isn't there.
+
+    checkpoint: whose weights the figures of test images are of; last, best or a step.
+    """
     for folder in folders:
         if not folder.is_dir():
             raise ValueError(f"{folder}: expected the folder of a run; found none")
-    runs = evaluated.open_runs(folders)
+    runs = evaluated.open_runs(folders, checkpoint)
     parts = [run_part(folder, run) for folder, run in runs.items()]
     tables, reasons = result_tables(folders)
     settings = {part.name: part.settings for part in parts if part.settings}
@@ -102,7 +105,7 @@ def curves(folders: list[Path], runs: list[EvaluatedRun]) -> list[PageImage]:
             metrics[folder.name] = training_curves(folder / "metrics.csv")
         except (LeftOut, ValueError) as reason:
             reasons.append(PageImage("training", f"The training curve of {folder.name} is left out: {reason}"))
-    text = "The loss, its parts before they are weighted, and the learning rate of the neck."
+    text = "The loss, its parts before they are weighted, the learning rate of the neck, and validations, if any."
     found = page_images("training", text, lambda: {"training": draw_training(metrics)}) if metrics else []
     if runs:
         text = "How often the right person is among the first k; means over the trials."

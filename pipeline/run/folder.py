@@ -13,6 +13,7 @@ import logging
 import os
 import platform
 import sys
+from collections.abc import Mapping
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
@@ -21,13 +22,16 @@ from typing import Any, cast
 import pandas as pd
 import torch
 
-from pipeline.config import decides_weights, describe, load_config, load_kept, read_kept, to_yaml
+from pipeline.config import describe, load_config, load_kept, read_kept, to_yaml
 from pipeline.datasets.manifest import write_splits
 from pipeline.errors import one_line_errors
 from pipeline.files import write_atomically
 from pipeline.methods.method import method_of
+from pipeline.metric_columns import VALIDATION
+from pipeline.recipe import decides_weights
 from pipeline.run.ancestors import ancestors, keep_ancestors, lineage
 from pipeline.run.checkpoint import checkpoints, newest_step, weights_facts
+from pipeline.run.more_epochs import asks_for_more, check_more_epochs, keep_shorter
 from pipeline.run.provenance import (
     UNKNOWN,
     TrainingFacts,
@@ -39,6 +43,7 @@ from pipeline.run.provenance import (
     resumed_facts,
     write_facts,
 )
+from pipeline.run.trained import is_trained, weights_path
 from pipeline.run.trained_identities import check_same_identities, split_path
 from pipeline.run.training_data import TrainingData, check_same_data
 from pipeline.settings import Precision, Settings
@@ -65,12 +70,14 @@ def open_run(
     `split_of`: the data set's `named_splits`; `data`: what is trained on; `facts`: of this start. A folder in which
     nothing was trained is taken, whosever it was. Else raises ValueError naming the first setting or fact of the
     launcher that differs, the first identity that is trained on in one of the two only, what else differs in the data,
-    or where `train.resume=never`.
+    or where `train.resume=never`. A run that is to go on for more epochs, and can, is then no longer trained.
     """
     folder = run_path(settings)
     before = None
     if is_begun(folder):
         before = check_same_start(settings, folder, split_of or {}, data, facts)
+        if is_trained(folder) and is_to_go_on(settings, folder):
+            keep_shorter(folder, folder / FINISHED)
     else:
         folder.mkdir(parents=True, exist_ok=True)
         keep_data(folder, split_of, data)
@@ -129,7 +136,7 @@ def check_same_run(settings: Settings, folder: Path, facts: TrainingFacts | None
         return None
     check_same_settings(settings, kept, folder)
     before, now = kept_facts(folder), facts or decided_facts(settings)
-    if is_trained(folder):
+    if is_trained(folder) and not is_to_go_on(settings, folder):
         # all that is left, the evaluation, is the same on any number of ranks
         now = dataclasses.replace(now, norm=decided_facts(settings).norm)
     check_same_facts(now, before, folder, settings)
@@ -144,14 +151,18 @@ def check_same_settings(settings: Settings, kept: Path, folder: Path) -> None:
             f"{folder}: belongs to a run of another version of the code, with {unknown[0]}, which this one doesn't "
             f"have. Choose another name=, or resume with the version that env.json names"
         )
-    by_name = SAMPLED_SPLIT if split_path(folder).exists() else ()
-    given, before = values_of(settings), values_of(load_kept(kept))
+    others: tuple[str, ...] = SAMPLED_SPLIT if split_path(folder).exists() else ()
+    kept_settings = load_kept(kept)
+    if asks_for_more(settings, kept_settings):
+        check_more_epochs(settings, kept_settings, folder)
+        others += ("train.epochs",)
+    given, before = values_of(settings), values_of(kept_settings)
     left_open = [name for name, value in given.items() if value in ("auto", None) and value != before.get(name)]
     if any(decides_weights(name) for name in left_open):
         resolved = values_of(method_of(settings).resolved(settings, resumed=True))
         given |= {name: resolved[name] for name in left_open}
     for name in dict.fromkeys([*given, *before]):  # a part may be in one of the two only
-        if given.get(name) != before.get(name) and decides_weights(name) and name not in by_name:
+        if given.get(name) != before.get(name) and decides_weights(name) and name not in others:
             raise ValueError(
                 f"{folder}: belongs to a run with {name}={json.dumps(before.get(name))}; found "
                 f"{json.dumps(given.get(name))}. Choose another name= or take the folder away"
@@ -161,6 +172,11 @@ def check_same_settings(settings: Settings, kept: Path, folder: Path) -> None:
 def values_of(settings: Settings) -> dict[str, Any]:
     """Returns the values of all keys by full name."""
     return {name: value for name, value, _ in describe(settings)}
+
+
+def is_to_go_on(settings: Settings, folder: Path) -> bool:
+    """Whether a run is asked for more epochs than it was begun with."""
+    return (folder / "config.yaml").exists() and asks_for_more(settings, settings_of(folder))
 
 
 def kept_facts(folder: Path) -> TrainingFacts:
@@ -176,18 +192,12 @@ def with_precision(settings: Settings, facts: TrainingFacts | None) -> Settings:
     return dataclasses.replace(settings, train=dataclasses.replace(settings.train, precision=precision))
 
 
-def weights_path(folder: Path) -> Path:
-    return folder / "model.safetensors"
+def is_finished(folder: Path, settings: Settings | None = None) -> bool:
+    """Whether a run is trained and evaluated, and has as many epochs as the settings ask for, if they are given.
 
-
-def is_trained(folder: Path) -> bool:
-    """Whether a run is trained: its weights are written after the last step, before the evaluation."""
-    return weights_path(folder).exists()
-
-
-def is_finished(folder: Path) -> bool:
-    """Whether a run is trained and evaluated. Versions without the mark wrote the weights last, and less in them."""
-    if not is_trained(folder):
+    Versions without the mark wrote the weights last, and less in them.
+    """
+    if not is_trained(folder) or (settings is not None and is_to_go_on(settings, folder)):
         return False
     return (folder / FINISHED).exists() or "training" not in weights_facts(weights_path(folder))
 
@@ -283,7 +293,7 @@ def read_metrics(path: Path) -> pd.DataFrame:
 
 
 class MetricsFile:
-    """metrics.csv: one row per interval of steps, appended as they come.
+    """metrics.csv: one row per interval of steps, appended as they come, with the same columns each.
 
     Rows after the step that the run resumes from, and a row that a crash truncated, are dropped at the start.
     """
@@ -293,10 +303,10 @@ class MetricsFile:
         if not path.exists():
             return
         rows = read_metrics(path)
-        kept = rows[rows["step"] <= resumed_step].dropna()
+        kept = rows[rows["step"] <= resumed_step].dropna(subset=[name for name in rows if name not in VALIDATION])
         write_atomically(path, kept.to_csv(index=False) if len(kept) else "")
 
-    def append(self, row: dict[str, float]) -> None:
+    def append(self, row: Mapping[str, float | None]) -> None:
         first = not self.path.exists() or self.path.stat().st_size == 0
         pd.DataFrame([row]).to_csv(self.path, mode="a", header=first, index=False)
 

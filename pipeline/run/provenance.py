@@ -58,6 +58,10 @@ class TrainingFacts:
     image_type: str
     stretches: tuple[Stretch, ...] = ()
 
+    def until(self, step: int) -> TrainingFacts:
+        """Returns the facts of the training as far as `step`: stretches that begin there, or later, are dropped."""
+        return replace(self, stretches=tuple(stretch for stretch in self.stretches if stretch.step < step))
+
     def columns(self) -> dict[str, str]:
         """Returns the columns of a row of results."""
         ranks = [str(stretch.ranks) if stretch.ranks else UNKNOWN for stretch in self.stretches]
@@ -178,8 +182,7 @@ def resumed_facts(before: TrainingFacts, facts: TrainingFacts, step: int) -> Tra
 
     Stretches of which nothing is left, as they began no earlier, are dropped.
     """
-    earlier = (stretch for stretch in before.stretches if stretch.step < step)
-    return replace(before, stretches=(*earlier, replace(facts.stretches[-1], step=step)))
+    return replace(before, stretches=(*before.until(step).stretches, replace(facts.stretches[-1], step=step)))
 
 
 def record_weights(folder: Path, origin: str) -> None:

@@ -15,7 +15,7 @@ from timm.utils import ModelEmaV3
 from pipeline.build import place_network
 from pipeline.loading.batches import training_batches
 from pipeline.loading.replacement import ReplacedCount
-from pipeline.loading.sampling import TrainingTable, identities_of_ranks, steps_in_epoch
+from pipeline.loading.sampling import TrainingTable, identities_of_ranks, steps_per_epoch
 from pipeline.methods.method import Method, Player, Share, method_of
 from pipeline.models.norm import choose_norm, share_statistics
 from pipeline.run.checkpoint import load_newest
@@ -23,6 +23,7 @@ from pipeline.run.folder import run_path
 from pipeline.settings import Settings
 from pipeline.training.freezing import check_freezing
 from pipeline.training.step import Training
+from pipeline.training.validation import prepare_validation
 
 
 def prepare_training(
@@ -48,9 +49,12 @@ def prepare_training(
     if settings.train.compile:
         method.tested.compile()
     wrapped, players = wrap(method, players, accelerator)
-    # All that a checkpoint holds is registered before the newest one is loaded.
+    images = [table.images(modality) for modality in table.rows]
+    validation = prepare_validation(settings, accelerator, index, steps_per_epoch(images, settings))
+    # All that a checkpoint holds is registered before the newest one is loaded; `evaluation.checkpointed` knows the
+    # order.
     replaced = ReplacedCount()
-    for kept in (average, replaced):
+    for kept in (average, replaced, validation.best if validation else None):
         if kept is not None:
             accelerator.register_for_checkpointing(kept)
     folder = run_path(settings)
@@ -60,7 +64,6 @@ def prepare_training(
     batches = training_batches(
         index, table, settings, accelerator.device, method.views(settings), step * accumulate, rank, ranks
     )
-    steps_per_epoch = settings.train.steps_per_epoch or -(-steps_in_epoch(table, settings.batch) // accumulate)
     return Training(
         settings,
         accelerator,
@@ -68,11 +71,13 @@ def prepare_training(
         wrapped,
         players,
         batches,
-        steps_per_epoch,
+        steps_per_epoch(images, settings),
+        len(table.identities),
         folder,
         step=step,
         average=average,
         replaced=replaced,
+        validation=validation,
     )
 
 

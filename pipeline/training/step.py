@@ -26,6 +26,7 @@ from pipeline.settings import Settings
 from pipeline.tracking import Trackers
 from pipeline.training.freezing import drop_gradients, frozen_steps
 from pipeline.training.stopping import StopRequest
+from pipeline.training.validation import Validation
 
 
 @dataclass
@@ -42,13 +43,20 @@ class Training:
     players: list[Player]
     batches: Generator[Batch, None, None]
     steps_per_epoch: int
+    identities: int  # trained on
     folder: Path
     step: int = 0
     first_step: int | None = None  # of this start
     average: ModelEmaV3 | None = None
     replaced: ReplacedCount = field(default_factory=ReplacedCount)
+    validation: Validation | None = None
     stop: StopRequest = field(default_factory=StopRequest)
     trackers: Trackers = field(default_factory=Trackers)
+
+    @property
+    def ended(self) -> bool:
+        """Whether there is nothing left to train: after the last step, or the validation that ends the training."""
+        return self.step >= self.steps or (self.validation is not None and self.validation.ends_training)
 
     @property
     def steps(self) -> int:

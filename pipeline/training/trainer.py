@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 
 from tqdm import tqdm
 
-from pipeline.metric_columns import main_parts
+from pipeline.metric_columns import VALIDATION, main_parts
 from pipeline.run.checkpoint import save_checkpoint
 from pipeline.run.folder import MetricsFile
+from pipeline.training.keeping import keep_best
 from pipeline.training.step import QueuedStep, Step, Training, read_step, set_training_mode, train_step
 
 log = logging.getLogger("pipeline")
@@ -29,6 +30,10 @@ class Interval:
     replaced: int = 0
     waiting: float = 0.0
     begin: float = field(default_factory=time.perf_counter)
+
+    def leave_out(self, seconds: float) -> None:
+        """Takes time that wasn't spent on steps out of the rows a second."""
+        self.begin += seconds
 
     def add(self, step: Step) -> None:
         for name, value in step.parts.items():
@@ -66,42 +71,80 @@ def train(training: Training) -> bool:
         training.stop.saves = False
 
 
+@dataclass(frozen=True)
+class Due:
+    """What follows a step: a row of metrics.csv, the line of an epoch, a validation, a checkpoint."""
+
+    row: bool
+    epoch: bool
+    validation: bool
+    checkpoint: bool
+
+    @classmethod
+    def after(cls, training: Training) -> Due:
+        settings, step = training.settings.train, training.step
+        last, validation = step == training.steps, training.validation
+        validated = validation is not None and (last or step % validation.steps == 0)
+        checkpoint_steps = settings.checkpoint_steps or training.steps_per_epoch
+        # A validation is kept in a checkpoint of its own step: what it decides is then never decided twice.
+        return cls(
+            row=last or validated or step % settings.log_steps == 0,
+            epoch=step % training.steps_per_epoch == 0,
+            validation=validated,
+            checkpoint=last or validated or step % checkpoint_steps == 0,
+        )
+
+
 def loop(training: Training) -> bool:
     """Runs the steps that are left. Returns and raises what `train` does."""
-    settings, main = training.settings.train, training.accelerator.is_main_process
+    main = training.accelerator.is_main_process
     metrics = MetricsFile(training.folder / "metrics.csv", training.step) if main else None
-    checkpoint_steps = settings.checkpoint_steps or training.steps_per_epoch
     interval, epoch_interval = Interval(), Interval()
     queued: list[QueuedStep] = []
     set_training_mode(training)
+    keep_best(training)  # where a kill came between a checkpoint and these weights
     with progress_bar(training) as bar, contextlib.closing(training.batches):
-        while training.step < training.steps:
+        while not training.ended:
             queued.append(train_step(training))
             training.step += 1
             bar.update()
-            last = training.step == training.steps
+            due = Due.after(training)
             # Results are read one step late, so that the device never waits for the host; without delay only where
             # something is about to be written: a row, an epoch's line, a checkpoint.
-            pauses = (settings.log_steps, training.steps_per_epoch, checkpoint_steps)
-            pause = last or any(training.step % steps == 0 for steps in pauses)
+            pause = due.row or due.epoch or due.checkpoint
             stop = read_steps(training, queued, (interval, epoch_interval), newest_too=pause)
             if stop:  # a checkpoint follows: the newest step must be known to be finite as well
                 read_steps(training, queued, (interval, epoch_interval), newest_too=True)
+            found = validate(training, (interval, epoch_interval)) if due.validation else {}
             # The first rank writes what all have measured together.
-            if metrics is not None and (last or training.step % settings.log_steps == 0):
-                record(training, metrics, interval)
+            if metrics is not None and due.row:
+                record(training, metrics, interval, found)
                 interval = Interval()
-            if main and training.step % training.steps_per_epoch == 0:
+            if main and due.epoch:
                 log.info(epoch_line(training, epoch_interval))
                 epoch_interval = Interval()
-            if last or stop or training.step % checkpoint_steps == 0:
+            if due.checkpoint or stop:
                 checkpoint(training)
+                keep_best(training)
             # A request that comes with the last step changes nothing, unless it is Ctrl-C, which also ends the
             # evaluation.
-            if stop and (not last or training.stop.interrupted):
+            if stop and (not training.ended or training.stop.interrupted):
                 announce_stop(training)
                 return False
     return True
+
+
+def validate(training: Training, sums: Sequence[Interval]) -> dict[str, float]:
+    """Returns the metrics of the tested network, in per cent, and goes back to training mode. Called by all ranks."""
+    validation, begin = training.validation, time.perf_counter()
+    assert validation is not None
+    found = validation.validator.measure(training.tested)
+    set_training_mode(training)
+    validation.best.add(found[validation.metric], training.step)
+    log.info(validation.line(training.step, found))
+    for interval in sums:
+        interval.leave_out(time.perf_counter() - begin)
+    return found
 
 
 def progress_bar(training: Training) -> tqdm:
@@ -143,16 +186,18 @@ def checkpoint(training: Training) -> None:
     )
 
 
-def record(training: Training, metrics: MetricsFile, interval: Interval) -> None:
-    """Appends a row to metrics.csv, and to the trackers."""
+def record(training: Training, metrics: MetricsFile, interval: Interval, found: dict[str, float]) -> None:
+    """Appends a row to metrics.csv, and to the trackers. found: the metrics of a validation after this step, if any."""
     position = {
         "step": training.step,
         "epoch": training.step / training.steps_per_epoch,
         "lr": training.lr,
     }
     row = position | interval.means() | {"replaced_images": interval.replaced}
-    metrics.append(row)
-    training.trackers.log(row, training.step)
+    validated = {column: found[name] for column, name in VALIDATION.items() if found}
+    empty = dict.fromkeys(VALIDATION) if training.validation is not None else {}
+    metrics.append(row | empty | validated)
+    training.trackers.log(row | validated, training.step)
 
 
 def epoch_line(training: Training, interval: Interval) -> str:

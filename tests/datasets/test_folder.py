@@ -107,7 +107,10 @@ def test_split_file(tmp_path):
     [
         ("name,split\n1,train\n", "split.csv:1: expected the columns identity,split; found 'name,split'"),
         ("", "split.csv:1: expected the columns"),
-        ("identity,split\n1,train\n2,dev\n", "split.csv:3: expected an identity and train, val or test; found '2,dev'"),
+        (
+            "identity,split\n1,train\n2,dev\n",
+            "split.csv:3: expected an identity and train, val, test or validation; found '2,dev'",
+        ),
         ("identity,split\n1\n", "split.csv:2: expected an identity"),
         ("identity,split\n1,train\n1,test\n", "split.csv:3: 1 is test here and train above"),
         ("identity,split\n1,train\n8,test\n9,test\n", "2 identities have no images; the first is '8'"),

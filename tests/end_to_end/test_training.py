@@ -1,6 +1,7 @@
 """The real entry points, from images on disk to results."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -277,6 +278,7 @@ def test_wrong_evaluations_are_errors(arguments, capsys, tmp_path):
             evaluate.main([str(folder), argument])
         assert message in capsys.readouterr().err
     (folder / "model.safetensors").unlink()
+    shutil.rmtree(folder / "checkpoints")
     with pytest.raises(SystemExit):
         evaluate.main([str(folder)])
     assert "expected a trained run" in capsys.readouterr().err

@@ -20,7 +20,7 @@ from pipeline.evaluation.per_query import queries_file
 from pipeline.evaluation.results import METRICS, read_rows
 from pipeline.evaluation.session import evaluate, finish, open_session, read_evaluation_arguments
 from pipeline.figures.evaluated_run import EvaluatedRun
-from pipeline.run.folder import weights_path
+from pipeline.run.trained import weights_path
 
 
 @pytest.fixture(scope="module")

@@ -28,3 +28,16 @@ def test_a_part_that_only_one_run_has_is_drawn_of_that_run(run):
     metrics = training_curves(run / "metrics.csv")
     figure = draw_training({"all": metrics, "identity alone": metrics.filter(regex="^(?!intra|cross)")})
     assert [len(axes.get_lines()) for axes in figure.axes] == [2, 2, 1, 1, 2]
+
+
+def test_validations_have_panels_of_the_points_there_are(run):
+    metrics = training_curves(run / "metrics.csv")
+    values = [np.nan] * (len(metrics) - 1) + [31.5]
+    validated = metrics.assign(val_mAP=values, val_rank_1=values, val_mINP=values)
+    figure = draw_training({"without": metrics, "with": validated})
+    panels = {axes.get_title(): axes for axes in figure.axes}
+    assert list(panels)[:5] == ["loss", "identity", "intra", "cross", "learning rate"]
+    assert list(panels)[5:] == ["validation: mAP", "validation: rank-1", "validation: mINP"]
+    (line,) = panels["validation: mAP"].get_lines()
+    assert line.get_xydata().tolist() == [[metrics["epoch"].iloc[-1], 31.5]] and line.get_marker() == "."
+    assert panels["validation: mAP"].get_xlabel() == "" and figure.axes[-1].get_xlabel() == "epoch"

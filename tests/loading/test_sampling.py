@@ -5,8 +5,9 @@ import pytest
 from dali_ops.parameters import ERASING, GEOMETRY, MIXING, applied, derivation
 from dali_ops.views import View
 from pipeline.batch import Modality
+from pipeline.config import load_config
 from pipeline.loading.derivations import parse_stages
-from pipeline.loading.sampling import plan_batch, sample_erasing, steps_in_epoch, training_table
+from pipeline.loading.sampling import plan_batch, sample_erasing, steps_per_epoch, training_table
 from pipeline.settings import AugmentSettings, BatchSettings
 
 V, IR, DV, DI = Modality
@@ -179,11 +180,14 @@ def test_identities_missing_in_a_modality_are_left_out_and_too_few_are_refused()
         training_table(index, BatchSettings(ids_per_batch=3))
 
 
-def test_an_epoch_draws_the_larger_modality_once():
-    assert steps_in_epoch(TABLE, BATCH) == 9  # 20 identities x 5 visible images / 12, rounded up
-    assert (
-        steps_in_epoch(
-            training_table(index_of({1: (11129, 100), 2: (11129, 11809)}), BatchSettings(2)), BatchSettings()
-        )
-        == 696
-    )
+@pytest.mark.parametrize(
+    ("images", "arguments", "expected"),
+    [
+        ((100, 60), ["batch.ids_per_batch=3", "batch.images_per_modality=4"], 9),  # 100 / 12, rounded up
+        ((22258, 11909), [], 696),  # SYSU-MM01, as in AGW's log
+        ((22258, 11909), ["train.grad_accum_steps=10"], 70),
+        ((22258, 11909), ["train.steps_per_epoch=40", "train.grad_accum_steps=10"], 40),
+    ],
+)
+def test_an_epoch_draws_the_larger_modality_once(images, arguments, expected):
+    assert steps_per_epoch(images, load_config(arguments)) == expected

@@ -10,6 +10,9 @@ import pandas as pd
 import pytest
 import torch
 
+from pipeline.evaluation.session import evaluate, open_session
+from pipeline.metric_columns import VALIDATION
+
 LAUNCH = [sys.executable, "-m", "accelerate.commands.launch", "--num_machines", "1"]
 LAUNCH += ["--mixed_precision", "no", "--dynamo_backend", "no"]
 
@@ -99,11 +102,12 @@ def test_local_mining_is_another_objective_on_several_ranks_only(found, ranks):
 
 @pytest.fixture(scope="module")
 def trained(arguments, tmp_path_factory):
-    """Folders of runs by the shipped defaults, by the launcher: number of processes -> its run folder."""
+    """Folders of runs by the launcher, validated once: number of processes -> its run folder."""
     output = tmp_path_factory.mktemp("runs")
     for ranks in (1, 2):
         options = ["--num_processes", str(ranks), *(["--multi_gpu"] if ranks > 1 else [])]
         short = ["train.epochs=1", "train.steps_per_epoch=5", f"name=of{ranks}"]
+        short += ["validation.identities=0.3", "validation.every_epochs=1", "validation.selection=best"]
         ended = launch(options, [*arguments, *short], output)
         assert ended.returncode == 0, ended.stderr
     return {ranks: output / f"of{ranks}" for ranks in (1, 2)}
@@ -114,6 +118,15 @@ def test_training_by_two_processes_ends_with_the_losses_of_one(trained):
     metrics = [pd.read_csv(trained[ranks] / "metrics.csv") for ranks in (1, 2)]
     assert len(metrics[0]) == 5
     pd.testing.assert_series_equal(metrics[0]["loss"], metrics[1]["loss"], rtol=1e-3)
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_validation_by_two_processes_finds_what_one_finds_of_the_same_weights(trained, ranks):
+    (row,) = pd.read_csv(trained[ranks] / "metrics.csv").dropna(subset=["val_mAP"]).to_dict("records")
+    evaluation = evaluate(open_session([str(trained[ranks]), "data.test_split=validation"]))
+    found = evaluation.result.trial_results[[*VALIDATION.values()]].mean()
+    assert {name: row[name] for name in VALIDATION} == pytest.approx(dict(zip(VALIDATION, found, strict=True)))
+    assert (trained[ranks] / "best.safetensors").exists()
 
 
 @pytest.mark.parametrize("evaluated_by", [1, 2])

@@ -130,6 +130,22 @@ def test_metrics_after_the_resumed_step_and_a_cut_row_are_dropped(tmp_path):
     assert kept["loss"][1] == 20 / 3
 
 
+def test_rows_without_a_validation_are_kept_and_older_files_go_on_as_they_are(tmp_path):
+    file = tmp_path / "metrics.csv"
+    metrics = MetricsFile(file, 0)
+    for step, found in ((10, None), (20, 31.5), (30, None)):
+        metrics.append({"step": step, "loss": 1.0, "val_mAP": found})
+    with open(file, "a") as stream:
+        stream.write("35")  # a kill while the row was being written
+    MetricsFile(file, 35).append({"step": 40, "loss": 2.0, "val_mAP": 33.0})
+    kept = pd.read_csv(file)
+    assert kept["step"].tolist() == [10, 20, 30, 40]
+    assert kept["val_mAP"].fillna(-1).tolist() == [-1, 31.5, -1, 33.0]
+    file.write_text("step,loss\n10,3.0\n")
+    MetricsFile(file, 10).append({"step": 20, "loss": 2.0})
+    assert pd.read_csv(file).to_dict("list") == {"step": [10, 20], "loss": [3.0, 2.0]}
+
+
 def test_metrics_start_anew_where_nothing_counts(tmp_path):
     file = tmp_path / "metrics.csv"
     MetricsFile(file, 0).append({"step": 5, "loss": 1.0})

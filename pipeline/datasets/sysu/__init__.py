@@ -75,4 +75,6 @@ SYSU = DataSet(
     },
     feature_files=FeatureFiles(".mat", "NAME_cam1.mat ... NAME_cam6.mat", read_matlab_features, save_matlab_features),
     protocol_files=permutations_files,
+    # val has no images of the indoor search's cameras, and the authors' galleries are those of the test
+    validation={"modes": ["all"], "shots": ["single"], "gallery_rule": "random_seed"},
 )
