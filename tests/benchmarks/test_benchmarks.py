@@ -5,11 +5,12 @@ import sys
 
 import numpy as np
 import pytest
+import timm
 import torch
 
-from benchmarks import data, derivations, devices, evaluation, loader, scaling, steady, step
+from benchmarks import data, derivations, devices, evaluation, fine_tuning, loader, scaling, steady, step
 
-MODULES = (data, derivations, evaluation, loader, scaling, steady, step)
+MODULES = (data, derivations, evaluation, fine_tuning, loader, scaling, steady, step)
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
@@ -162,3 +163,37 @@ def test_step(people, tiny, monkeypatch, capsys):
 def test_scaling(capsys):
     scaling.main(["--step", "0.05"])
     assert len(capsys.readouterr().out.splitlines()) == 2 + len(scaling.GPUS)
+
+
+def slow_histograms(image):
+    """The same pixel by pixel."""
+    down, right = np.gradient(image.astype(float))
+    cells = np.zeros((image.shape[0] // 8, image.shape[1] // 8, 9))
+    for y in range(8 * cells.shape[0]):
+        for x in range(8 * cells.shape[1]):
+            angle = np.arctan2(down[y, x], right[y, x]) % np.pi
+            cells[y // 8, x // 8, int(angle / np.pi * 9) % 9] += np.hypot(down[y, x], right[y, x])
+    blocks = []
+    for y in range(cells.shape[0] - 1):
+        for x in range(cells.shape[1] - 1):
+            block = np.concatenate([cells[y + dy, x + dx] for dy in (0, 1) for dx in (0, 1)])
+            blocks.append(block / (np.linalg.norm(block) + 1e-6))
+    features = np.concatenate(blocks)
+    return features / np.linalg.norm(features)
+
+
+def test_histograms_of_gradients_are_those_of_a_loop():
+    image = np.random.default_rng(0).integers(0, 256, (35, 26), np.uint8)
+    np.testing.assert_allclose(fine_tuning.gradient_histograms(image), slow_histograms(image), rtol=1e-9)
+
+
+def test_fine_tuning(people, tmp_path, capsys):
+    weights = tmp_path / "weights.pth"
+    torch.save(timm.create_model("resnet10t", num_classes=0).state_dict(), weights)
+    small = ["augment.height=32", "augment.width=16", "train.epochs=1", "train.steps_per_epoch=1"]
+    small += ["batch.ids_per_batch=2", "batch.images_per_modality=2"]
+    fine_tuning.main([str(people), str(weights), "--backbone", "resnet10t", "--seeds", "1", *small])
+    lines = capsys.readouterr().out.splitlines()
+    names = ["from the weights, seed 0", "from random weights, seed 0", "no training", "gradient histograms"]
+    assert [line[:30].strip() for line in lines[1:]] == [*names, "gray pixels"]
+    assert all(0 < float(value) <= 100 for line in lines[1:] for value in line[30:].split())
