@@ -9,6 +9,7 @@ import pytest
 from safetensors.torch import load_file
 
 from pipeline import evaluate, prepare, train
+from pipeline.build import build_index
 
 SHORT = ["train.epochs=2", "train.steps_per_epoch=4", "train.checkpoint_steps=3"]
 
@@ -23,7 +24,7 @@ def damaged(people, tmp_path):
     """A copy in which a third of the training images are bad, in one of three ways, and the test images are good."""
     root = shutil.copytree(people, tmp_path / "damaged")
     settings = train.load_config(["configs/folder.yaml", f"data.root={root}"])
-    index = train.build_index(settings.data)
+    index = build_index(settings.data)
     for number, path in enumerate(index["path"][index["split"] == "train"][::3]):
         with open(path, "r+b") as file:
             file.truncate([0, 40, 1200][number % 3])
