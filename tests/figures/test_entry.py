@@ -13,7 +13,7 @@ from pipeline.figures.__main__ import main
         (["dataset", "configs/demo.yaml", "--images", "-3"], "--images: expected at least 1; found -3"),
         (["ranking", "configs/demo.yaml"], "configs/demo.yaml: expected the folder of a trained run"),
         (["ranking", "evaluation.flip=true"], "expected the folder of a trained run, e.g. runs/demo; found none"),
-        (["ranking", "tests"], "tests: expected a trained run with config.yaml and model.safetensors"),
+        (["ranking", "tests"], "tests: expected a trained run, with config.yaml and model.safetensors"),
         (["ranking", "tests", "--only", "cmc,tsne"], "--only: expected some of ranked_lists, cmc, distances, t_sne"),
         (["ranking", "tests", "--only", "tsne"], "found 'tsne'; the nearest is t_sne"),
         (["ranking", "tests", "--queries", "0"], "--queries: expected at least 1; found 0"),
