@@ -23,7 +23,7 @@ def test_two_nodes_train_and_evaluate_what_one_process_does(undisturbed, argumen
     assert one["step"].tolist() == two["step"].tolist() and len(parts) > 4
     # later, differences of the last bit have grown
     pd.testing.assert_frame_equal(one[parts].head(50), two[parts].head(50), rtol=1e-5, atol=1e-6)
-    pd.testing.assert_frame_equal(one[parts], two[parts], rtol=1e-4)
+    pd.testing.assert_frame_equal(one[parts], two[parts], rtol=1e-3)
     one, two = (pd.read_csv(output / name / "results.csv") for name in ("one", "undisturbed"))
     apart = ["run", "evaluation", "ranks"]  # of which run, and of which of its evaluations
     one, two = (rows.drop(columns=apart, errors="ignore") for rows in (one, two))
