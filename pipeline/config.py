@@ -217,11 +217,17 @@ def check_known(values: dict, settings: type, prefix: str, origin: str) -> None:
             if not isinstance(value, dict):
                 raise ValueError(f"{origin}: {full}: expected keys below it; found {value!r}")
             check_known(value, nested, f"{full}.", origin)
-        check_length(value, typing.get_type_hints(settings)[name], f"{origin}: {full}")
+        if not known[name].metadata["parts"] and not known[name].metadata["part"]:  # which say themselves what they are
+            check_shape(value, typing.get_type_hints(settings)[name], f"{origin}: {full}")
 
 
-def check_length(value: Any, kind: Any, place: str) -> None:
-    """Raises ValueError where a list isn't as long as its key's tuple, for which OmegaConf would name no key."""
+def check_shape(value: Any, kind: Any, place: str) -> None:
+    """Raises ValueError where a list isn't as long as its key's tuple, or isn't a mapping as its key is.
+
+    OmegaConf would name no key.
+    """
+    if typing.get_origin(kind) is dict and not isinstance(value, dict):
+        raise ValueError(f"{place}: expected names with values; found {value!r}")
     tuples = [one for one in (kind, *typing.get_args(kind)) if typing.get_origin(one) is tuple]
     if tuples and isinstance(value, list) and len(value) != (expected := len(typing.get_args(tuples[0]))):
         raise ValueError(f"{place}: expected {expected} values; found {len(value)}")

@@ -109,8 +109,7 @@ def check_training(index: pd.DataFrame, settings: Settings, asked: bool) -> Iter
         lambda: check_split_untrained(settings.data, settings.data),
         lambda: fused_derivatives(settings),
         lambda: check_size(open_images(settings.data.root, index), settings.augment),
-        lambda: build_table(settings, hold_out(index, settings)),
-        lambda: check_validation(settings, hold_out(index, settings)),
+        lambda: check_divided(settings, hold_out(index, settings)),
         lambda: check_network(settings, index),
     ]
     for part in parts:
@@ -118,6 +117,12 @@ def check_training(index: pd.DataFrame, settings: Settings, asked: bool) -> Iter
             part()
         except (ValueError, FileNotFoundError) as error:
             yield Problem(ERROR, "training", str(error)) if asked else Problem(WARNING, BY_DEFAULT, str(error))
+
+
+def check_divided(settings: Settings, index: pd.DataFrame) -> None:
+    """Raises ValueError where what is left to train on is too little, or a validation can't be made."""
+    build_table(settings, index)
+    check_validation(settings, index)
 
 
 def check_network(settings: Settings, index: pd.DataFrame) -> None:

@@ -43,7 +43,7 @@ class DataSettings:
         ["train", "val"], "splits trained on, those that exist (SYSU-MM01: also [train])", choices=("train", "val")
     )
     test_split: Literal["test", "val", "validation"] = key(
-        "test", "split evaluated on; val exists in SYSU-MM01 only, validation is what validation.identities holds out"
+        "test", "split evaluated on; val where there is one, validation: the identities held out of the training"
     )
     test_fraction: float = key(0.5, "folder: share of the identities kept for testing, 0-1", min=0, max=1)
     split_seed: int = key(0, "folder: seed of that division", min=0)
@@ -84,7 +84,11 @@ class AugmentSettings:
         "bilinear", "of resized images; timm's evaluation of many weights uses bicubic, which changes little here"
     )
     mean: tuple[float, float, float] | None = key(
-        None, "of red, green and blue, 0-1, for normalization; null: what the backbone's weights expect", min=0, max=1
+        None,
+        "of red, green and blue, 0-1, for normalization; null: what timm names for the backbone's tag, or that of the "
+        "run whose weights it starts from",
+        min=0,
+        max=1,
     )
     std: tuple[float, float, float] | None = key(None, "standard deviation, likewise", min=0.001)
     derivative_geometry: Literal["own", "shared"] = key(
@@ -220,8 +224,8 @@ class ValidationSettings:
     every_epochs: int | None = key(None, "epochs between validations; the last step is followed by one, too", min=1)
     identities: float = key(
         0.0,
-        "share of the training identities that are held out for it, 0-1; 0: the data set's own split val, which "
-        "data.train_splits must then leave out",
+        "share of the training identities that are held out for it, 0-1; 0: those of a split file's or manifest's "
+        "split validation, else the data set's own split val, which data.train_splits must then leave out",
         min=0,
         max=1,
     )

@@ -24,8 +24,10 @@ import pandas as pd
 from pipeline.cli.sweep import read_options
 from pipeline.config import load_config
 from pipeline.errors import INTERRUPTED, one_line_errors
+from pipeline.evaluation.model_info import recipe_hash
 from pipeline.evaluation.results import read_rows, summarize
-from pipeline.run.folder import check_same_run, is_finished, read_metrics, run_path
+from pipeline.run.chosen import BEST
+from pipeline.run.folder import check_same_run, is_finished, read_metrics, run_path, settings_of
 from pipeline.run.job_logs import failure, newest_logs
 from pipeline.run.lock import current_training
 from pipeline.settings import Settings
@@ -92,13 +94,21 @@ def progress(members: list[Member], failed: dict[Member, int] | None = None) -> 
     return pd.DataFrame([row(member, (failed or {}).get(member)) for member in members]).set_index("member")
 
 
+def current_rows(folder: Path) -> pd.DataFrame:
+    """Returns the rows of a finished run that are of its settings of now: it may have had fewer epochs before."""
+    rows, kept = read_rows(folder / "results.csv"), settings_of(folder)
+    recipe = recipe_hash(kept, BEST if kept.validation.selection == "best" else "last")
+    current = rows[rows["recipe"] == recipe] if "recipe" in rows else rows
+    return current if len(current) else rows
+
+
 def row(member: Member, failed: int | None) -> dict[str, object]:
     """Returns the row of a member in `progress`; failed: its exit status, where it failed here."""
     steps = read_metrics(member.folder / "metrics.csv")["step"].dropna()
     step = 0 if steps.empty else int(steps.max())
     found: dict[str, object] = {"member": member.number, "run": member.folder.name}
     if is_finished(member.folder, member.settings):
-        means = summarize(read_rows(member.folder / "results.csv")).iloc[0]
+        means = summarize(current_rows(member.folder)).iloc[0]
         scores = {metric: f"{means[metric]:.2f}" for metric in ("rank_1", "mAP")}
         return found | {"state": "finished", "step": step} | scores
     logs = newest_logs(member.folder)

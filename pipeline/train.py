@@ -35,6 +35,7 @@ from pipeline.optimization import check_optimizer, check_schedule, schedule_prob
 from pipeline.run.ancestors import check_ancestors
 from pipeline.run.folder import (
     ancestors_of,
+    as_begun,
     is_begun,
     is_finished,
     log_failure,
@@ -42,6 +43,7 @@ from pipeline.run.folder import (
     open_run,
     read_metrics,
     run_path,
+    settings_of,
     start_log,
 )
 from pipeline.run.lock import RunLock, check_shared_folder
@@ -65,12 +67,15 @@ def announce(training: Training, table: TrainingTable, left_out: int, log: loggi
     log.info(
         f"{training.folder}: {len(table.identities)} identities, {images} images"
         + (f" ({left_out} identities without images of each modality left out)" if left_out else "")
+        + (f"; validated on {training.validation.validator.identities} others" if training.validation else "")
         + f"; {training.steps} steps of "
         f"{settings.batch.ids_per_batch} identities on {accelerator.num_processes} x {accelerator.device.type}, "
         f"{precision_of(accelerator)}, norm {training.norm}, {settings.model.pooling} pooling"
         + (f"; resumed at step {training.step}" if training.step else "")
     )
     problems = schedule_problems(settings.train.epochs, settings.optimizer)
+    if training.frozen_steps >= training.steps:
+        problems.append("train.freeze_backbone_epochs: the backbone stands still for the whole training")
     for problem in [*problems, *norm_problems(settings, accelerator.num_processes)]:
         log.warning(problem)
 
@@ -128,7 +133,7 @@ def train_and_evaluate(
         result = evaluate(session).result
         finish(session, result)
         track_results(trackers, folder, result.trial_results)
-        on_first_rank(accelerator, lambda: mark_finished(folder))
+        on_first_rank(accelerator, lambda: mark_finished(folder, settings.validation.selection))
         log.info(f"{folder}: finished")
     trackers.finish()
     accelerator.wait_for_everyone()
@@ -137,7 +142,10 @@ def train_and_evaluate(
 
 def resolve(settings: Settings) -> Settings:
     """Returns the settings of a training with what "auto" stands for in them. Called by one rank."""
-    return method_of(settings).resolved(settings, resumed=is_begun(run_path(settings)))
+    folder = run_path(settings)
+    resumed = is_begun(folder) and (folder / "config.yaml").exists()
+    begun = as_begun(settings, settings_of(folder)) if resumed else settings
+    return method_of(settings).resolved(begun, resumed=resumed)
 
 
 def track_results(trackers: Trackers, folder: Path, rows: pd.DataFrame) -> None:
@@ -166,7 +174,7 @@ def main(argv: list[str] | None = None) -> None:
         if not accelerator.is_main_process:
             check_shared_folder(folder, holder)
         log = start_log(folder if accelerator.is_main_process else None)
-        if on_first_rank(accelerator, lambda: is_finished(folder)):
+        if on_first_rank(accelerator, lambda: is_finished(folder, settings)):
             log.info(f"{folder}: is finished; `python -m pipeline.evaluate {folder}` evaluates it again")
             if accelerator.is_main_process and (folder / "results.csv").exists():
                 print(format_summary(summarize(read_rows(folder / "results.csv"))))

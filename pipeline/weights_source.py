@@ -8,7 +8,8 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
-RUN_FILE, RUN_SETTINGS = "model.safetensors", "config.yaml"
+RUN_FILE, BEST_FILE, RUN_SETTINGS = "model.safetensors", "best.safetensors", "config.yaml"
+CHECKPOINT_FILE = "manifest.json"  # what a folder of a checkpoint has
 RUN_FACTS = {"config", "epoch", "replaced_images"}  # in the header of every version's weights of a run
 
 
@@ -26,10 +27,10 @@ class Source:
 
 
 def find_weights(weights: str) -> Source:
-    """Returns what a path stands for: a file, a run's folder, or model.safetensors in it.
+    """Returns what a path stands for: a file, a run's folder (the weights of its end), or a file of weights in it.
 
-    Raises FileNotFoundError where there is nothing, ValueError for a folder that isn't that of a finished run and for
-    the network of a run outside its folder, whose files say which identities it was trained on.
+    Raises FileNotFoundError where there is nothing, ValueError for a folder that isn't that of a finished run, for a
+    checkpoint, and for the network of a run outside its folder, whose files say which identities it was trained on.
     """
     path = Path(os.path.abspath(weights))
     if path.is_dir():
@@ -42,7 +43,11 @@ def find_weights(weights: str) -> Source:
         return Source(path / RUN_FILE, path)
     if not path.is_file():
         raise FileNotFoundError(f"weights: no such file: {weights}")
-    if path.name == RUN_FILE and (path.parent / RUN_SETTINGS).is_file():
+    if (path.parent / CHECKPOINT_FILE).is_file() and (path.parents[2] / RUN_SETTINGS).is_file():
+        raise ValueError(
+            f"weights: {weights} is of a checkpoint: give the folder of its run once that is trained, {path.parents[2]}"
+        )
+    if path.name in (RUN_FILE, BEST_FILE) and (path.parent / RUN_SETTINGS).is_file():
         return Source(path, path.parent)
     if path.suffix == ".safetensors" and is_of_a_run(path):
         raise ValueError(

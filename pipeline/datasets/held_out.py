@@ -67,12 +67,22 @@ def validation_split(index: pd.DataFrame, settings: Settings) -> ValidationSplit
             f"validation.identities: expected a share to hold out, or data.train_splits without {split}; found "
             f"{settings.validation.identities:g} and data.train_splits={settings.data.train_splits}"
         )
+    found = index["identity"][index["split"] == split].nunique()
+    if found < FEWEST:
+        raise ValueError(f"validation: expected {FEWEST} identities or more in the split {split}; found {found}")
     if split == settings.data.test_split:
         raise ValueError(
             f"data.test_split: expected another split than {split}, on which is validated: its metrics would be those "
             "of the selection"
         )
     return split
+
+
+def is_validated_on(split: str, kept: Settings) -> bool:
+    """Whether a training of the settings `kept` validates on that split, which it neither trains on nor tests."""
+    if kept.validation.every_epochs is None or split in (*kept.data.train_splits, kept.data.test_split):
+        return False
+    return split == HELD_OUT or (split == OWN_SPLIT and not kept.validation.identities)
 
 
 def validation_settings(settings: Settings, split: ValidationSplit) -> Settings:

@@ -74,8 +74,8 @@ def read_entry(row: dict[str, str], root: Path, place: str, with_splits: bool) -
         raise ValueError(f"{place}: modality: expected {' or '.join(MODALITIES)}; found {row['modality']!r}")
     if camera and not CAMERA.fullmatch(camera):
         raise ValueError(f"{place}: camera: expected a whole number from 0 to 999999999, or nothing; found {camera!r}")
-    if split and split not in SPLITS:
-        raise ValueError(f"{place}: split: expected {', '.join(SPLITS)} or nothing; found {split!r}")
+    if split and split not in (*SPLITS, HELD_OUT):
+        raise ValueError(f"{place}: split: expected {', '.join(SPLITS)}, {HELD_OUT} or nothing; found {split!r}")
     path = os.path.normpath(os.path.join(root, path))
     return Entry(path, name, MODALITIES[row["modality"]], int(camera) if camera else None, split)
 

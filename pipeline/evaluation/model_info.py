@@ -26,6 +26,7 @@ class ModelInfo:
     selection        which weights of it these are: `ChosenWeights.selection`
     step             optimizer steps trained; None: not known, of an older version
     validation       what a validation of them gave, as `mAP 33.0`; nothing where none was made then
+    ended_early      whether `validation.patience` ended the training with them
     """
 
     config: str
@@ -36,11 +37,13 @@ class ModelInfo:
     selection: str = "last"
     step: int | None = None
     validation: str = ""
+    ended_early: bool = False
 
     def save(self, network: torch.nn.Module, path: Path, identities: int) -> None:
         """Writes the weights of a network of so many training identities, with the facts of it in their header."""
         header = {"config": self.config, "epoch": str(self.epoch), "replaced_images": str(self.replaced_images)}
         header |= {"identities": str(identities), "training": self.training.to_json(), "validation": self.validation}
+        header |= {"ended_early": "yes"} if self.ended_early else {}
         save_weights(network, path, header | ({} if self.step is None else {"step": str(self.step)}))
 
     @classmethod
@@ -56,6 +59,8 @@ class ModelInfo:
             step = int(header["step"]) if "step" in header else None
         except (KeyError, ValueError) as error:
             raise ValueError(f"{path}: not the weights of a trained network: {error}") from None
+        if selection == BEST:  # a training that went on since may have found none better
+            config = hash_of_weights(kept, selection)
         recipe, training = recipe_hash(kept, selection), training or older_facts(path.parent, kept)
         return cls(config, epoch, replaced, recipe, training, selection, step, header.get("validation", ""))
 

@@ -7,6 +7,7 @@ finish(session, evaluation.result)
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from pipeline import protocols
 from pipeline.build import build_divided_index, build_index, build_trials
 from pipeline.config import load_config, load_kept
 from pipeline.datasets import dataset_of
+from pipeline.datasets.held_out import is_validated_on
 from pipeline.datasets.listing import HELD_OUT
 from pipeline.distributed import create_accelerator, on_first_rank, precision_of
 from pipeline.evaluation.evaluator import ORIGIN_COLUMNS, EvaluationResult, evaluate_features, row_context, tested_rows
@@ -36,6 +38,8 @@ from pipeline.run.chosen import check_choice
 from pipeline.run.folder import is_begun, run_path, settings_of
 from pipeline.run.trained_identities import check_no_leak, check_split_untrained
 from pipeline.settings import Settings
+
+log = logging.getLogger("pipeline")
 
 CHANGEABLE = ("evaluation.", "loader.", "data.", "train.precision")
 
@@ -98,7 +102,7 @@ def read_evaluation_arguments(arguments: Sequence[str]) -> tuple[Settings, Setti
     settings = replace(load_kept(folder / "config.yaml", overrides), name=kept.name, output=kept.output)
     if settings.data.dataset == kept.data.dataset:
         check_split_untrained(settings.data, kept.data)
-    if kept.validation.every_epochs and settings.data.test_split != kept.data.test_split:
+    if is_validated_on(settings.data.test_split, kept):
         settings = as_validated(settings, overrides)
     return settings, kept
 
@@ -110,14 +114,19 @@ def as_validated(settings: Settings, overrides: Sequence[str]) -> Settings:
     return replace(settings, evaluation=replace(settings.evaluation, **kept))
 
 
+def with_training_splits(settings: Settings, kept: Settings) -> Settings:
+    """Returns the settings with the splits that the run was trained on, of which it held identities out."""
+    return replace(settings, data=replace(settings.data, train_splits=kept.data.train_splits))
+
+
 def open_session(
     arguments: Sequence[str], accelerator: Accelerator | None = None, checkpoint: str | None = None
 ) -> Session:
     """Returns the session of `read_evaluation_arguments`, with the data set read.
 
     `accelerator` is that of an earlier session of this process, which has one precision; `checkpoint` as in `Session`.
-    Called by all ranks. Raises ValueError also where identities would be tested that the run, or one it
-    started from, was trained on.
+    Called by all ranks. Raises ValueError also where identities would be tested that the run, or one it started from,
+    was trained on.
     """
     check_choice(checkpoint)
     settings, kept = read_evaluation_arguments(arguments)
@@ -125,7 +134,10 @@ def open_session(
     set_seed(settings.seed)
     # A test knows nothing of the identities held out, and may be of data with too few to hold out any.
     divided = kept is None or settings.data.test_split == HELD_OUT
-    index = on_first_rank(accelerator, lambda: build_divided_index(settings) if divided else build_index(settings.data))
+    dividing = with_training_splits(settings, kept) if kept else settings
+    index = on_first_rank(accelerator, lambda: build_divided_index(dividing) if divided else build_index(settings.data))
+    if kept and divided and not (index["split"] == HELD_OUT).any():
+        raise ValueError(f"data.test_split: {run_path(kept)} holds no identities out; found {HELD_OUT}")
     if kept:
         check_no_leak(settings, kept, run_path(kept), index)
     elif checkpoint:
@@ -145,6 +157,9 @@ def evaluate(session: Session, save_to: Path | None = None) -> Evaluation:
     trained = choose_trained(kept, accelerator, session.checkpoint)
     extractor = load_extractor(settings, trained, index, accelerator)
     model = trained.info() if trained else ModelInfo.untrained(settings, extractor.network)
+    if model.selection != "last":
+        step, selection = model.step, model.selection
+        log.info(f"{run_path(settings)}: the weights evaluated are those of step {step} ({selection})")
     return evaluate_extractor(session, extractor, model, save_to)
 
 

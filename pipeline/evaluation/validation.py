@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import numpy as np
 import pandas as pd
 import torch
@@ -17,6 +19,8 @@ from pipeline.metric_columns import VALIDATION
 from pipeline.protocols import Trial
 from pipeline.settings import Settings
 
+log = logging.getLogger("pipeline")
+
 
 def check_validation(settings: Settings, index: pd.DataFrame) -> None:
     """Raises ValueError where the validations that are asked for can't be made, or are needed and not asked for.
@@ -27,6 +31,10 @@ def check_validation(settings: Settings, index: pd.DataFrame) -> None:
     if asked.every_epochs is not None:
         validation_trials(settings, index)
         return
+    if asked.identities:
+        log.warning(
+            "validation.identities: holds identities out, and nothing is validated; set validation.every_epochs"
+        )
     for name, value, none in (("selection", asked.selection, "last"), ("patience", asked.patience, None)):
         if value != none:
             raise ValueError(f"validation.{name}: {value} needs validation.every_epochs, a number; found null")
@@ -52,6 +60,7 @@ class Validator:
         self.settings, self.trials = validation_trials(settings, index)
         self.index, self.accelerator = index, accelerator
         self.rows = tested_rows(self.trials)
+        self.identities = index["identity"].iloc[self.rows].nunique()
         self.images = open_images(settings.data.root, index)
 
     def rehearse(self, network: torch.nn.Module) -> None:

@@ -26,6 +26,7 @@ from pipeline.models.pooling import choose_pooling, pooling_for, pooling_problem
 from pipeline.models.reid import ReIDNetwork
 from pipeline.models.timm_model import Backbone
 from pipeline.models.weights import find_weights, load_run
+from pipeline.normalization import normalization_of
 from pipeline.optimization import ParameterGroup
 from pipeline.settings import Settings
 from pipeline.settings_key import key
@@ -137,6 +138,7 @@ def build_network(settings: Settings, identities: int, weights: bool = True) -> 
         )
         if weights and model.weights is not None:
             complete(network, model.weights)
+            tell_normalization(settings)
         return network
 
 
@@ -148,6 +150,14 @@ def complete(network: ReIDNetwork, weights: str) -> None:
     first, second = taken.lines()
     log.info(f"model.weights: {first}")
     log.info(second)
+
+
+def tell_normalization(settings: Settings) -> None:
+    """Logs what images are normalized by where weights are of a file, which doesn't say what it expects."""
+    assert settings.model.weights is not None
+    if find_weights(settings.model.weights).run is None:
+        by = normalization_of(settings)
+        log.info(f"images are normalized by the mean {by.mean} and deviation {by.std}: augment.mean, augment.std")
 
 
 def build_backbone(settings: Settings, weights: bool) -> Backbone:

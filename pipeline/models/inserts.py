@@ -91,6 +91,9 @@ def channels_behind(backbone: Backbone, places: Mapping[str, str], height: int, 
             raise ValueError(
                 f"{where}.at: expected a module that returns a map of places; {place} of the backbone doesn't"
             )
+        if getattr(backbone, "output_fmt", "NCHW") == "NHWC":
+            name = type(backbone).__name__
+            raise ValueError(f"{where}.at: inserts are for maps (B, C, h, w); those of {name} are (B, h, w, C)")
         channels[place] = features.shape[1]
     return channels
 

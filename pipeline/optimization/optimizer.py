@@ -37,9 +37,12 @@ def create_optimizer(groups: list[ParameterGroup], settings: OptimizerSettings) 
     groups = [{**group, "initial_lr": group["lr"]} for group in groups]
     try:
         optimizer = make(groups, lr=settings.lr, weight_decay=settings.weight_decay, **settings.kwargs)
-    except (ValueError, TypeError, RuntimeError, AssertionError, ImportError) as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(f"optimizer.name: {settings.name} can't be made: {reason}") from error
+    except Exception as error:  # each of many optimizers checks its arguments in its own way, or not at all
+        reason, asked = (
+            " ".join(str(error).split()),
+            f" (optimizer.kwargs={settings.kwargs})" if settings.kwargs else "",
+        )
+        raise ValueError(f"optimizer.name: {settings.name} can't be made: {reason}{asked}") from error
     if isinstance(optimizer, torch.optim.SGD):
         fill_momentum(optimizer)
     return optimizer

@@ -26,7 +26,6 @@ from pipeline.config import describe, load_config, load_kept, read_kept, to_yaml
 from pipeline.datasets.manifest import write_splits
 from pipeline.errors import one_line_errors
 from pipeline.files import write_atomically
-from pipeline.methods.method import method_of
 from pipeline.metric_columns import VALIDATION
 from pipeline.recipe import decides_weights
 from pipeline.run.ancestors import ancestors, keep_ancestors, lineage
@@ -156,17 +155,21 @@ def check_same_settings(settings: Settings, kept: Path, folder: Path) -> None:
     if asks_for_more(settings, kept_settings):
         check_more_epochs(settings, kept_settings, folder)
         others += ("train.epochs",)
-    given, before = values_of(settings), values_of(kept_settings)
-    left_open = [name for name, value in given.items() if value in ("auto", None) and value != before.get(name)]
-    if any(decides_weights(name) for name in left_open):
-        resolved = values_of(method_of(settings).resolved(settings, resumed=True))
-        given |= {name: resolved[name] for name in left_open}
+    given, before = values_of(as_begun(settings, kept_settings)), values_of(kept_settings)
     for name in dict.fromkeys([*given, *before]):  # a part may be in one of the two only
         if given.get(name) != before.get(name) and decides_weights(name) and name not in others:
             raise ValueError(
                 f"{folder}: belongs to a run with {name}={json.dumps(before.get(name))}; found "
                 f"{json.dumps(given.get(name))}. Choose another name= or take the folder away"
             )
+
+
+def as_begun(settings: Settings, kept: Settings) -> Settings:
+    """Returns the settings with what a run was begun with where they leave it to the backbone (`Method.resolved`)."""
+    augment, pooling = settings.augment, settings.model.pooling
+    augment = dataclasses.replace(augment, mean=augment.mean or kept.augment.mean, std=augment.std or kept.augment.std)
+    model = dataclasses.replace(settings.model, pooling=kept.model.pooling if pooling == "auto" else pooling)
+    return dataclasses.replace(settings, augment=augment, model=model)
 
 
 def values_of(settings: Settings) -> dict[str, Any]:
@@ -193,17 +196,25 @@ def with_precision(settings: Settings, facts: TrainingFacts | None) -> Settings:
 
 
 def is_finished(folder: Path, settings: Settings | None = None) -> bool:
-    """Whether a run is trained and evaluated, and has as many epochs as the settings ask for, if they are given.
+    """Whether a run is trained and evaluated; with settings, to as many epochs and with the weights that they select.
 
     Versions without the mark wrote the weights last, and less in them.
     """
     if not is_trained(folder) or (settings is not None and is_to_go_on(settings, folder)):
         return False
-    return (folder / FINISHED).exists() or "training" not in weights_facts(weights_path(folder))
+    if not (folder / FINISHED).exists():
+        return "training" not in weights_facts(weights_path(folder))
+    return settings is None or settings.validation.selection == tested_selection(folder)
 
 
-def mark_finished(folder: Path) -> None:
-    write_atomically(folder / FINISHED, f"{datetime.now():%F %T}\n")
+def tested_selection(folder: Path) -> str:
+    """Returns the `validation.selection` that a finished run was tested with."""
+    words = (folder / FINISHED).read_text().split()
+    return words[2] if len(words) > 2 else "last"  # which was the only one at first
+
+
+def mark_finished(folder: Path, selection: str = "last") -> None:
+    write_atomically(folder / FINISHED, f"{datetime.now():%F %T} {selection}\n")
 
 
 def add_environment(folder: Path) -> None:

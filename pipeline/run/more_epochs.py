@@ -40,7 +40,7 @@ def obstacle(settings: Settings, before: Settings) -> str | None:
 def missing_end(before: Settings, folder: Path) -> str | None:
     """Returns why a trained run can't be taken up at its end; None where it can."""
     facts = weights_facts(weights_path(folder))
-    if float(facts["epoch"]) < before.train.epochs:
+    if "ended_early" in facts:
         return f"it was ended by validation.patience={before.validation.patience}"
     if "step" not in facts:
         return "it is of a version that didn't keep the number of its steps"

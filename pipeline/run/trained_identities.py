@@ -11,6 +11,8 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline.datasets import dataset_of
+from pipeline.datasets.held_out import OWN_SPLIT, is_validated_on
+from pipeline.datasets.listing import HELD_OUT
 from pipeline.datasets.manifest import read_splits
 from pipeline.run.training_data import read_training_data, training_data_path
 from pipeline.settings import DataSettings, Settings
@@ -61,7 +63,7 @@ def check_split_untrained(data: DataSettings, trained: DataSettings) -> None:
 
 
 def check_no_leak(settings: Settings, kept: Settings, run_folder: Path, index: pd.DataFrame) -> None:
-    """Raises ValueError where the run in `run_folder`, trained as `kept` says, was trained on identities to be tested.
+    """Raises ValueError where the run in `run_folder`, trained as `kept` says, has seen identities to be tested.
 
     By their names where split.csv holds those of the run; else by the settings that divide the data set, and by the
     numbers that training_data.json holds (runs that are older than this record haven't it).
@@ -70,9 +72,8 @@ def check_no_leak(settings: Settings, kept: Settings, run_folder: Path, index: p
         return
     file = split_path(run_folder)
     if file.exists():
-        check_names_untrained(
-            index, settings.data.test_split, names_in(read_splits(file), kept.data.train_splits), file
-        )
+        seen = names_in(read_splits(file), seen_splits(settings, kept))
+        check_names_unseen(index, settings.data.test_split, seen, file)
         return
     for name in dataset_of(kept.data.dataset).split_keys:
         asked, trained = getattr(settings.data, name), getattr(kept.data, name)
@@ -86,6 +87,12 @@ def check_no_leak(settings: Settings, kept: Settings, run_folder: Path, index: p
         check_numbers_untrained(index, settings.data, set(trained_on.identities), training_data_path(run_folder))
 
 
+def seen_splits(settings: Settings, kept: Settings) -> list[str]:
+    """Returns the splits of a run of which nobody may be tested: trained on, or validated on and not tested as such."""
+    validated = [split for split in (HELD_OUT, OWN_SPLIT) if is_validated_on(split, kept)]
+    return [*kept.data.train_splits, *(split for split in validated if split != settings.data.test_split)]
+
+
 def check_numbers_untrained(index: pd.DataFrame, data: DataSettings, trained: set[str], file: Path) -> None:
     tested = index["identity"][index["split"] == data.test_split].unique().tolist()
     both = [identity for identity in tested if str(identity) in trained]
@@ -96,11 +103,11 @@ def check_numbers_untrained(index: pd.DataFrame, data: DataSettings, trained: se
         )
 
 
-def check_names_untrained(index: pd.DataFrame, test_split: str, trained: list[str], file: Path) -> None:
+def check_names_unseen(index: pd.DataFrame, test_split: str, seen: list[str], file: Path) -> None:
     tested = names_in(named_splits(index), [test_split])
-    both = sorted(set(tested) & set(trained))
+    both = sorted(set(tested) & set(seen))
     if both:
         raise ValueError(
-            f"{file.parent}: would test identities it was trained on, {len(both)} of {len(tested)}; the first is "
-            f"{both[0]!r}; add data.split_file={file}, or rename those that are other people of the same name"
+            f"{file.parent}: would test identities it was trained on, or validated on, {len(both)} of {len(tested)}; "
+            f"the first is {both[0]!r}; add data.split_file={file}, or rename those that only have the same name"
         )

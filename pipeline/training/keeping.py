@@ -14,7 +14,8 @@ from pipeline.training.step import Training
 
 def keep_last(training: Training) -> None:
     """Writes the tested network of the end, with the facts of its training. Called by one rank."""
-    save(training, "last", weights_path(training.folder))
+    ended_early = training.validation is not None and training.validation.ends_training
+    save(training, "last", weights_path(training.folder), ended_early=ended_early)
 
 
 def keep_best(training: Training) -> None:
@@ -27,8 +28,8 @@ def keep_best(training: Training) -> None:
         on_first_rank(training.accelerator, lambda: save(training, BEST, path, f"{metric} {best.value!r}"))
 
 
-def save(training: Training, selection: str, path: Path, validation: str = "") -> None:
-    """Writes the tested network as it is now. validation: what is known of it (`ModelInfo`)."""
+def save(training: Training, selection: str, path: Path, validation: str = "", ended_early: bool = False) -> None:
+    """Writes the tested network as it is now. validation, ended_early: what is known of it (`ModelInfo`)."""
     facts = read_facts(training.folder)
     assert facts is not None  # every start of a training writes them
     info = ModelInfo(
@@ -38,5 +39,6 @@ def save(training: Training, selection: str, path: Path, validation: str = "") -
         training=facts.until(training.step),
         step=training.step,
         validation=validation,
+        ended_early=ended_early,
     )
     info.save(training.tested, path, training.identities)

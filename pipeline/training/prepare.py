@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from collections import Counter
+from pathlib import Path
 
 import pandas as pd
 import torch
@@ -13,6 +14,7 @@ from accelerate.utils import set_seed
 from timm.utils import ModelEmaV3
 
 from pipeline.build import place_network
+from pipeline.distributed import on_first_rank
 from pipeline.loading.batches import training_batches
 from pipeline.loading.replacement import ReplacedCount
 from pipeline.loading.sampling import TrainingTable, identities_of_ranks, steps_per_epoch
@@ -20,10 +22,11 @@ from pipeline.methods.method import Method, Player, Share, method_of
 from pipeline.models.norm import choose_norm, share_statistics
 from pipeline.run.checkpoint import load_newest
 from pipeline.run.folder import run_path
+from pipeline.run.trained import best_path
 from pipeline.settings import Settings
 from pipeline.training.freezing import check_freezing
 from pipeline.training.step import Training
-from pipeline.training.validation import prepare_validation
+from pipeline.training.validation import Validation, prepare_validation
 
 
 def prepare_training(
@@ -59,6 +62,7 @@ def prepare_training(
             accelerator.register_for_checkpointing(kept)
     folder = run_path(settings)
     step = load_newest(accelerator, folder / "checkpoints")
+    on_first_rank(accelerator, lambda: check_best_kept(settings, folder, validation, step))
     # The loader has no state: it starts at the batch that the step stands for.
     accumulate = settings.train.grad_accum_steps
     batches = training_batches(
@@ -79,6 +83,16 @@ def prepare_training(
         replaced=replaced,
         validation=validation,
     )
+
+
+def check_best_kept(settings: Settings, folder: Path, validation: Validation | None, step: int) -> None:
+    """Raises ValueError where the weights to be tested at the end are lost. Those of this step are written again."""
+    best = validation.best.step if validation and settings.validation.selection == "best" else 0
+    if best not in (0, step) and not best_path(folder).exists():
+        raise ValueError(
+            f"{best_path(folder)}: is gone, with the weights of step {best}, the best on validation so far; restore "
+            "it, or resume with validation.selection=last"
+        )
 
 
 def wrap(method: Method, players: list[Player], accelerator: Accelerator) -> tuple[torch.nn.Module, list[Player]]:

@@ -63,7 +63,8 @@ class Validation:
         """Returns the line of the log for a validation."""
         metrics = f"mAP {found['mAP']:.1f} rank-1 {found['rank_1']:.1f} mINP {found['mINP']:.1f}"
         end = f"; the last {self.best.since} were no better: the training ends" if self.ends_training else ""
-        return f"validation at step {step}: {metrics} (best {self.best.value:.1f} at step {self.best.step}){end}"
+        best = f"best {self.metric} {self.best.value:.1f} at step {self.best.step}"
+        return f"validation at step {step}: {metrics} ({best}){end}"
 
 
 def prepare_validation(

@@ -7,7 +7,7 @@ import pytest
 from pipeline.batch import Modality
 from pipeline.build import build_divided_index, build_index, build_table, build_trials
 from pipeline.config import load_config
-from pipeline.datasets.held_out import hold_out, validation_settings, validation_split
+from pipeline.datasets.held_out import hold_out, is_validated_on, validation_settings, validation_split
 from pipeline.datasets.listing import HELD_OUT
 from pipeline.datasets.pack import Description, relative_paths, write_packs
 from pipeline.evaluation.validation import check_validation
@@ -218,3 +218,41 @@ def test_both_captured_modalities_are_needed():
     assert (index["modality"] == int(Modality.VISIBLE)).all()
     with pytest.raises(ValueError, match="holds out 2 or more of 0 training identities"):
         hold_out(index, load_config([*SMALL, "validation.identities=0.5"]))
+
+
+def test_who_was_validated_on_is_not_tested_either(roots, tmp_path):
+    """By a split file that exchanges the identities held out and those of the test."""
+    validated = ["validation.identities=0.4", "validation.every_epochs=1"]
+    kept = load_config([*words_of(roots, "folder"), *validated])
+    people = pd.DataFrame(named_splits(build_divided_index(kept)).items(), columns=["identity", "split"])
+    people.to_csv(split_path(tmp_path), index=False)
+    people["split"] = people["split"].replace({"test": HELD_OUT, HELD_OUT: "test"})
+    people.to_csv(tmp_path / "exchanged.csv", index=False)
+    exchanged = load_config([*words_of(roots, "folder"), f"data.split_file={tmp_path / 'exchanged.csv'}"])
+    with pytest.raises(ValueError, match="would test identities it was trained on, or validated on"):
+        check_no_leak(exchanged, kept, tmp_path, build_index(exchanged.data))
+
+
+def test_a_single_person_is_no_validation(roots, tmp_path):
+    words = words_of(roots, "folder")
+    people = pd.DataFrame(named_splits(build_index(load_config(words).data)).items(), columns=["identity", "split"])
+    people.loc[people.index[people["split"] == "train"][0], "split"] = HELD_OUT
+    people.to_csv(tmp_path / "split.csv", index=False)
+    settings = load_config([*words, f"data.split_file={tmp_path / 'split.csv'}"])
+    with pytest.raises(ValueError, match="expected 2 identities or more in the split validation; found 1"):
+        validation_split(build_divided_index(settings), settings)
+
+
+@pytest.mark.parametrize(
+    ("words", "split", "expected"),
+    [
+        (["validation.every_epochs=1", "data.train_splits=[train]"], "val", True),
+        (["validation.every_epochs=1", "validation.identities=0.1"], "validation", True),
+        (["validation.every_epochs=1", "validation.identities=0.1", "data.train_splits=[train]"], "val", False),
+        (["validation.every_epochs=1", "data.train_splits=[train]"], "test", False),
+        (["validation.every_epochs=1", "validation.identities=0.1", "data.test_split=val"], "test", False),
+        (["data.train_splits=[train]"], "val", False),
+    ],
+)
+def test_which_split_a_training_validates_on(words, split, expected):
+    assert is_validated_on(split, load_config(["configs/sysu.yaml", *words])) == expected

@@ -69,7 +69,7 @@ def test_the_curve_is_in_the_metrics_and_the_log_and_its_best_is_kept(validated)
     best = rows.loc[rows["val_mAP"].idxmax()]
     last = rows.iloc[-1]
     assert f"validation at step 6: mAP {last.val_mAP:.1f} rank-1 {last.val_rank_1:.1f}" in log
-    assert f"(best {best.val_mAP:.1f} at step {best.step:.0f})" in log
+    assert f"(best mAP {best.val_mAP:.1f} at step {best.step:.0f})" in log
     found = facts(validated / "best.safetensors")
     assert int(found["step"]) == best.step and int(found["epoch"]) == best.step / 2
     metric, value = found["validation"].split()

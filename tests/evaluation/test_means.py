@@ -12,6 +12,7 @@ from pipeline.evaluation.results import (
     METRICS,
     append_rows,
     common_name,
+    differing,
     format_summary,
     read_rows,
     summarize,
@@ -174,3 +175,16 @@ def test_no_mean_depends_on_the_order_of_the_rows():
     rows = pd.DataFrame([sysu(f"a-seed{s}", t, s, 7.0 * s + t) for s, t in itertools.product((0, 1), range(1, 11))])
     first, again = summarize(rows), summarize(rows.sample(frac=1, random_state=1).reset_index(drop=True))
     assert first[[*METRICS, "mAP_std"]].round(9).equals(again[[*METRICS, "mAP_std"]].round(9))
+
+
+def test_seeds_whose_best_weights_are_of_different_epochs_are_averaged_but_not_with_untrained_ones():
+    best = {"selection": "best_on_validation"}
+    trained = [sysu(f"a-seed{seed}", seed=seed, value=40.0 + seed, epoch=2 * seed, **best) for seed in (1, 2)]
+    means = summarize(pd.DataFrame([*trained, sysu("a-seed3", seed=3, epoch=0, **best)]))
+    assert means["seeds"].tolist() == [2, 1] and means["epoch"].tolist() == ["2, 4", "0"]
+    assert means["mAP"].tolist() == [41.5, 50.0]
+
+
+def test_what_nothing_else_tells_apart_is_told_apart_by_its_recipe():
+    rows = pd.DataFrame([sysu(recipe="0a"), sysu(recipe="0b")])
+    assert "recipe" in differing(summarize(rows)) and "recipe" not in differing(summarize(rows.iloc[:1]))

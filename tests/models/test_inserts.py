@@ -91,3 +91,16 @@ def test_places_that_are_none(options, message):
 def test_a_place_without_a_map():
     with pytest.raises(ValueError, match=r"expected a module that returns a map of places; blocks.0 of the backbone"):
         put_inserts(backbone("test_vit"), inserts(non_local={"at": "blocks.0"}), **SIZE)
+
+
+def test_maps_with_their_channels_last_are_refused():
+    swin = create_backbone(
+        "swin_tiny_patch4_window7_224",
+        **SIZE,
+        pretrained=False,
+        weights=None,
+        last_stride=2,
+        kwargs={"depths": [1, 1, 1, 1], "embed_dim": 24, "num_heads": [1, 1, 1, 1]},
+    )
+    with pytest.raises(ValueError, match=r"inserts.non_local.at: inserts are for maps \(B, C, h, w\); those of Swin"):
+        put_inserts(swin, inserts(non_local={"at": ["layers.2"]}), **SIZE)

@@ -6,7 +6,16 @@ import pandas as pd
 import pytest
 
 from pipeline.config import load_config
-from pipeline.run.folder import MetricsFile, check_same_run, code_version, open_run, read_environments, settings_of
+from pipeline.run.folder import (
+    MetricsFile,
+    as_begun,
+    check_same_run,
+    code_version,
+    open_run,
+    read_environments,
+    run_path,
+    settings_of,
+)
 from pipeline.run.provenance import TrainingFacts
 from pipeline.run.trained_identities import named_splits
 
@@ -202,7 +211,7 @@ def test_what_settings_alone_decide_is_compared_without_a_launcher(arguments, ar
 
 
 @pytest.mark.parametrize("said", [["model.pooling=gem"], []], ids=["gem", "a version without the key's auto"])
-def test_auto_resumes_what_it_stands_for_and_nothing_else(arguments, said):
+def test_auto_resumes_with_what_a_run_began_with_and_other_poolings_do_not(arguments, said):
     arguments = [*arguments, "model.backbone=resnet10t", "augment.height=32", "augment.width=16"]
     folder = open_run(load_config([*arguments, "model.pooling=gem"]))
     begin(folder)
@@ -212,11 +221,6 @@ def test_auto_resumes_what_it_stands_for_and_nothing_else(arguments, said):
     check_same_run(load_config(arguments), folder)
     with pytest.raises(ValueError, match=r'model\.pooling="gem"; found "average"'):
         check_same_run(load_config([*arguments, "model.pooling=average"]), folder)
-    transformer = [*arguments, "name=other", "model.backbone=test_vit"]
-    other = open_run(load_config([*transformer, "model.pooling=gem"]))
-    begin(other)
-    with pytest.raises(ValueError, match=r'model\.pooling="gem"; found "token"'):
-        check_same_run(load_config(transformer), other)
 
 
 def test_what_is_trained_may_be_evaluated_on_any_number_of_ranks(arguments):
@@ -232,3 +236,16 @@ def test_what_is_trained_may_be_evaluated_on_any_number_of_ranks(arguments):
         open_run(settings, facts=replace(of_one, precision="bf16"))
     with pytest.raises(ValueError, match=r"train\.norm: the run was begun with local; found frozen"):
         open_run(load_config([*arguments, "train.norm=frozen"]), facts=replace(of_one, norm="frozen"))
+
+
+def test_what_is_left_to_the_backbone_is_what_the_run_began_with(arguments):
+    """A run of an older version, whose images were normalized otherwise, is resumed by the same command."""
+    vit = [*arguments, "model.backbone=vit_tiny_patch16_224"]
+    older = ["augment.mean=[0.485,0.456,0.406]", "augment.std=[0.229,0.224,0.225]", "model.pooling=gem"]
+    begin(open_run(load_config([*vit, *older])))
+    kept, now = load_config([*vit, *older]), load_config(vit)
+    assert as_begun(now, kept) == kept
+    check_same_run(now, run_path(now))
+    for change in ("augment.mean=[0.5,0.5,0.5]", "model.pooling=token"):
+        with pytest.raises(ValueError, match=f"belongs to a run with {change.partition('=')[0]}"):
+            check_same_run(load_config([*vit, change]), run_path(now))

@@ -73,7 +73,12 @@ def test_an_unfinished_run_may_get_more_epochs_too(arguments):
         (["optimizer.schedule=cosine"], {}, 40, r"learning rate depends on the length \(optimizer\.schedule=cosine\)"),
         (["optimizer.schedule_unit=share"], {}, 40, r"depends on the length \(optimizer\.schedule_unit=share\)"),
         ([], {}, 20, "the checkpoint of its last step, 40, is gone"),
-        (["validation.patience=2"], {"epoch": "12"}, 40, r"it was ended by validation\.patience=2"),
+        (
+            ["validation.patience=2"],
+            {"epoch": "80", "ended_early": "yes"},
+            40,
+            r"it was ended by validation\.patience=2",
+        ),
         (["validation.every_epochs=3"], {}, 40, r"isn't validated after epoch 80 \(validation\.every_epochs=3\)"),
     ],
 )
@@ -111,3 +116,16 @@ def test_a_schedule_depends_on_the_length_where_any_of_its_rates_does(schedule):
     settings = load_config([f"optimizer.schedule={schedule}"]).optimizer
     rates = [[learning_rate_factor(epoch, epochs, settings) for epoch in range(60)] for epochs in (60, 90)]
     assert depends_on_length(settings) == (rates[0] != rates[1])
+
+
+def test_a_run_is_finished_with_the_weights_that_it_was_tested_with(arguments):
+    folder = open_run(load_config(arguments))
+    begin(folder)
+    finish(folder)
+    validated = [*arguments, "validation.every_epochs=1"]
+    assert is_finished(folder, load_config(validated))
+    assert not is_finished(folder, load_config([*validated, "validation.selection=best"]))
+    mark_finished(folder, "best")
+    assert is_finished(folder, load_config([*validated, "validation.selection=best"]))
+    (folder / "finished").write_text("2026-01-01 12:00:00\n")  # as versions before wrote it
+    assert is_finished(folder, load_config(validated))

@@ -62,4 +62,4 @@ def test_the_line_of_the_log(since, end):
     validation = every(10, patience=2)
     validation.best = BestSoFar(33.0, 240, since)
     line = validation.line(320, {"mAP": 31.24, "rank_1": 28.36, "mINP": 20.0})
-    assert line == f"validation at step 320: mAP 31.2 rank-1 28.4 mINP 20.0 (best 33.0 at step 240){end}"
+    assert line == f"validation at step 320: mAP 31.2 rank-1 28.4 mINP 20.0 (best mAP 33.0 at step 240){end}"

@@ -30,7 +30,7 @@ def summarize(rows: pd.DataFrame) -> pd.DataFrame:
     """Returns means over trials and seeds of rows that agree in everything else, a row each, in the order of `rows`.
 
     run             the common name of the runs
-    runs, seed      all of them; so are `config` and RECORDED
+    runs, seed      all of them; so are `config`, `epoch` and RECORDED
     <agreed>        columns in which the rows agree, as text
     <metric>        of METRICS and any other metric, the mean; NaN where a row lacks the metric
     <metric>_std    its standard deviation (n - 1) over `std_over`; NaN where there is one only
@@ -68,6 +68,9 @@ def agreeing_columns(rows: pd.DataFrame) -> pd.DataFrame:
     # How many images were replaced varies with the seed; whether any had to be is a matter of the data set.
     replaced = ~keys["replaced_images"].isin(["0", *UNKNOWN])
     keys["replaced_images"] = keys["replaced_images"].mask(replaced, "some")
+    # When the best weights were found, or patience ended a training, varies with the seed; the recipe has its length.
+    trained = ~keys["epoch"].isin(["0", *UNKNOWN])
+    keys["epoch"] = keys["epoch"].mask(trained, "some")
     # Where each trial is a training (RegDB), each has a training set and a test set of its own: their digests must
     # differ. The test sets agree in their size instead, and of the training sets it only counts that they are known.
     own_sets = keys["dataset"].map(trials_are_trainings)
@@ -100,7 +103,7 @@ def mean_of(group: pd.DataFrame, agreed: pd.Series, metrics: list[str]) -> dict:
     lacking = [name for name in metrics if group[name].isna().any()]  # a mean over some of the rows is another one
     whole = group.assign(**dict.fromkeys(lacking, np.nan))
     values = whole.groupby("seed" if by_seed else "trial", sort=False)[metrics].mean()
-    names = [name for name in (*PER_RUN, *RECORDED) if name in group]
+    names = [name for name in (*PER_RUN, *RECORDED, "epoch") if name in group]
     together = {name: ", ".join(dict.fromkeys(group[name])) for name in names}
     return {
         **agreed,

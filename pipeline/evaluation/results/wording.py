@@ -16,7 +16,10 @@ def differing(means: pd.DataFrame) -> list[str]:
     """Returns the columns in which rows of one name differ, apart from metrics and counts."""
     agreed = columns_that_tell(means, [*COUNTED, "run", "runs", "recipe"])
     found = {name for _, own in agreed.groupby(means["run"], sort=False) for name in telling(own)}
-    return [name for name in agreed if name in found]
+    shown = [name for name in agreed if name in found]
+    # rows that nothing shown tells apart, as those of a run before and after it got more epochs
+    alike = "recipe" in means and means.duplicated(["run", *shown]).any()
+    return [*shown, "recipe"] if alike else shown
 
 
 def columns_that_tell(means: pd.DataFrame, besides: list[str]) -> pd.DataFrame:

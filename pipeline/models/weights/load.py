@@ -25,7 +25,7 @@ def load_backbone_weights(backbone: Backbone, source: Source) -> Taken:
     shapes, be of any kind. Of a run with several stems the visible one is taken. Raises ValueError in one line where
     the file can't be read, has fewer than ENOUGH of the backbone's tensors, or those of a larger network.
     """
-    tensors = read_tensors(source.file) if source.run is None else plain_backbone(read_run(source.file))
+    tensors = late_norm(read_tensors(source.file)) if source.run is None else plain_backbone(read_run(source.file))
     wanted = counted(backbone)
 
     def enough(fit: Fit) -> bool:
@@ -44,6 +44,15 @@ def load_backbone_weights(backbone: Backbone, source: Source) -> Taken:
     left = [name for name in wanted if name not in fit.fitting]
     behind = left_behind(tensors, fit, fitting)
     return Taken(source.name, name_of(backbone), fit.fitting, left, behind, fit.prefix, bool(fit.pairs))
+
+
+def late_norm(tensors: Tensors) -> Tensors:
+    """Returns the tensors with the name `norm` for a last norm that timm has behind its pooling, as `fc_norm`.
+
+    Here the pooling follows the backbone, and every backbone has its last norm before it.
+    """
+    late = {name: name.replace("fc_norm.", "norm.") for name in tensors if name.split(".")[-2:-1] == ["fc_norm"]}
+    return {name if late.get(name, name) in tensors else late[name]: tensor for name, tensor in tensors.items()}
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """Files whose tensors are called as the backbone's, behind any prefix, or as timm can convert them."""
 
 import pytest
+import timm
 import torch
 
 from tests.models.weights.files import assert_equal_weights, load, model, save, shuffled
@@ -175,3 +176,13 @@ def test_position_embedding_is_resized(tmp_path):
     prefix = backbone.num_prefix_tokens if not backbone.no_embed_class else 0
     assert torch.equal(backbone.pos_embed[:, :prefix], source.pos_embed[:, :prefix])
     assert not taken.left and not taken.left_behind
+
+
+def test_a_last_norm_behind_timms_pooling_is_the_one_before_ours(tmp_path):
+    """EVA-02's and BEiT's, as timm keeps them."""
+    whole = shuffled(timm.create_model("eva02_tiny_patch14_224", depth=1, num_classes=0))
+    assert "fc_norm.weight" in whole.state_dict()
+    torch.save(whole.state_dict(), tmp_path / "eva.pth")
+    own = model("eva02_tiny_patch14_224", depth=1)
+    taken = load(own, tmp_path / "eva.pth")
+    assert taken.left == [] and torch.equal(own.norm.weight, whole.fc_norm.weight)
