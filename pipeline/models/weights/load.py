@@ -12,7 +12,7 @@ from pipeline.models.weights.by_name import Fit, Tensors, counted, fit_by_name
 from pipeline.models.weights.by_order import fit_by_order
 from pipeline.models.weights.files import read_tensors
 from pipeline.models.weights.from_run import plain_backbone, read_run
-from pipeline.models.weights.origin import is_needed, name_of
+from pipeline.models.weights.origin import is_needed
 from pipeline.weights_source import RUN_SETTINGS, Source
 
 ENOUGH = 0.9  # share of the backbone's tensors that has to be there
@@ -35,15 +35,16 @@ def load_backbone_weights(backbone: Backbone, source: Source) -> Taken:
         fit = best = fit_by_name(backbone, wanted, tensors, enough)
         if not enough(fit):
             fit = fit_by_order(backbone, wanted, tensors, enough) or fit
+    architecture = backbone.pretrained_cfg["architecture"]  # without timm's tag: these are other weights
     if not enough(fit):
-        raise ValueError(refusal(source, name_of(backbone), best, wanted, tensors))
+        raise ValueError(refusal(source, architecture, best, wanted, tensors))
     # What doesn't fit would stop load_state_dict even when it isn't strict.
     own = backbone.state_dict()
     fitting = {name: tensor for name, tensor in fit.state.items() if name in own and own[name].shape == tensor.shape}
     backbone.load_state_dict(fitting, strict=False)
     left = [name for name in wanted if name not in fit.fitting]
     behind = left_behind(tensors, fit, fitting)
-    return Taken(source.name, name_of(backbone), fit.fitting, left, behind, fit.prefix, bool(fit.pairs))
+    return Taken(source.name, architecture, fit.fitting, left, behind, fit.prefix, bool(fit.pairs))
 
 
 def late_norm(tensors: Tensors) -> Tensors:

@@ -134,7 +134,7 @@ def test_real_weights_of_another_implementation_are_loaded_whole():
     )
     first, second = made.taken.lines()
     assert first == (
-        "efficientnet-lite0-57934424.pth: 245 of the 245 tensors of tf_efficientnet_lite0.in1k taken, by order and "
+        "efficientnet-lite0-57934424.pth: 245 of the 245 tensors of tf_efficientnet_lite0 taken, by order and "
         "shape as the names differ"
     )
     assert second == "left: of the backbone none; of the file 2 (_fc. 2: a classifier)"
