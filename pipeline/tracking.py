@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import time
 import uuid
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -70,8 +71,18 @@ class Trackers:
 
 
 def tensorboard_tracker(settings: Settings, folder: Path, step: int | None) -> GeneralTracker:
+    wait_for_next_second(folder / str(settings.name))
     purge = {} if step is None else {"purge_step": step + 1}
     return TensorBoardTracker(str(settings.name), str(folder), **purge)
+
+
+def wait_for_next_second(folder: Path) -> None:
+    """Waits until a new file of TensorBoard's is the last in the order of their names, which tell the second.
+
+    A file that replaces steps of another has to come after it. It waits a second at most.
+    """
+    if any(folder.glob(f"events.out.tfevents.{int(time.time())}.*")):
+        time.sleep(1)
 
 
 def wandb_tracker(settings: Settings, folder: Path, step: int | None) -> GeneralTracker:
