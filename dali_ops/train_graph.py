@@ -64,19 +64,14 @@ def training_pipeline(
         return *files, windows(parameters, height, width, pad), *([parameters] if sampled else [])
 
     size = {"height": height, "width": width}
-    resized = partial(
-        captured_images,
-        form=form,
-        height=height,
-        width=width,
-        interpolation=interpolation,
-        device=device,
-        decode_place=decode,
-    )
+    resized = partial(captured_images, form=form, height=height, width=width, interpolation=interpolation)
     with pipeline:
         files, window, parameters = training_inputs(feed, form, len(used), sampled)
         # each captured modality once, however many views show it
-        captured = {base: resized(of_base, base=base) for base, of_base in zip(used, files, strict=True)}
+        captured = {
+            base: resized(of_base, base=base, device=device, decode_place=decode)
+            for base, of_base in zip(used, files, strict=True)
+        }
         # a view: derived at first, which may need the whole image, then cropped, flipped and erased
         outputs = []
         for number, view in enumerate(views):

@@ -25,7 +25,7 @@ from pipeline.models.parameter_groups import network_groups, never_decayed, spli
 from pipeline.models.pooling import choose_pooling, pooling_for, pooling_problem
 from pipeline.models.reid import ReIDNetwork
 from pipeline.models.timm_model import Backbone
-from pipeline.models.weights import find_weights, load_run
+from pipeline.models.weights import Source, find_weights, load_run
 from pipeline.normalization import normalization_of
 from pipeline.optimization import ParameterGroup
 from pipeline.settings import Settings
@@ -137,25 +137,21 @@ def build_network(settings: Settings, identities: int, weights: bool = True) -> 
             learned_derivations=learned,
         )
         if weights and model.weights is not None:
-            complete(network, model.weights)
-            tell_normalization(settings)
+            complete(network, find_weights(model.weights), settings)
         return network
 
 
-def complete(network: ReIDNetwork, weights: str) -> None:
-    """Loads what a run has beyond the backbone, in place, and logs what was taken of a run or a file."""
-    source = find_weights(weights)
+def complete(network: ReIDNetwork, source: Source, settings: Settings) -> None:
+    """Loads what a run has beyond the backbone, in place, and logs what was taken of a run or a file.
+
+    A file doesn't say what images it expects: what they are normalized by is logged too.
+    """
     taken = load_run(network, network.backbone, source) if source.run else network.backbone.taken
     assert taken is not None  # `create_backbone` has loaded it
     first, second = taken.lines()
     log.info(f"model.weights: {first}")
     log.info(second)
-
-
-def tell_normalization(settings: Settings) -> None:
-    """Logs what images are normalized by where weights are of a file, which doesn't say what it expects."""
-    assert settings.model.weights is not None
-    if find_weights(settings.model.weights).run is None:
+    if source.run is None:
         by = normalization_of(settings)
         log.info(f"images are normalized by the mean {by.mean} and deviation {by.std}: augment.mean, augment.std")
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from safetensors.torch import load_file
 
 from pipeline import train
@@ -16,3 +17,13 @@ def run(arguments, name, *more):
 
 def weights(folder):
     return load_file(folder / "model.safetensors")
+
+
+def refusal(main, arguments, capsys):
+    """The one line with which a command refuses its arguments."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        main([str(argument) for argument in arguments])
+    error = capsys.readouterr().err
+    assert ended.value.code == 2 and error.startswith("error: ") and error.count("\n") == 1
+    return error

@@ -12,6 +12,7 @@ from pipeline.config import load_config, to_yaml
 from pipeline.datasets.manifest import read_splits, write_splits
 from pipeline.run.training_data import TrainingData
 from pipeline.synthetic.generation import generate
+from tests.end_to_end.runs import refusal
 
 SHORT = ["train.epochs=1", "train.steps_per_epoch=2", "train.checkpoint_steps=1"]
 
@@ -19,15 +20,6 @@ SHORT = ["train.epochs=1", "train.steps_per_epoch=2", "train.checkpoint_steps=1"
 @pytest.fixture
 def words(people, tiny, tmp_path):
     return ["configs/folder.yaml", *tiny, *SHORT, f"data.root={people}", f"output={tmp_path}"]
-
-
-def refusal(main, arguments, capsys):
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as ended:
-        main([str(argument) for argument in arguments])
-    error = capsys.readouterr().err
-    assert ended.value.code == 2 and error.startswith("error: ") and error.count("\n") == 1
-    return error
 
 
 def test_a_run_goes_on_from_another_and_never_tests_its_people(words, tmp_path, capsys):

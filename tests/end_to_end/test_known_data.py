@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from pipeline import evaluate, train
 from pipeline.evaluation.results import AGREED, METRICS, RECORDED, read_rows
 from pipeline.synthetic.generation import generate
+from tests.end_to_end.runs import refusal
 
 SHORT = ["train.epochs=1", "train.steps_per_epoch=4", "train.checkpoint_steps=2", "batch.ids_per_batch=2"]
 
@@ -59,15 +60,6 @@ def stopped(run):
         if path.name not in OF_A_STOPPED_RUN:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     return run
-
-
-def refusal(main, arguments, capsys):
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as ended:
-        main([str(argument) for argument in arguments])
-    error = capsys.readouterr().err
-    assert ended.value.code == 2 and error.startswith("error: ") and error.count("\n") == 1
-    return error
 
 
 def identities(root, split):
