@@ -1,0 +1,283 @@
+"""Recipes: which settings decide the weights, their hashes, and the names that former versions kept them by."""
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline import config, former
+from pipeline.config import describe, load_config, load_kept, to_yaml
+from pipeline.recipe import config_hash, decides_weights
+from pipeline.settings import ModelSettings, Settings
+from pipeline.settings_key import key
+
+CONFIGS = sorted(Path("configs").rglob("*.yaml"))
+
+
+def test_the_hash_tells_weights_apart_and_nothing_else():
+    base = config_hash(load_config([]))
+    assert config_hash(load_config(["name=x", "data.root=/y", "loader.threads=3", "evaluation.flip=true"])) == base
+    assert config_hash(load_config(["seed=1"])) != base
+    assert config_hash(load_config(["losses.intra.margin=0.4"])) != base
+
+
+# What each key that decides the weights was at first where it wasn't given. A key that is added is added here; a value
+# that changes would change the hashes of all recipes: give the earlier one in pipeline.former.FIRST_DEFAULTS.
+FIRST = """
+seed: 0
+data: {dataset: sysu, trial: 1, train_splits: [train, val], test_fraction: 0.5, split_seed: 0, split_file: null}
+batch:
+  ids_per_batch: 8
+  images_per_modality: 4
+  modalities: [visible, infrared, visible_derived, infrared_derived]
+  repeat_images: true
+augment:
+  height: 288
+  width: 144
+  pad: 10
+  flip: 0.5
+  erasing: 0.0
+  erasing_area: [0.02, 0.4]
+  erasing_aspect: 0.3
+  derivative_geometry: own
+derive: {visible: [grey], infrared: [spectrum], mixing: none, mixing_probability: 0.5}
+model:
+  backbone: resnet50
+  pretrained: true
+  weights: null
+  stems: source
+  last_stride: 1
+  pooling: gem
+  pool_power: 3.0
+loss:
+  identity: 1.0
+  label_smoothing: 0.0
+  intra: 1.0
+  intra_modalities: null
+  cross: 1.0
+  cross_pairs: [[infrared, visible], [visible, infrared_derived], [infrared, visible_derived]]
+  margin: 0.3
+  reduction: mean
+  mining: global
+optimizer:
+  name: sgd
+  lr: 0.1
+  backbone_factor: 0.1
+  momentum: 0.9
+  weight_decay: 0.0005
+  schedule: step
+  warmup_epochs: 10.0
+  milestones: [20.0, 50.0]
+  decay: 0.1
+  clip: null
+train: {epochs: 80, steps_per_epoch: null, accumulate: 1, ema: 0.0, channels_last: true, compile: false}
+"""
+
+
+# Keys that came later, with what was done before there were any.
+SINCE = {
+    "train.tf32": True,
+    "augment.interpolation": "bilinear",
+    "augment.mean": [0.485, 0.456, 0.406],
+    "augment.std": [0.229, 0.224, 0.225],
+    "model.ibn": "none",
+    "model.drop_path": 0.0,
+    "model.kwargs": {},
+    "model.pool_power_trained": False,
+    "train.freeze_backbone_epochs": 0.0,
+    "optimizer.heads_lr_mult": 1.0,
+    "optimizer.derivation_lr_mult": None,
+    "optimizer.layer_decay": 1.0,
+    "optimizer.decay_norm_bias": True,
+    "optimizer.kwargs": {},
+    "optimizer.schedule_unit": "epochs",
+    "method.type": "one_objective",
+    "heads.global.classifiers": "shared",
+    **{f"losses.{name}.features": None for name in ("identity", "intra", "cross")},
+    "validation.every_epochs": None,
+    "validation.identities": 0.0,
+    "validation.seed": 0,
+    "validation.patience": None,
+    "validation.metric": "mAP",
+}
+
+
+def test_the_first_defaults_stay_what_they_were():
+    first = former.flatten(yaml.safe_load(FIRST))
+    defaults = {name: value for name, value, _ in describe(Settings()) if decides_weights(name)}
+    found = former.first_forms(defaults | former.FIRST_DEFAULTS)
+    found = {name: value for name, value in found.items() if not name.endswith(".type") or name == "method.type"}
+    assert json.dumps(found, sort_keys=True) == json.dumps(first | SINCE, sort_keys=True)
+
+
+HASHES = {
+    "b1.yaml": "8995f920",
+    "b2.yaml": "01ae5405",
+    "base_derivative.yaml": "dbbdd671",
+    "mdl1.yaml": "151bca68",
+    "mdl2.yaml": "25c7f66d",
+    "mdl3.yaml": "d5bc9697",
+    "mdl4.yaml": "dbbdd671",
+    "demo.yaml": "b4919da1",
+    "folder.yaml": "ea1e3e65",
+    "llcm.yaml": "70394e75",
+    "regdb.yaml": "82e56f64",
+    "sysu.yaml": "dbbdd671",
+}
+
+
+def test_the_hashes_of_recipes_stay_what_they_were():
+    found = {file.name: config_hash(load_config([str(file)])) for file in CONFIGS}
+    assert found == HASHES
+
+
+@dataclasses.dataclass(frozen=True)
+class GrownModel(ModelSettings):
+    neck: str = key("bn", "a key of a later version")
+
+
+@dataclasses.dataclass(frozen=True)
+class GrownSettings(Settings):
+    model: GrownModel = key(GrownModel, "the network")
+
+
+def test_a_new_key_changes_no_hash_unless_it_is_given(monkeypatch):
+    arguments = ["configs/demo.yaml", "seed=3"]
+    before = config_hash(load_config(arguments))
+    monkeypatch.setattr(config, "Settings", GrownSettings)
+    monkeypatch.setattr(config, "default_settings", GrownSettings)
+    assert config_hash(load_config(arguments)) == before != config_hash(load_config([*arguments, "model.neck=none"]))
+    # where what was done before isn't the default now
+    monkeypatch.setitem(former.FIRST_DEFAULTS, "model.neck", "none")
+    assert config_hash(load_config([*arguments, "model.neck=none"])) == before != config_hash(load_config(arguments))
+
+
+def test_auto_pooling_hashes_as_what_it_stands_for_in_the_recipes():
+    hashes = {word: config_hash(load_config([f"model.pooling={word}"])) for word in ("auto", "gem", "average", "token")}
+    assert hashes["auto"] == hashes["gem"] == HASHES["sysu.yaml"] and len(set(hashes.values())) == 3
+
+
+def test_keyword_arguments_are_kept_whole_and_count(tmp_path):
+    arguments = ["model.kwargs.depths=[1,2]", "model.kwargs.deep.name=x"]
+    settings = load_config(arguments)
+    assert settings.model.kwargs == {"depths": [1, 2], "deep": {"name": "x"}}
+    (tmp_path / "config.yaml").write_text(to_yaml(settings))
+    assert load_kept(tmp_path / "config.yaml") == settings
+    assert config.read_kept(tmp_path / "config.yaml")[1] == []
+    assert len({config_hash(load_config(arguments[:count])) for count in range(3)}) == 3
+
+
+VALIDATED = ["validation.every_epochs=5", "validation.metric=rank_1"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "same"),
+    [
+        (VALIDATED, True),
+        (["validation.seed=3"], True),
+        (["validation.identities=0.1"], False),
+        (["validation.identities=0.1", "validation.seed=3", *VALIDATED], False),
+        (["validation.selection=best"], True),
+        ([*VALIDATED, "validation.selection=best"], False),
+        ([*VALIDATED, "validation.patience=3"], False),
+    ],
+)
+def test_validations_count_where_the_weights_depend_on_them(arguments, same):
+    first = config_hash(load_config(["configs/demo.yaml"]))
+    assert (config_hash(load_config(["configs/demo.yaml", *arguments])) == first) == same
+
+
+def test_other_people_or_another_metric_make_other_weights():
+    base = ["configs/demo.yaml", "validation.identities=0.1", "validation.patience=2", "validation.every_epochs=1"]
+    changes = [[], ["validation.seed=1"], ["validation.metric=mINP"], ["validation.every_epochs=2"]]
+    assert len({config_hash(load_config([*base, *change])) for change in changes}) == len(changes)
+
+
+def hash_of(**values):
+    """By hand, of what differs from the first defaults."""
+    text = json.dumps({name.replace("__", "."): value for name, value in values.items()}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def test_a_hash_is_of_first_names_values_and_defaults(monkeypatch):
+    backbone = {"model__backbone": "resnet50.tv_in1k"}
+    assert config_hash(load_config(["model.backbone=resnet50"])) == hash_of()
+    assert config_hash(load_config([])) == hash_of(**backbone)
+    average = load_config(["model.pooling=average", "optimizer.milestones=[20,60]"])
+    assert config_hash(average) == hash_of(**backbone, model__pooling="average", optimizer__milestones=[20.0, 60.0])
+    monkeypatch.setitem(former.KEYS, "model.pool", ("model.pooling",))
+    monkeypatch.setitem(former.VALUES, ("model.pooling", "mean"), "average")
+    assert config_hash(average) == hash_of(**backbone, model__pool="mean", optimizer__milestones=[20.0, 60.0])
+    monkeypatch.setitem(former.FIRST_DEFAULTS, "model.pooling", "average")
+    assert config_hash(average) == hash_of(**backbone, optimizer__milestones=[20.0, 60.0])
+    assert config_hash(load_config([])) == hash_of(**backbone, model__pool="gem")
+
+
+def write_kept(path, *changes):
+    text = to_yaml(load_config(["name=kept", "train.epochs=7"]))
+    for before, after in changes:
+        assert before in text
+        text = text.replace(before, after)
+    path.write_text(text)
+    return path
+
+
+def test_what_an_older_version_kept_is_read_by_todays_names(tmp_path, monkeypatch, caplog):
+    monkeypatch.setitem(former.KEYS, "optimizer.rate", ("optimizer.lr",))
+    monkeypatch.setitem(former.VALUES, ("batch.modalities", "thermal"), "infrared")
+    changes = [
+        ("  lr: 0.1", "  rate: 0.3"),
+        ("  - infrared\n", "  - thermal\n"),
+        ("  backbone: resnet50.tv_in1k\n", ""),
+        ("  pooling: auto\n", ""),
+    ]
+    file = write_kept(tmp_path / "config.yaml", *changes)
+    settings = load_kept(file, ["evaluation.flip=true"])
+    assert (settings.name, settings.train.epochs, settings.optimizer.lr) == ("kept", 7, 0.3)
+    assert settings.batch.modalities[1] == "infrared" and settings.evaluation.flip
+    assert settings.model.backbone == "resnet50", "what a run without the key was trained from"
+    assert settings.model.pooling == "gem", "what a run without the key was trained with"
+    assert not caplog.records
+    with pytest.raises(ValueError, match=r"unknown key optimizer\.rate; optimizer\.rate is optimizer\.lr now"):
+        load_config([str(file)])
+
+
+def test_the_former_values_of_norm_are_read(tmp_path):
+    (tmp_path / "config.yaml").write_text("train: {norm: synchronised, epochs: 7}\n")
+    values, unknown = config.read_kept(tmp_path / "config.yaml")
+    assert values["train"] == {"norm": "auto", "epochs": 7} and unknown == []
+
+
+def test_a_mapping_of_any_names_is_kept_read_and_counted(tmp_path):
+    (tmp_path / "mine.yaml").write_text("optimizer: {name: adam, kwargs: {betas: [0.5, 0.9], eps: 1e-6}}\n")
+    settings = load_config([str(tmp_path / "mine.yaml")])
+    assert settings.optimizer.kwargs == {"betas": [0.5, 0.9], "eps": 1e-6}
+    (tmp_path / "config.yaml").write_text(to_yaml(settings))
+    values, unknown = config.read_kept(tmp_path / "config.yaml")
+    assert unknown == [] and values["optimizer"]["kwargs"] == settings.optimizer.kwargs
+    assert load_kept(tmp_path / "config.yaml").optimizer == settings.optimizer
+    words = ["optimizer.name=adam", "optimizer.kwargs.eps=1e-6", "optimizer.kwargs.betas=[0.5,0.9]"]
+    assert config_hash(load_config(words)) == config_hash(settings) != config_hash(load_config(words[:2]))
+
+
+def test_the_former_name_of_the_warm_up_is_read(tmp_path):
+    file = write_kept(tmp_path / "config.yaml", ("  warmup: 10.0", "  warmup_epochs: 3.0"))
+    assert load_kept(file).optimizer.warmup == 3
+    with pytest.raises(ValueError, match=r"unknown key optimizer\.warmup_epochs; .* is optimizer\.warmup now"):
+        load_config(["optimizer.warmup_epochs=3"])
+
+
+def test_a_kept_key_that_is_gone_is_warned_of_and_a_users_own_is_refused(tmp_path, caplog):
+    file = write_kept(
+        tmp_path / "config.yaml", ("  lr: 0.1", "  lr: 0.1\n  warp: 9"), ("model:", "old: {deep: 1}\nmodel:")
+    )
+    assert load_kept(file).optimizer.lr == 0.1
+    (record,) = caplog.records
+    assert "settings that this one doesn't have: old.deep, optimizer.warp" in record.getMessage()
+    with pytest.raises(ValueError, match="unknown key old"):
+        load_config([str(file)])
+    with pytest.raises(ValueError, match="unknown key optimizer.warp"):
+        load_kept(file, ["optimizer.warp=3"])
