@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from pipeline import former
 from pipeline.parts import PartOptions, reason_of
-from pipeline.settings import DEFAULT_HEADS, Settings
+from pipeline.settings import DEFAULT_HEADS, DEFAULT_METHOD, Settings
 from pipeline.shipped import find_shipped
 from pipeline.text import nearest
 
@@ -157,6 +157,8 @@ def merge(config: DictConfig, layer: Layer) -> DictConfig:
     try:
         if layer.is_file and "name" in (plain.get("method") or {}):
             config = put_over(config, without_parts(config, plain))
+            with read_write(config):
+                config["method"] = DEFAULT_METHOD  # whole: another kind of method has other keys
         check_parts(config, plain)
         merged = put_over(config, plain)
         if {"method", "inserts", "heads", "losses"} & plain.keys():

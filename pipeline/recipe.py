@@ -13,7 +13,8 @@ from pipeline.config import default_settings, fields_of
 from pipeline.settings import Settings
 
 # keys, or groups of keys, that say where a run is kept, how it is loaded and how it is evaluated
-FREE: tuple[str, ...] = ("name", "output", "method.name", "data.root", "data.test_split", "loader.", "evaluation.")
+FREE: tuple[str, ...] = ("name", "output", "method.name", "method.source", "method.published")
+FREE += ("data.root", "data.test_split", "loader.", "evaluation.")
 FREE += ("train.resume", "train.checkpoint_steps", "train.keep_checkpoints", "train.log_steps", "train.trackers")
 FREE += ("train.wandb_project", "validation.selection")
 # The result of these depends on the launcher too; it is kept and compared by itself (pipeline.run.provenance).

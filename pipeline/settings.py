@@ -22,6 +22,8 @@ def options_of(table: parts.PartTable, value: Any, key_: str, name: str = "") ->
         raise parts.located(key_, error) from None
 
 
+DEFAULT_METHOD = {"type": "one_objective"}  # of a file that names a method
+PAPERS_METHOD = DEFAULT_METHOD | {"source": "paper"}
 DEFAULT_HEADS = {"global": {"type": "bnneck"}}
 # What is spelled out here alone: modules take the names from these.
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -271,7 +273,7 @@ class Settings:
     name: str | None = key(None, "name of the run; null: from the configuration files, RegDB's trial and the seed")
     output: str = key("runs", "folder of the run folders")
     seed: int = key(0, "of the batches, the augmentation and the initial weights; 0 or more", min=0)
-    method: Any = key({"type": "one_objective"}, "what is trained and how its parts work together", part="METHODS")
+    method: Any = key(PAPERS_METHOD, "what is trained and how its parts work together", part="METHODS")
     data: DataSettings = key(DataSettings, "the data set")
     batch: BatchSettings = key(BatchSettings, "what a global batch holds")
     augment: AugmentSettings = key(AugmentSettings, "pixels")

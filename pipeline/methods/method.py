@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 import torch
 from torch import nn
@@ -18,6 +19,8 @@ from pipeline.optimization import ParameterGroup, create_optimizer, learning_rat
 from pipeline.parts import METHODS, PartOptions
 from pipeline.settings import Settings
 from pipeline.settings_key import key
+
+Source = Literal["authors' code", "paper", "reconstruction"]
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,10 @@ class Method(nn.Module):
         name: str = key(
             "base_derivative", "of the method, as tables show it; a file that gives it starts without parts"
         )
+        source: Source | None = key(
+            None, "what it follows: the authors' code, the paper where that says all, or a reconstruction from less"
+        )
+        published: str | None = key(None, "the method's name in the tables of the literature, if it has a row there")
 
     # ---- made of a configuration
 

@@ -29,6 +29,7 @@ FREE: tuple[str, ...] = (
     "output",
     "seed",
     "method.name",
+    "method.source",
     "method.mining",
     "data.",
     "batch.",
