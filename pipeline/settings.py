@@ -28,6 +28,7 @@ DEFAULT_HEADS = {"global": {"type": "bnneck"}}
 # What is spelled out here alone: modules take the names from these.
 Precision = Literal["fp32", "bf16", "fp16"]
 Sharing = Literal["source", "modality", "shared"]
+StemDepth = Literal["convolution", "stem", "stage1", "stage2", "stage3", "stage4"]
 PoolingKind = Literal["auto", "gem", "average", "token"]
 Interpolation = Literal["bilinear", "bicubic"]
 GalleryRule = Literal["auto", "official", "random_seed"]
@@ -140,6 +141,14 @@ class ModelSettings:
     stems: Sharing = key(
         "source", "first layers: one per captured modality and its derivative, one per modality, or one for all"
     )
+    stem_depth: StemDepth = key(
+        "stem",
+        "what of the backbone separate first layers are: its first convolution alone, without its norm; its stem; or "
+        "also its stages up to that one (stage4 of a ResNet: a whole trunk for each)",
+    )
+    input: Literal["color", "gray"] = key(
+        "color", "gray: the network sees one channel, 0.299 R + 0.587 G + 0.114 B of the normalized image"
+    )
     last_stride: int = key(1, "stride of the last stage, 1 or 2 (docs/training.md: of which families)", min=1, max=2)
     ibn: Literal["none", "a"] = key("none", "a: instance norm in half of the first norms of a ResNet's stages 1 to 3")
     drop_path: float = key(0.0, "probability that a block is skipped in training (stochastic depth)", min=0, max=0.99)
@@ -183,7 +192,8 @@ class OptimizerSettings:
     schedule_unit: Literal["epochs", "share"] = key(
         "epochs", "of warmup and milestones: epochs, or shares of train.epochs, 0-1"
     )
-    warmup: float = key(10.0, "length of the linear warm-up from a tenth of the learning rate", min=0)
+    warmup: float = key(10.0, "length of the linear warm-up", min=0)
+    warmup_start: float = key(0.1, "share of the learning rate that the warm-up begins with", min=0, max=1)
     milestones: list[float] = key([20.0, 50.0], "step: where the rate is multiplied by lr_decay", min=0)
     lr_decay: float = key(
         0.1, "step: factor at each milestone; cosine: last rate as a factor of the first, 0-1", min=0, max=1

@@ -79,6 +79,9 @@ train: {epochs: 80, steps_per_epoch: null, accumulate: 1, ema: 0.0, channels_las
 
 # Keys that came later, with what was done before there were any.
 SINCE = {
+    "model.stem_depth": "stem",
+    "model.input": "color",
+    "optimizer.warmup_start": 0.1,
     "train.tf32": True,
     "augment.interpolation": "bilinear",
     "augment.mean": [0.485, 0.456, 0.406],

@@ -131,6 +131,8 @@ def build_network(settings: Settings, identities: int, weights: bool = True) -> 
             backbone=backbone,
             modalities=modalities_in_use(settings),
             stems=model.stems,
+            stem_depth=model.stem_depth,
+            gray=model.input == "gray",
             identities=identities,
             heads=settings.heads,
             pooling=pooling,

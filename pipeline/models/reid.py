@@ -10,6 +10,7 @@ from torch import nn
 
 from pipeline.batch import Modality
 from pipeline.models.generator import ModalityGenerator
+from pipeline.models.gray import take_one_channel, to_gray
 from pipeline.models.heads import Feature, Head, HeadContext
 from pipeline.models.inserts import Followed
 from pipeline.models.norm import norm_layers
@@ -18,6 +19,7 @@ from pipeline.models.stems import build_stems, stem_keys
 from pipeline.models.timm_model import Backbone
 from pipeline.parts import HEADS, PartOptions, build_part
 from pipeline.routing import apply_by_key, by_name, runs_of
+from pipeline.settings import StemDepth
 
 AS_IT_IS = "as_it_is"
 
@@ -52,7 +54,8 @@ class ReIDNetwork(nn.Module):
 
     backbone             from `create_backbone`; it is taken apart and owned by this network
     modalities           those in use in training
-    stems                "source", "modality" or "shared": see `stem_keys`
+    stems, stem_depth    "source", "modality" or "shared": see `stem_keys`; and how much they are: see `build_stems`
+    gray                 True: the network sees `to_gray` of the images
     identities           C, number of training identities
     heads                from the backbone's map to features, by name (`pipeline.models.heads`)
     pooling              of that map, used by all heads
@@ -70,11 +73,16 @@ class ReIDNetwork(nn.Module):
         heads: Mapping[str, PartOptions],
         pooling: Pooling,
         learned_derivations: Sequence[Modality] = (),
+        stem_depth: StemDepth = "stem",
+        gray: bool = False,
     ) -> None:
         super().__init__()
         _check(modalities, identities, learned_derivations)
         self.stem_of = stem_keys(stems, modalities)
-        self.stems = build_stems(backbone, list(self.stem_of.values()))
+        self.gray = gray
+        if gray:
+            take_one_channel(backbone)
+        self.stems = build_stems(backbone, list(self.stem_of.values()), stem_depth)
         self.backbone = backbone
         self.pooling = pooling
         self.generators = nn.ModuleDict({modality.base.key: ModalityGenerator() for modality in learned_derivations})
@@ -108,6 +116,8 @@ class ReIDNetwork(nn.Module):
         images = images.to(next(self.heads.parameters()).dtype)
         if generator_runs:
             images = apply_by_key(images, generator_runs, self.generators)
+        if self.gray:
+            images = to_gray(images)
         features = self.backbone.forward_features(apply_by_key(images, stem_runs, self.stems))
         made = [head(features, self.pooling, rows) for head in self.heads.values()]
         return ReIDOutput({name: feature for of_head in made for name, feature in of_head.items()})
@@ -126,9 +136,9 @@ class ReIDNetwork(nn.Module):
         Stems are copies of one, so several have its names.
         """
         added = {id(parameter) for insert in self._inserts() for parameter in insert.parameters()}
-        of_stems = [named for stem in self.stems.values() for named in stem.named_parameters()]
-        of_backbone = [named for named in self.backbone.named_parameters() if id(named[1]) not in added]
-        return of_stems + [(name.replace(".module.", "."), found) for name, found in of_backbone]  # of `Followed`
+        parts = (*self.stems.values(), self.backbone)
+        named = [one for part in parts for one in part.named_parameters() if id(one[1]) not in added]
+        return [(name.replace(".module.", "."), found) for name, found in named]  # of `Followed`
 
     def pretrained_norms(self) -> list[nn.Module]:
         """Returns the batch-norm layers of stems and backbone, without those of inserts."""
@@ -141,7 +151,8 @@ class ReIDNetwork(nn.Module):
             head.freeze_unread(reads)
 
     def _inserts(self) -> list[nn.Module]:
-        return [part.insert for part in self.backbone.modules() if isinstance(part, Followed)]
+        parts = (*self.stems.modules(), *self.backbone.modules())  # a stem with stages may hold some
+        return [part.insert for part in parts if isinstance(part, Followed)]
 
     def _heads(self) -> Iterable[Head]:
         return cast("Iterable[Head]", self.heads.values())  # nn.ModuleDict has no type of its values

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from typing import get_args
+from typing import TypeVar, get_args
 
 from timm.models.byobnet import ByobNet
 from timm.models.convnext import ConvNeXt
@@ -21,7 +20,9 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from pipeline.batch import Modality
-from pipeline.settings import Sharing
+from pipeline.settings import Sharing, StemDepth
+
+Found = TypeVar("Found")
 
 # Family of timm models -> its stem: the modules that `forward_features` calls first, one after the other.
 STEMS: dict[type[nn.Module], tuple[str, ...]] = {
@@ -36,6 +37,16 @@ STEMS: dict[type[nn.Module], tuple[str, ...]] = {
     Eva: ("patch_embed",),
     SwinTransformer: ("patch_embed",),
     SwinTransformerV2: ("patch_embed",),
+}
+# Family -> the name of its stage N, counted from 1, and the offset of N in it.
+STAGES: dict[type[nn.Module], tuple[str, int]] = {
+    ResNet: ("layer{}", 0),
+    RegNet: ("s{}", 0),
+    ResNetV2: ("stages.{}", -1),
+    ByobNet: ("stages.{}", -1),
+    ConvNeXt: ("stages.{}", -1),
+    SwinTransformer: ("layers.{}", -1),
+    SwinTransformerV2: ("layers.{}", -1),
 }
 STEM_MODES = get_args(Sharing)
 SHARED = "shared"
@@ -58,29 +69,72 @@ def stem_keys(mode: str, modalities: Sequence[Modality]) -> dict[Modality, str]:
     return {modality: modality.base.key for modality in Modality if modality.base in bases}
 
 
-def build_stems(backbone: nn.Module, keys: Sequence[str]) -> nn.ModuleDict:
+def build_stems(backbone: nn.Module, keys: Sequence[str], depth: StemDepth = "stem") -> nn.ModuleDict:
     """Returns one stem per key, equal at the start; the backbone's own stem is taken out, in place.
 
+    depth  what belongs to it: the backbone's first "convolution" alone, whose norm is then shared; its "stem"; or also
+           its stages up to that of "stage1" ... "stage4"
     The key "shared" alone leaves the backbone whole and stands for no separate stem. Raises ValueError for a timm
-    family that STEMS doesn't list, with other keys.
+    family that STEMS doesn't list, or a depth it doesn't have, with other keys.
     """
     keys = list(dict.fromkeys(keys))
     if keys == [SHARED]:
         return nn.ModuleDict({SHARED: nn.Identity()})
-    stem = take_stem(backbone)
+    stem = take_out(backbone, stem_modules(backbone, depth))
     return nn.ModuleDict({key: deepcopy(stem) if position else stem for position, key in enumerate(keys)})
 
 
-def take_stem(backbone: nn.Module) -> nn.Sequential:
-    """Removes the stem; `backbone.forward_features` then takes the stem's output. Parameters keep their names in it."""
-    names = next((names for family, names in STEMS.items() if isinstance(backbone, family)), None)
+def stem_modules(backbone: nn.Module, depth: StemDepth) -> list[str]:
+    """Returns the names of the modules of a stem, in the order in which `forward_features` calls them."""
+    names = of_family(STEMS, backbone)
     # With a dynamic image size timm asks the patch embedding for its grid on every call.
     if names is None or getattr(backbone, "dynamic_img_size", False):
         known = ", ".join(family.__name__ for family in STEMS)
         raise ValueError(
             f'stems: separate stems are for {known} of fixed image size; found {type(backbone).__name__}: use "shared"'
         )
-    stem = nn.Sequential(OrderedDict((name, getattr(backbone, name)) for name in names))
+    if depth == "stem":
+        return [*names]
+    if depth == "convolution":
+        return [first_convolution(backbone)]
+    pattern, offset = of_family(STAGES, backbone) or ("none", 0)
+    stages = [pattern.format(number + 1 + offset) for number in range(int(depth.removeprefix("stage")))]
+    missing = [name for name in stages if not has_module(backbone, name)]
+    if missing:
+        known = ", ".join(family.__name__ for family in STAGES)
+        raise ValueError(f"stem_depth: {depth} is for stages of {known}; found {type(backbone).__name__}")
+    return [*names, *stages]
+
+
+def first_convolution(backbone: nn.Module) -> str:
+    """Returns the name of the convolution that images go through first. Raises ValueError where there is none."""
+    for name in of_family(STEMS, backbone) or ():
+        for inner, module in getattr(backbone, name).named_modules():
+            if name != "patch_embed" and isinstance(module, nn.Conv2d):
+                return f"{name}.{inner}".rstrip(".")
+    known = ", ".join(family.__name__ for family, names in STEMS.items() if names != ("patch_embed",))
+    raise ValueError(f"stem_depth, input: a first convolution is known of {known}; found {type(backbone).__name__}")
+
+
+def of_family(table: Mapping[type[nn.Module], Found], backbone: nn.Module) -> Found | None:
+    return next((found for family, found in table.items() if isinstance(backbone, family)), None)
+
+
+def has_module(backbone: nn.Module, name: str) -> bool:
+    return name in dict(backbone.named_modules())
+
+
+def take_out(backbone: nn.Module, names: Sequence[str]) -> nn.Sequential:
+    """Removes modules; `backbone.forward_features` then takes what they return. Parameters keep their names."""
+    taken = nn.Sequential()
     for name in names:
-        setattr(backbone, name, nn.Identity())
-    return stem
+        *parents, child = name.split(".")
+        place: nn.Module = taken
+        for parent in parents:
+            if not hasattr(place, parent):
+                place.add_module(parent, nn.Sequential())
+            place = getattr(place, parent)
+        place.add_module(child, backbone.get_submodule(name))
+        # empty, it returns its input, and gradient checkpointing finds no layers in it
+        setattr(backbone.get_submodule(".".join(parents)), child, nn.Sequential())
+    return taken

@@ -9,15 +9,13 @@ import torch
 
 from pipeline.settings import OptimizerSettings
 
-WARMUP_START = 0.1  # share of the learning rate at step 0, as in AGW's public recipe
-
 
 def learning_rate_factor(epoch: float, epochs: float, settings: OptimizerSettings) -> float:
     """Returns the factor of the initial learning rate after `epoch` (with its fraction) epochs of `epochs`."""
     if settings.schedule_unit == "share":  # not shares as epochs: 0.1 * 30 is more than 3, but 3 / 30 is 0.1
         epoch, epochs = epoch / epochs, 1.0
     if epoch < settings.warmup:
-        return WARMUP_START + (1 - WARMUP_START) * epoch / settings.warmup
+        return settings.warmup_start + (1 - settings.warmup_start) * epoch / settings.warmup
     if settings.schedule == "step":
         return settings.lr_decay ** sum(epoch >= milestone for milestone in settings.milestones)
     progress = (epoch - settings.warmup) / max(epochs - settings.warmup, 1e-9)

@@ -1,0 +1,32 @@
+"""Networks of gray images: one channel instead of three."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from pipeline.models.stems import first_convolution
+
+WEIGHTS = (0.299, 0.587, 0.114)  # of red, green and blue: ITU-R BT.601
+
+
+def to_gray(images: torch.Tensor) -> torch.Tensor:
+    """Returns (B, 1, H, W) of images (B, 3, H, W), normalized: the weighted sum of their channels.
+
+    It is the gray image where all channels are normalized alike, and an infrared image, whose channels are equal then,
+    stays what it is.
+    """
+    red, green, blue = (weight * channel for weight, channel in zip(WEIGHTS, images.split(1, dim=1), strict=True))
+    return red + green + blue
+
+
+def take_one_channel(backbone: nn.Module) -> None:
+    """Makes a backbone's first convolution one of gray images, in place: its kernel is the sum over the channels.
+
+    For a gray image it computes what the three channels, each holding that image, gave before. Raises ValueError for a
+    family whose first convolution isn't known.
+    """
+    convolution = backbone.get_submodule(first_convolution(backbone))
+    assert isinstance(convolution, nn.Conv2d)
+    convolution.weight = nn.Parameter(convolution.weight.detach().sum(dim=1, keepdim=True))
+    convolution.in_channels = 1
