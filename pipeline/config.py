@@ -44,7 +44,7 @@ def load_config(arguments: list[str], name_required: bool = False) -> Settings:
     overrides = [argument for argument in arguments if is_override(argument)]
     if name_required and not files:
         raise ValueError("expected a configuration file, e.g. configs/demo.yaml; found none")
-    layers = [Layer(str(path), values, True) for file in files for path, values in read_layers(file)]
+    layers = [layer for file in files for layer in layers_of(file)]
     settings = to_settings([*layers, *(Layer(argument, parse_override(argument)) for argument in overrides)])
     from pipeline.datasets import dataset_of  # here: it imports pandas, for which `--help` doesn't wait
 
@@ -98,11 +98,23 @@ def free_mappings() -> tuple[str, ...]:
 
 
 class Layer(NamedTuple):
-    """Values of a configuration; `origin`, a file or an override, opens messages about them."""
+    """Values of a configuration; `origin`, a file or an override, opens messages about them.
+
+    A method that it names `replaces` that of the layers before: their parts are none of it.
+    """
 
     origin: str
     values: DictConfig
-    is_file: bool = False
+    replaces: bool = False
+
+
+def layers_of(file: Path) -> list[Layer]:
+    """Returns the layers of a file and its bases. The first that names a method begins one; the others vary it."""
+    layers: list[Layer] = []
+    for path, values in read_layers(file):
+        varies = any("name" in (layer.values.get("method") or {}) for layer in layers)
+        layers.append(Layer(str(path), values, replaces=not varies))
+    return layers
 
 
 def to_settings(layers: Sequence[Layer]) -> Settings:
@@ -155,7 +167,7 @@ def merge(config: DictConfig, layer: Layer) -> DictConfig:
     check_known(plain, Settings, "", layer.origin)
     list_single_values(plain, default_settings())
     try:
-        if layer.is_file and "name" in (plain.get("method") or {}):
+        if layer.replaces and "name" in (plain.get("method") or {}):
             config = put_over(config, without_parts(config, plain))
             with read_write(config):
                 config["method"] = DEFAULT_METHOD  # whole: another kind of method has other keys

@@ -113,7 +113,12 @@ def reason_of(error: OmegaConfBaseException) -> str:
 
 
 METHODS = PartTable(
-    "method", {"one_objective": "pipeline.methods.one_objective:OneObjective"}, "pipeline.methods.method:Method"
+    "method",
+    {
+        "one_objective": "pipeline.methods.one_objective:OneObjective",
+        "decorrelation": "pipeline.methods.decorrelation:Decorrelation",
+    },
+    "pipeline.methods.method:Method",
 )
 
 LOSSES = PartTable(
@@ -122,6 +127,9 @@ LOSSES = PartTable(
         "identity": "pipeline.losses.identity:IdentityLoss",
         "intra": "pipeline.losses.intra:IntraModalityLoss",
         "cross": "pipeline.losses.cross:CrossModalityLoss",
+        "collaborative": "pipeline.losses.collaborative:CollaborativeLoss",
+        "views": "pipeline.losses.views:ViewLoss",
+        "adversary": "pipeline.losses.adversary:AdversaryLoss",
     },
     "pipeline.losses.term:LossTerm",
 )
@@ -131,6 +139,7 @@ HEADS = PartTable(
     {
         "bnneck": "pipeline.models.heads:BNNeckHead",
         "stripes": "pipeline.models.heads:StripesHead",
+        "embedding": "pipeline.models.embedding_head:EmbeddingHead",
     },
 )
 

@@ -1,5 +1,6 @@
 """Parts of a method in a configuration: found by name or by module, typed, checked, and reset by another method."""
 
+import dataclasses
 from dataclasses import dataclass
 
 import pytest
@@ -32,7 +33,7 @@ def test_every_name_of_a_table_is_a_part_whose_keys_are_explained(table):
     for name in table.places:
         options = table.options_of({"type": name})
         assert options.type == name and isinstance(options, PartOptions)
-        assert all(len(field.metadata["help"]) > 3 for field in options.__dataclass_fields__.values())
+        assert all(len(field.metadata["help"]) > 3 for field in dataclasses.fields(options))
 
 
 def test_a_part_of_another_project_is_named_by_its_module():

@@ -117,6 +117,7 @@ def test_the_first_defaults_stay_what_they_were():
 
 
 HASHES = {
+    "asymmetric_fc.yaml": "9ef2112f",
     "b1.yaml": "8995f920",
     "b2.yaml": "01ae5405",
     "base_derivative.yaml": "dbbdd671",
@@ -128,7 +129,11 @@ HASHES = {
     "folder.yaml": "ea1e3e65",
     "llcm.yaml": "70394e75",
     "regdb.yaml": "82e56f64",
+    "mac.yaml": "89d8ec08",
+    "one_stream.yaml": "a3f1e840",
     "sysu.yaml": "dbbdd671",
+    "two_stream.yaml": "ad591ff1",
+    "zero_padding.yaml": "eff20978",
 }
 
 

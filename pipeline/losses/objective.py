@@ -11,7 +11,7 @@ from typing import cast
 from torch import nn
 
 from pipeline.gathering import gather_rows
-from pipeline.losses.term import FEATURES, LossContext, LossTerm, Parts, Rows, scalars
+from pipeline.losses.term import READABLE, LossContext, LossTerm, Parts, Rows, scalars
 from pipeline.metric_columns import MEASURED, POSITION
 from pipeline.parts import LOSSES, build_part
 from pipeline.routing import by_name
@@ -101,9 +101,9 @@ def build_objective(
 
 
 def rows_of_ranks(own: Rows, counts: Sequence[int], wanted: Collection[str]) -> Rows:
-    """Returns the rows of every rank below each other, of features those `wanted`; counts: how many each rank has."""
-    # in the order of FEATURES: every rank must ask for the same exchange at the same time
-    parts = {name: gather_rows(own.parts[name], counts) for name in FEATURES if name in wanted}
+    """Returns the rows of every rank below each other, of READABLE those `wanted`; counts: how many each rank has."""
+    # in the order of READABLE: every rank must ask for the same exchange at the same time
+    parts = {name: gather_rows(own.parts[name], counts) for name in READABLE if name in wanted}
     labels, modality = gather_rows(own.labels, counts), modality_of_ranks(own.modality, counts)
     return Rows(parts, labels, modality)
 

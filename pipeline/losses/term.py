@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -17,13 +17,14 @@ from pipeline.settings_key import key
 
 Parts = dict[str, torch.Tensor]
 FEATURES = ("pooled", "embedding", "logits")
+READABLE = (*FEATURES, "camera")
 
 
 @dataclass(frozen=True)
 class Rows:
     """N rows of one feature, of this rank's share of a batch or of all ranks.
 
-    parts      by name, those of FEATURES that a term `reads`; a rank's own rows have all
+    parts      by name, those of READABLE that a term `reads`; a rank's own rows have all
     labels     (N,) int64, 0 .. C - 1
     modality   N values of `Modality` on the host; rows of a modality stand together
     """
@@ -46,6 +47,11 @@ class Rows:
     def logits(self) -> torch.Tensor:
         """The classifier's output, (N, C)."""
         return self._part("logits")
+
+    @property
+    def camera(self) -> torch.Tensor:
+        """The data set's own number of the camera, (N,) int64."""
+        return self._part("camera")
 
     def _part(self, name: str) -> torch.Tensor:
         if name not in self.parts:
@@ -81,18 +87,24 @@ class LossContext:
 
     modalities  in use in training
     identities  C, number of training identities; 0 where no network is trained
-    widths      feature -> D, number of its values
+    widths      feature -> D, number of values of its pooled form
+    embedding_widths  likewise of its embedding, where that is another
     """
 
     modalities: tuple[Modality, ...]
     identities: int
     widths: dict[str, int]
+    embedding_widths: Mapping[str, int] = field(default_factory=dict)
+
+    def width(self, feature: str, what: str) -> int:
+        """Returns the number of values of a feature; what: pooled or embedding."""
+        return self.embedding_widths.get(feature, self.widths[feature]) if what == "embedding" else self.widths[feature]
 
 
 class LossTerm(nn.Module):
     """A term of the loss, which may have parameters of its own.
 
-    reads          which of FEATURES it uses; layers whose output no term reads are frozen
+    reads          which of READABLE it uses; layers whose output no term reads are frozen
     compares_rows  whether it compares rows: it then gets the rows of all ranks (`method.mining` global)
 
     A subclass checks its settings in `__init__` and raises ValueError beginning with the argument's name.
@@ -111,8 +123,8 @@ class LossTerm(nn.Module):
     def __init__(self, settings: Options, context: LossContext) -> None:
         super().__init__()
         self.settings, self.context = settings, context
-        if isinstance(self.reads, str) or not set(self.reads) <= set(FEATURES):
-            raise TypeError(f"{type(self).__name__}.reads: expected some of {FEATURES}; found {self.reads!r}")
+        if isinstance(self.reads, str) or not set(self.reads) <= set(READABLE):
+            raise TypeError(f"{type(self).__name__}.reads: expected some of {READABLE}; found {self.reads!r}")
         unknown = [name for name in settings.features or () if name not in context.widths]
         if unknown:
             raise ValueError(f"features: expected some of {', '.join(context.widths)}; found {unknown[0]}")
@@ -121,10 +133,23 @@ class LossTerm(nn.Module):
     def features(self) -> list[str]:
         return self.settings.features or list(self.context.widths)
 
+    def width_of(self, what: str) -> int:
+        """Returns the number of values of its features, for a layer of its own; what: pooled or embedding.
+
+        Raises ValueError where they differ.
+        """
+        widths = {self.context.width(name, what) for name in self.features}
+        if len(widths) != 1:
+            raise ValueError(f"features: expected those of one width; found {', '.join(self.features)}")
+        return widths.pop()
+
     @property
     def adds_rows(self) -> bool:
         """Whether the value is a sum over rows, which grows with their number, rather than a mean."""
         return False
+
+    def begin_step(self, step: int) -> None:
+        """Prepares for an optimizer step, counted from 0: for terms that change in the course of a training."""
 
     def forward(self, rows: Rows) -> torch.Tensor | Parts:
         """Returns the term's value for one feature: a scalar, or scalars by name whose sum it is."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import nn
@@ -51,8 +51,10 @@ class Method(nn.Module):
 
     @dataclass(frozen=True)
     class Options(PartOptions):
+        depends_on_length: ClassVar[bool] = False  # whether a step differs where `train.epochs` does
         name: str = key(
-            "base_derivative", "of the method, as tables show it; a file that gives it starts without parts"
+            "base_derivative",
+            "of the method, as tables show it; a file that gives it starts without the parts of files before it",
         )
         source: Source | None = key(
             None, "what it follows: the authors' code, the paper where that says all, or a reconstruction from less"
@@ -88,6 +90,16 @@ class Method(nn.Module):
         return views_in_use(settings)
 
     # ---- trained
+
+    def begin_step(self, step: int, steps_per_epoch: int) -> None:
+        """Prepares for an optimizer step, counted from 0, on every rank alike: for methods that train in stages.
+
+        What it does is a function of the step and of the state before it, so that a resumed training does the same.
+        """
+
+    def held_still(self, step: int, steps_per_epoch: int) -> Collection[nn.Parameter]:
+        """Returns the trained parameters that an optimizer step leaves as they are; their gradients are dropped."""
+        return ()
 
     def training_step(self, batch: Batch) -> Parts:
         """Returns scalars of this rank's share of a batch: "loss", to be minimized, first; then those to report."""

@@ -20,6 +20,7 @@ from pipeline.losses.term import FEATURES, LossContext, Parts, Rows
 from pipeline.methods.method import Method, Share
 from pipeline.methods.table_4 import ticks
 from pipeline.models.backbone import create_backbone
+from pipeline.models.heads import Feature
 from pipeline.models.inserts import put_inserts
 from pipeline.models.parameter_groups import network_groups, never_decayed, split_by_decay
 from pipeline.models.pooling import choose_pooling, pooling_for, pooling_problem
@@ -52,7 +53,7 @@ class OneObjective(Method):
     @classmethod
     def build(cls, settings: Settings, identities: int, share: Share, weights: bool = True) -> OneObjective:
         network = build_network(settings, identities, weights)
-        context = LossContext(tuple(modalities_in_use(settings)), identities, network.widths)
+        context = LossContext(tuple(modalities_in_use(settings)), identities, network.widths, network.embedding_widths)
         mining = settings.method.mining
         objective = build_objective(settings.losses, context, mining, share.identities, share.rank)
         unread = [name for name in network.widths if not any(objective.reads(name, what) for what in FEATURES)]
@@ -78,15 +79,15 @@ class OneObjective(Method):
         settings = super().resolved(settings, resumed)
         return replace(settings, model=replace(settings.model, pooling=kind))
 
+    def begin_step(self, step: int, steps_per_epoch: int) -> None:
+        for term in self.objective.terms.values():
+            term.begin_step(step)
+
     def training_step(self, batch: Batch) -> Parts:
         output = self.network(batch.images, batch.modality)
         # features are compared in float32 or wider, whatever the products before were computed in
         with torch.autocast(batch.images.device.type, enabled=False):
-            features = {
-                name: Rows({what: wide(part) for what, part in feature._asdict().items()}, batch.label, batch.modality)
-                for name, feature in output.features.items()
-            }
-            return self.objective(features)
+            return self.objective({name: rows(feature, batch) for name, feature in output.features.items()})
 
     def parameter_groups(self, settings: Settings) -> list[ParameterGroup]:
         optimizer = settings.optimizer
@@ -110,6 +111,12 @@ class OneObjective(Method):
     @classmethod
     def columns(cls, settings: Settings) -> dict[str, bool]:
         return ticks(settings)
+
+
+def rows(feature: Feature, batch: Batch) -> Rows:
+    """Returns what loss terms may read of a feature of a batch."""
+    parts = {what: wide(part) for what, part in feature._asdict().items()}
+    return Rows(parts | {"camera": batch.camera}, batch.label, batch.modality)
 
 
 def build_network(settings: Settings, identities: int, weights: bool = True) -> ReIDNetwork:

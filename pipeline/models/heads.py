@@ -23,7 +23,7 @@ class Feature(NamedTuple):
     """One feature of B images; D is its width, C the number of training identities.
 
     pooled     (B, D) float32, before the BN neck: for the metric losses
-    embedding  (B, D) float32, after it: for retrieval
+    embedding  (B, D) float32, after it: for retrieval; a head may give it a width of its own
     logits     (B, C), of autocast's type under autocast; None in eval mode, where the classifier is not needed
     """
 
@@ -49,7 +49,8 @@ class HeadContext:
 class Head(Protocol):
     """A module that makes features of the backbone's map. Built from its Options, its name and a HeadContext.
 
-    widths  D of each of its features, by name
+    widths            D of each of its pooled features, by name
+    embedding_widths  D of their embeddings, where a head has that attribute
     """
 
     widths: dict[str, int]

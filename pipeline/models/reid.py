@@ -102,8 +102,13 @@ class ReIDNetwork(nn.Module):
 
     @property
     def widths(self) -> dict[str, int]:
-        """D of each feature, by name."""
+        """D of each pooled feature, by name."""
         return {name: width for head in self._heads() for name, width in head.widths.items()}
+
+    @property
+    def embedding_widths(self) -> dict[str, int]:
+        """D of each embedding, by name, where it is another than that of the pooled feature."""
+        return {name: width for head in self._heads() for name, width in getattr(head, "embedding_widths", {}).items()}
 
     def forward(self, images: torch.Tensor, modality: torch.Tensor | Sequence[int]) -> ReIDOutput:
         """Returns the features of images (B, 3, H, W) of a float type, normalized, B >= 1.

@@ -31,6 +31,8 @@ def obstacle(settings: Settings, before: Settings) -> str | None:
     if depends_on_length(settings.optimizer):
         key = "schedule_unit" if settings.optimizer.schedule_unit == "share" else "schedule"
         return f"the learning rate depends on the length (optimizer.{key}={getattr(settings.optimizer, key)})"
+    if settings.method.depends_on_length:
+        return f"the stages of the method depend on the length (method.type={settings.method.type})"
     every = before.validation.every_epochs
     if every and before.train.epochs % every:
         return f"a longer training isn't validated after epoch {before.train.epochs} (validation.every_epochs={every})"

@@ -6,6 +6,10 @@ steps these are is a function of the step alone, so that resuming needs nothing.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from torch import nn
+
 from pipeline.methods.method import Method
 from pipeline.settings import Settings
 
@@ -32,7 +36,7 @@ def check_freezing(settings: Settings, method: Method) -> None:
         )
 
 
-def drop_gradients(method: Method) -> None:
-    """Removes the gradients of the pre-trained part, in place."""
-    for parameter in method.pretrained_parameters():
+def drop_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """Removes the gradients of parameters that stand still, in place."""
+    for parameter in parameters:
         parameter.grad = None

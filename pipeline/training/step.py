@@ -132,7 +132,8 @@ def train_step(training: Training) -> QueuedStep:
     settings, accelerator = training.settings, training.accelerator
     if 0 < training.frozen_steps == training.step:
         set_training_mode(training)
-    # The learning rate is a function of the step.
+    # The learning rate is a function of the step, and so is the stage of a method.
+    training.bare_method.begin_step(training.step, training.steps_per_epoch)
     for player in training.players:
         set_learning_rate(player.optimizer, player.schedule(training.step / training.steps_per_epoch))
     sums: dict[str, torch.Tensor] = {}
@@ -157,7 +158,8 @@ def train_step(training: Training) -> QueuedStep:
         training.first_step = training.step
         check_gradients(training.bare_method)
     if training.step < training.frozen_steps:
-        drop_gradients(training.bare_method)
+        drop_gradients(training.bare_method.pretrained_parameters())
+    drop_gradients(training.bare_method.held_still(training.step, training.steps_per_epoch))
     # The metrics are queued for exchange before the optimizer steps, so that the host can read them meanwhile.
     sums["gradient_norm"] = gradient_norm(training)
     values = exchange(training, sums, replaced)

@@ -1,0 +1,82 @@
+"""One objective whose embedding is decorrelated in rounds: the second stage of D-HSME, after SVDNet."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from pipeline.methods.method import Share
+from pipeline.methods.one_objective import OneObjective
+from pipeline.models.embedding_head import EmbeddingHead
+from pipeline.settings import Settings
+from pipeline.settings_key import key
+
+
+class Decorrelation(OneObjective):
+    """Each round turns the layers of all embedding heads orthogonal (`EmbeddingHead.decorrelate`); then it trains with
+    them held still (restraint), then all together (relaxation).
+
+    Sun et al., "SVDNet for Pedestrian Retrieval", ICCV 2017. Hao et al., "HSME", AAAI 2019, decorrelate in a second
+    stage; how many rounds they use, and how long, wasn't to be read.
+    """
+
+    @dataclass(frozen=True)
+    class Options(OneObjective.Options):
+        depends_on_length = True
+        rounds: int = key(3, "of decorrelation, restraint and relaxation", min=1)
+        rounds_begin: float = key(0.5, "share of the training before the first of them, 0-1", min=0, max=1)
+
+    def __init__(self, *parts: nn.Module) -> None:
+        super().__init__(*parts)  # type: ignore[arg-type]
+        self.epochs, self.options = 1, self.Options()
+
+    @classmethod
+    def build(cls, settings: Settings, identities: int, share: Share, weights: bool = True) -> Decorrelation:
+        if settings.train.ema:
+            raise ValueError(
+                f"train.ema: expected 0 for the method {settings.method.name}, whose embedding is turned in between; "
+                f"found {settings.train.ema:g}"
+            )
+        method = super().build(settings, identities, share, weights)
+        assert isinstance(method, cls)
+        method.epochs, method.options = settings.train.epochs, settings.method
+        if not method.decorrelated:
+            raise ValueError(
+                "method.type: decorrelation needs a head of type embedding with a width of at most the backbone's, no "
+                "norm and no activation behind it"
+            )
+        return method
+
+    @property
+    def decorrelated(self) -> list[EmbeddingHead]:
+        heads = [head for head in self.network.heads.children() if isinstance(head, EmbeddingHead)]
+        return [head for head in heads if head.decorrelates]
+
+    def stages(self, steps_per_epoch: int) -> list[int]:
+        """Returns the first steps of restraint, relaxation, restraint, ..., which share the last steps evenly."""
+        steps, count = self.epochs * steps_per_epoch, 2 * self.options.rounds
+        first = self.options.rounds_begin * steps
+        return [round(first + number * (steps - first) / count) for number in range(count)]
+
+    def begin_step(self, step: int, steps_per_epoch: int) -> None:
+        super().begin_step(step, steps_per_epoch)
+        if step in self.stages(steps_per_epoch)[::2]:
+            for head in self.decorrelated:
+                head.decorrelate()
+                keep_equal(head)
+
+    def held_still(self, step: int, steps_per_epoch: int) -> Collection[nn.Parameter]:
+        begun = sum(step >= first for first in self.stages(steps_per_epoch))
+        if begun % 2 == 0:  # before the rounds, or in a relaxation
+            return ()
+        return [parameter for head in self.decorrelated for parameter in head.connected.parameters()]
+
+
+def keep_equal(head: nn.Module) -> None:
+    """Gives all ranks the first one's weights: another device may have decomposed them another way."""
+    if torch.distributed.is_initialized():
+        for parameter in head.parameters():
+            torch.distributed.broadcast(parameter.detach(), src=0)
