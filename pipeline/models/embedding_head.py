@@ -31,8 +31,8 @@ class EmbeddingHead(nn.Module):
     """pooled -> [norm] -> fully connected layer -> [norm] = embedding -> [activation, dropout] -> classifier.
 
     The feature's `pooled` is that of the backbone, its `embedding` that of the layer, where there is one. The layer
-    starts as He et al., 2015 (fan out), the classifier at a deviation of 0.001: both as in the first commit of
-    mangye16/Cross-Modal-Re-ID-baseline.
+    starts as He et al., 2015 (fan out), the classifier behind a norm at a deviation of 0.001, both as in the first commit
+    of mangye16/Cross-Modal-Re-ID-baseline; another classifier starts as torch's.
     """
 
     @dataclass(frozen=True)
@@ -118,7 +118,8 @@ def classifier(settings: EmbeddingHead.Options, width: int, identities: int) -> 
     if settings.classifier == "sphere":
         return SphereClassifier(width, identities, settings.scale)
     linear = nn.Linear(width, identities, bias=settings.bias)
-    nn.init.normal_(linear.weight, std=0.001)
-    if settings.bias:
-        nn.init.zeros_(linear.bias)
+    if settings.norm:
+        nn.init.normal_(linear.weight, std=0.001)
+        if settings.bias:
+            nn.init.zeros_(linear.bias)
     return linear
