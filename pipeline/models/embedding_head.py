@@ -31,8 +31,8 @@ class EmbeddingHead(nn.Module):
     """pooled -> [norm] -> fully connected layer -> [norm] = embedding -> [activation, dropout] -> classifier.
 
     The feature's `pooled` is that of the backbone, its `embedding` that of the layer, where there is one. The layer
-    starts as He et al., 2015 (fan out), the classifier behind a norm at a deviation of 0.001, both as in the first commit
-    of mangye16/Cross-Modal-Re-ID-baseline; another classifier starts as torch's.
+    starts as He et al., 2015 (fan out), a classifier behind a norm at a deviation of 0.001: both as in the first commit
+    of mangye16/Cross-Modal-Re-ID-baseline. Another classifier starts as torch's.
     """
 
     @dataclass(frozen=True)
