@@ -3,7 +3,7 @@
 from pipeline.evaluation.results.means import COUNTED, common_name, groups_of, summarize
 from pipeline.evaluation.results.rows import append_rows, check_not_folder, locked, read_rows
 from pipeline.evaluation.results.scalars import named_means
-from pipeline.evaluation.results.schema import AGREED, METRICS, PER_TRIAL, RECORDED, rank_metrics
+from pipeline.evaluation.results.schema import AGREED, LABELS, METRICS, PER_TRIAL, RECORDED, rank_metrics
 from pipeline.evaluation.results.wording import (
     columns_that_tell,
     differing,
@@ -16,6 +16,7 @@ from pipeline.evaluation.results.wording import (
 __all__ = [
     "AGREED",
     "COUNTED",
+    "LABELS",
     "METRICS",
     "RECORDED",
     "PER_TRIAL",
