@@ -155,10 +155,7 @@ def merge(config: DictConfig, layer: Layer) -> DictConfig:
     check_known(plain, Settings, "", layer.origin)
     list_single_values(plain, default_settings())
     try:
-        if layer.is_file and "name" in (plain.get("method") or {}):
-            config = put_over(config, without_parts(config, plain))
-            with read_write(config):
-                config["method"] = DEFAULT_METHOD  # whole: another kind of method has other keys
+        config = begun_anew(config, plain) if layer.is_file else config
         check_parts(config, plain)
         merged = put_over(config, plain)
         if {"method", "inserts", "heads", "losses"} & plain.keys():
@@ -196,6 +193,18 @@ def check_parts(config: DictConfig, layer: dict[str, Any]) -> None:
             if part is None and name not in there:
                 hint = nearest(str(name), there) or f"; there are: {', '.join(there) or 'none'}"
                 raise ValueError(f"{group}.{name}: null takes a part away, and there is none of this name{hint}")
+
+
+def begun_anew(config: DictConfig, layer: dict) -> DictConfig:
+    """Returns `config` without what was given of another method or optimizer, where a file's layer names its own."""
+    if "name" in (layer.get("method") or {}):
+        config = put_over(config, without_parts(config, layer))
+        with read_write(config):
+            config["method"] = DEFAULT_METHOD  # whole: another kind of method has other keys
+    if "name" in layer.get("optimizer", {}):
+        with read_write(config["optimizer"]):
+            config["optimizer"]["kwargs"] = {}
+    return config
 
 
 def without_parts(config: DictConfig, layer: dict) -> dict:
