@@ -12,7 +12,7 @@ DEMO := configs/demo.yaml
 DEMO_RUNS := runs/demo-pixels runs/demo-untrained runs/demo-b1 runs/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ablation check test clean
+.PHONY: help demo ablation methods check test clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,12 @@ ablation: $(VENV)/installed  ## the paper's table 4 on synthetic people: an hour
 	@echo
 	@$(RUN) -m pipeline.tables runs/ablation-* --layout ablation
 
+methods: $(VENV)/installed  ## all methods with one small recipe on synthetic people: two to four hours
+	$(RUN) -m pipeline.synthetic --layout sysu --root data/demo --identities 150
+	OMP_NUM_THREADS=$(THREADS) $(RUN) -m pipeline.sweep configs/sweeps/methods_demo.list --processes $(PROCESSES)
+	@echo
+	@$(RUN) -m pipeline.tables runs/methods-* --layout sysu
+
 check: $(VENV)/installed-test  ## style, and the tests that build no DALI pipeline and start no process: a minute
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
@@ -60,5 +66,6 @@ $(VENV)/installed-test: requirements-test.txt $(VENV)/installed
 	$(RUN) -m pip install -r requirements-test.txt
 	touch $@
 
-clean:  ## delete .venv and what demo and ablation made
-	rm -rf $(VENV) build vireid.egg-info data/demo data/ablation runs/demo runs/demo-* runs/ablation-*
+clean:  ## delete .venv and what demo, ablation and methods made
+	rm -rf $(VENV) build vireid.egg-info data/demo data/ablation
+	rm -rf runs/demo runs/demo-* runs/ablation-* runs/methods-*

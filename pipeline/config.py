@@ -100,12 +100,13 @@ def free_mappings() -> tuple[str, ...]:
 class Layer(NamedTuple):
     """Values of a configuration; `origin`, a file or an override, opens messages about them.
 
-    A method that it names `replaces` that of the layers before: their parts are none of it.
+    varies: a method that it names is a variety of that of its base, not another.
     """
 
     origin: str
     values: DictConfig
-    replaces: bool = False
+    is_file: bool = False
+    varies: bool = False
 
 
 def layers_of(file: Path) -> list[Layer]:
@@ -113,7 +114,7 @@ def layers_of(file: Path) -> list[Layer]:
     layers: list[Layer] = []
     for path, values in read_layers(file):
         varies = any("name" in (layer.values.get("method") or {}) for layer in layers)
-        layers.append(Layer(str(path), values, replaces=not varies))
+        layers.append(Layer(str(path), values, is_file=True, varies=varies))
     return layers
 
 
@@ -167,10 +168,7 @@ def merge(config: DictConfig, layer: Layer) -> DictConfig:
     check_known(plain, Settings, "", layer.origin)
     list_single_values(plain, default_settings())
     try:
-        if layer.replaces and "name" in (plain.get("method") or {}):
-            config = put_over(config, without_parts(config, plain))
-            with read_write(config):
-                config["method"] = DEFAULT_METHOD  # whole: another kind of method has other keys
+        config = begun_anew(config, plain, layer.varies) if layer.is_file else config
         check_parts(config, plain)
         merged = put_over(config, plain)
         if {"method", "inserts", "heads", "losses"} & plain.keys():
@@ -208,6 +206,21 @@ def check_parts(config: DictConfig, layer: dict[str, Any]) -> None:
             if part is None and name not in there:
                 hint = nearest(str(name), there) or f"; there are: {', '.join(there) or 'none'}"
                 raise ValueError(f"{group}.{name}: null takes a part away, and there is none of this name{hint}")
+
+
+def begun_anew(config: DictConfig, layer: dict, varies: bool) -> DictConfig:
+    """Returns `config` without what was given of another method or optimizer, where a file's layer names its own.
+
+    varies: the layer's method is a variety of the one before, and has its parts.
+    """
+    if "name" in (layer.get("method") or {}) and not varies:
+        config = put_over(config, without_parts(config, layer))
+        with read_write(config):
+            config["method"] = DEFAULT_METHOD  # whole: another kind of method has other keys
+    if "name" in layer.get("optimizer", {}):
+        with read_write(config["optimizer"]):
+            config["optimizer"]["kwargs"] = {}
+    return config
 
 
 def without_parts(config: DictConfig, layer: dict) -> dict:

@@ -187,7 +187,9 @@ class OptimizerSettings:
     decay_norm_bias: bool = key(
         True, "decay norm scales, biases and other one-dimensional parameters, position embeddings and class tokens too"
     )
-    kwargs: dict[str, Any] = key({}, "further arguments of the optimizer, by name: {betas: [0.9, 0.99]}")
+    kwargs: dict[str, Any] = key(
+        {}, "further arguments of the optimizer, by name: {betas: [0.9, 0.99]}; a file that gives `name` starts without"
+    )
     schedule: Literal["step", "cosine"] = key("step", "after the warm-up")
     schedule_unit: Literal["epochs", "share"] = key(
         "epochs", "of warmup and milestones: epochs, or shares of train.epochs, 0-1"

@@ -17,7 +17,7 @@ from pipeline.evaluation.evaluator import row_context
 from pipeline.evaluation.features import extract_features, network_extractor
 from pipeline.evaluation.from_files import settings_for_features
 from pipeline.evaluation.model_info import ModelInfo
-from pipeline.evaluation.results import METRICS, read_rows
+from pipeline.evaluation.results import LABELS, METRICS, read_rows
 from pipeline.loading.batches import evaluation_batches
 from pipeline.loading.derivations import parse_stages
 from pipeline.loading.images import FolderImages
@@ -55,7 +55,8 @@ def test_saved_features_give_the_same_metrics(arguments, people, tmp_path):
     index = build_index(load_config(arguments).data)
     index.assign(path=relative_paths(index, people)).to_csv(tmp_path / "index.csv", index=False)
     first = rows_of(tmp_path, "first")
-    same = ["direction", "trial", "queries", "gallery", "feature", "flip", "precision", "epoch", "config", *METRICS]
+    same = ["direction", "trial", "queries", "gallery", "feature", "flip", "precision", "epoch", "config"]
+    same += [*LABELS, *METRICS]
     for name, place in (
         ("folder", ["--root", people]),
         ("packed", ["--root", tmp_path / "packs"]),
@@ -81,6 +82,7 @@ def test_features_from_anywhere_say_that_their_origin_is_unknown(people, tmp_pat
     rows = rows_of(tmp_path, "features-perfect")
     assert (rows[METRICS] == 100).all().all() and (rows["metric"] == "euclidean").all()
     for name in (
+        *LABELS,
         "extractor",
         "feature",
         "flip",

@@ -15,6 +15,7 @@ from pipeline.settings import ModelSettings, Settings
 from pipeline.settings_key import key
 
 CONFIGS = sorted(Path("configs").rglob("*.yaml"))
+METHODS = sorted(Path("configs/methods").glob("*.yaml"))
 
 
 def test_the_hash_tells_weights_apart_and_nothing_else():
@@ -131,6 +132,7 @@ HASHES = {
     "regdb.yaml": "82e56f64",
     "mac.yaml": "89d8ec08",
     "one_stream.yaml": "a3f1e840",
+    "small.yaml": "283c165d",
     "sysu.yaml": "dbbdd671",
     "two_stream.yaml": "ad591ff1",
     "zero_padding.yaml": "eff20978",
@@ -202,6 +204,45 @@ def test_other_people_or_another_metric_make_other_weights():
     base = ["configs/demo.yaml", "validation.identities=0.1", "validation.patience=2", "validation.every_epochs=1"]
     changes = [[], ["validation.seed=1"], ["validation.metric=mINP"], ["validation.every_epochs=2"]]
     assert len({config_hash(load_config([*base, *change])) for change in changes}) == len(changes)
+
+
+# What makes a method what it is, and what changes the speed alone; all else that decides weights is the recipe's.
+OF_METHODS = {"batch.modalities", "augment.derivative_geometry", "model.stems", "model.ibn", "model.kwargs"}
+OF_METHODS |= {"augment.mean", "augment.std", "model.input", "model.stem_depth"}
+OF_METHODS |= {"model.pooling", "model.pool_power", "model.pool_power_trained", "optimizer.kwargs"}
+OF_SPEED = {"train.tf32", "train.channels_last", "train.compile"}
+
+
+def test_the_small_recipe_names_all_that_decides_weights_but_the_method():
+    groups = ("batch.", "augment.", "model.", "optimizer.", "train.")
+    given = set(former.flatten(yaml.safe_load(Path("configs/small.yaml").read_text())))
+    deciding = {name for name in config.default_names() if name.startswith(groups) and decides_weights(name)}
+    assert deciding - given == OF_METHODS | OF_SPEED and given - deciding == {"train.norm", "train.log_steps"}
+
+
+@pytest.mark.parametrize("file", METHODS, ids=lambda file: file.stem)
+def test_the_small_recipe_trains_every_method_alike_and_leaves_it_what_it_is(file):
+    arguments = ["configs/demo.yaml", str(file)]
+    full, small = (dict(flat(load_config([*arguments, *last]))) for last in ([], ["configs/small.yaml"]))
+    demo = dict(flat(load_config(["configs/demo.yaml"])))
+    recipe = former.flatten(yaml.safe_load(Path("configs/small.yaml").read_text()))
+    assert small["name"] == f"demo-{file.stem}-small" and small["optimizer.kwargs"] == {}
+    assert {name: small[name] for name in recipe} == {name: demo[name] for name in recipe}
+    assert {name for name in full if full[name] != small[name]} <= {*recipe, "name", "optimizer.kwargs"}
+
+
+def flat(settings):
+    return ((name, value) for name, value, _ in describe(settings))
+
+
+def test_a_file_that_names_an_optimizer_starts_without_the_arguments_of_another(tmp_path):
+    first, second = tmp_path / "first.yaml", tmp_path / "second.yaml"
+    first.write_text("optimizer: {name: sgd, kwargs: {nesterov: false}}\n")
+    second.write_text("optimizer: {name: adam, kwargs: {eps: 1.0e-6}}\n")
+    assert load_config([str(first), "optimizer.lr=1"]).optimizer.kwargs == {"nesterov": False}
+    assert load_config([str(first), str(second)]).optimizer.kwargs == {"eps": 1e-6}
+    second.write_text("optimizer: {lr: 0.2}\n")
+    assert load_config([str(first), str(second)]).optimizer.kwargs == {"nesterov": False}
 
 
 def hash_of(**values):

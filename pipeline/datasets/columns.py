@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -17,33 +17,27 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Matching:
-    """How published rows are matched with our runs: by the ticks of table 4, which are their modalities and losses.
-
-    label    the column of the literature's file that names a row
-    row_of   name of a row -> the row of table 4 that is the same method; names that aren't there are looked up as such
-    printed  whether the ticks are columns of the table
-    """
-
-    label: str
-    row_of: dict[str, str] = field(default_factory=dict)
-    printed: bool = False
-
-
-@dataclass(frozen=True)
 class Layout:
-    """The columns of one table, and the order of its rows.
+    """The columns of one table, and its rows: published ones, each followed by our runs of the same method.
 
     across      the column of results in which the means of one line differ
     literature  the file of published rows (`pipeline.literature`); None: there is none
-    matching    our runs stand below the published row of the same method; None: below all published rows
+    label       its column that names a row
+    venue       whether a column says where a row was published, and that ours are ours; else their names say so
+    trained     whether only trained networks are shown, and why one isn't of the base-derivative method is said
+    backbone    of all its rows, a method of another one is another; None: of any
+    ticks       whether columns show the ticks of table 4: modalities and losses
     """
 
     caption: str
     columns: list[Column]
     across: str
     literature: str | None = None
-    matching: Matching | None = None
+    label: str = "method"
+    venue: bool = True
+    trained: bool = False
+    backbone: str | None = None
+    ticks: bool = False
 
 
 def columns(head: str, prefix: str, ranks: tuple[int, ...], **where: str) -> list[Column]:

@@ -18,14 +18,16 @@ from pipeline.evaluation.model_info import ModelInfo, recipe_hash
 from pipeline.evaluation.per_query import evaluation_id, query_metrics
 from pipeline.evaluation.ranking import Scores
 from pipeline.evaluation.rerank import k_reciprocal_distances
-from pipeline.evaluation.results import METRICS, RECORDED
+from pipeline.evaluation.results import LABELS, METRICS, RECORDED
 from pipeline.evaluation.scoring import ReRanking, score_trials
+from pipeline.methods.method import method_of
 from pipeline.run.folder import code_version
-from pipeline.run.provenance import UNTRAINED, describe_precision
+from pipeline.run.provenance import NONE, UNTRAINED, describe_precision
 from pipeline.settings import EvaluationSettings, Settings
 
 # The columns of a row that say where features come from; features of a file bring their own, or it is unknown.
 ORIGIN_COLUMNS: tuple[str, ...] = (
+    *LABELS,
     *("extractor", "feature", "flip", "fusion", "precision", "selection", "epoch", "replaced_images"),
     *("seed", "config", "recipe", *UNTRAINED.columns()),
 )
@@ -127,6 +129,8 @@ def row_context(settings: Settings, model: ModelInfo, index: pd.DataFrame, preci
     network = evaluation.extractor == "network"
     return {
         "run": settings.name,
+        "method": method_of(settings).label(settings) if network else NONE,
+        "method_source": (settings.method.source or "") if network else NONE,
         "dataset": settings.data.dataset,
         "split": settings.data.test_split,
         "test_set": digest_test_set(index, settings),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.datasets.columns import Column, Layout, Matching, columns
+from pipeline.datasets.columns import Column, Layout, columns
 from pipeline.datasets.regdb import SHOWN
 from pipeline.datasets.sysu import SYSU
 
@@ -23,13 +23,18 @@ TABLES_OF_BOTH = {
         columns_of_both(),
         "mode",
         "same_backbone",
-        Matching("method", row_of={"Baseline": "B2", "Base-Derivative": "B2+MML+MDL4"}),
+        venue=False,
+        trained=True,
+        backbone="resnet50",
     ),
     "ablation": Layout(
         f"Ablation, per cent (table 4 of {PAPER})",
         columns_of_both(),
         "mode",
         "ablation",
-        Matching("row", printed=True),
+        label="row",
+        venue=False,
+        trained=True,
+        ticks=True,
     ),
 }

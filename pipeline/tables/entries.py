@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from pipeline.datasets.columns import Column, Layout
-from pipeline.literature import read_literature
+from pipeline.datasets.columns import Layout
+from pipeline.evaluation.results import RECONSTRUCTED
 from pipeline.tables.layouts import metrics_of
 from pipeline.tables.lines import Line
+from pipeline.tables.ticks import TICKS, Ticks
 
-OURS, PUBLISHED, MARK = "ours", "published", "†"
+OURS, RETRAINED, PUBLISHED, MARK = "ours", "ours, retrained", "published", "†"
 
 Labels = dict[tuple[str, str], str]  # by (heading, column)
 
@@ -25,27 +26,27 @@ class Entry:
     block: str
 
 
-def published_entry(labels: Labels, row: pd.Series, columns: list[Column]) -> Entry:
+def published_entry(layout: Layout, row: pd.Series, ticks: Ticks | None) -> Entry:
     """Returns the entry of a row of the literature, which gives no deviations."""
-    return Entry(labels, [(row[column.literature], "") for column in columns], PUBLISHED)
+    labels = row_labels(layout, row[layout.label], row.get("venue", ""), ticks)
+    return Entry(labels, [(row[column.literature], "") for column in layout.columns], PUBLISHED)
 
 
-def our_entry(labels: Labels, line: Line, columns: list[Column]) -> Entry:
-    """Returns the entry of a line of ours."""
-    return Entry(labels, [metrics_of(line.rows, column) for column in columns], line.block)
+def our_entry(layout: Layout, line: Line, name: str, matched: bool, ticks: Ticks | None) -> Entry:
+    """Returns the entry of a line of ours. matched: whether it stands below the published row of its method.
+
+    Its name is marked where the test isn't the published one, and where the method is a reconstruction.
+    """
+    name += MARK if layout.literature and not line.published else ""
+    name += RECONSTRUCTED if line.reconstructed else ""
+    whose = RETRAINED if matched else OURS
+    labels = row_labels(layout, name if layout.venue else f"{whose}: {name}", whose, ticks)
+    return Entry(labels, [metrics_of(line.rows, column) for column in layout.columns], line.block)
 
 
-def published_then_ours(layout: Layout, lines: list[Line]) -> list[Entry]:
-    """Returns the published methods, if there are any, and below them ours."""
-    entries = []
-    if layout.literature:
-        for _, row in read_literature(layout.literature).iterrows():
-            entries.append(published_entry(method_labels(row["method"], row["venue"]), row, layout.columns))
-    for line in lines:
-        mark = "" if line.published or not layout.literature else MARK
-        entries.append(our_entry(method_labels(line.name + mark, OURS), line, layout.columns))
-    return entries
-
-
-def method_labels(method: str, venue: str) -> Labels:
-    return {("", "method"): method, ("", "venue"): venue}
+def row_labels(layout: Layout, name: str, venue: str, ticks: Ticks | None) -> Labels:
+    labels = {("", "method"): name} | ({("", "venue"): venue} if layout.venue else {})
+    if layout.ticks:
+        ticks = ticks or (False,) * len(TICKS)
+        labels |= {head: "✓" if tick else "" for head, tick in zip(TICKS.values(), ticks, strict=True)}
+    return labels

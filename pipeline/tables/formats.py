@@ -23,6 +23,7 @@ LATEX = {
     "±": r"$\pm$",
     "→": r"$\rightarrow$",
     "†": r"$\dagger$",
+    "‡": r"$\ddagger$",
     "…": r"\ldots{}",
 } | {letter: f"\\{letter}" for letter in "&%$#_{}"}
 PREAMBLE = "% \\usepackage{booktabs,amssymb}"

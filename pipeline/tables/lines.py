@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from pipeline.datasets import DATASETS
-from pipeline.evaluation.results import COUNTED, columns_that_tell, telling
+from pipeline.evaluation.results import COUNTED, columns_that_tell, reconstructed, telling
 
 # The values of the paper's recipe, which a name leaves out.
 USUAL = {"split": "test", "extractor": "network", "flip": "False", "fusion": "none", "re_ranking": "none"}
@@ -30,6 +30,11 @@ class Line:
         """Returns whether the galleries are as large as the published ones; if not, the test set is another."""
         galleries = zip(self.rows["dataset"], self.rows["mode"], self.rows["gallery"], strict=True)
         return all(gallery == str(published_gallery(dataset, mode)) for dataset, mode, gallery in galleries)
+
+    @property
+    def reconstructed(self) -> bool:
+        """Returns whether the method follows less than its paper or its authors' code."""
+        return bool(reconstructed(self.rows).any())
 
     @property
     def block(self) -> str:

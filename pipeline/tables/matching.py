@@ -1,98 +1,95 @@
-"""Our runs below the published method that they are, found by the ticks of table 4: their modalities and losses.
+"""Our runs below the published row of the same method, which its configuration tells.
 
-Runs that the ticks can't describe, as of another backbone or with another loss, are shown last and without ticks.
+That is the row of the method's published name, or, of the base-derivative method, the one with the same ticks of
+table 4: its modalities and losses. Runs of no published row stand last.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
 from pipeline.config import load_kept
-from pipeline.datasets.columns import Layout, Matching
+from pipeline.datasets.columns import Layout
 from pipeline.literature import read_literature
 from pipeline.methods.method import method_of
 from pipeline.settings import Settings
-from pipeline.tables.entries import MARK, OURS, Entry, Labels, our_entry, published_entry
+from pipeline.tables.entries import Entry, our_entry, published_entry
 from pipeline.tables.lines import Line
-from pipeline.tables.ticks import TICKS, Ticks, ticks_by_row, ticks_of
+from pipeline.tables.ticks import Ticks, ticks_by_row, ticks_of
 
 
 @dataclass(frozen=True)
-class Unticked:
-    """A line of another method than those of table 4. method: its label. reason: why it has no ticks."""
+class Shown:
+    """A line of ours that a table shows.
+
+    row     the published row of the same method; None: there is none
+    ticks   those of table 4; None: of another method, or not known
+    method  what the method is called; empty where nothing is known of it
+    why     it has no ticks
+    """
 
     line: Line
-    method: str
-    reason: str
+    row: str | None = None
+    ticks: Ticks | None = None
+    method: str = ""
+    why: str = ""
 
 
-@dataclass
-class LinesByTicks:
-    """Lines of trained networks by their ticks, those without ticks, and a sentence for each line left out."""
-
-    ticked: dict[Ticks, list[Line]] = field(default_factory=dict)
-    unticked: list[Unticked] = field(default_factory=list)
-    left_out: list[str] = field(default_factory=list)
-
-
-def entries_by_method(
-    layout: Layout, matching: Matching, lines: list[Line], folders: dict[str, Path]
-) -> tuple[list[Entry], list[str]]:
-    """Returns each published method followed by our runs of it, then our other runs; and notes on the latter.
+def shown_lines(layout: Layout, lines: list[Line], folders: dict[str, Path]) -> tuple[list[Shown], list[str]]:
+    """Returns the lines that the layout shows, those of no published row in their order, and notes on lines.
 
     folders: of each run's name, where its config.yaml is.
     """
-    assert layout.literature, "rows can only be matched with published ones"
-    sorted_lines = sort_by_ticks(lines, folders)
-    datasets = {column.where["dataset"] for column in layout.columns}
-    ours = {ticks: join_data_sets(alike, datasets) for ticks, alike in sorted_lines.ticked.items()}
-    known, entries = ticks_by_row(), []
-    for _, row in read_literature(layout.literature).iterrows():
-        name = row[matching.label]
-        ticks = known.get(matching.row_of.get(name, name))  # None: of another method than those of table 4
-        entries.append(published_entry(row_labels(matching, name, ticks), row, layout.columns))
-        # popped, so that what is left are the runs of no published row
-        for line in ours.pop(ticks, []) if ticks else []:
-            entries.append(our_entry(row_labels(matching, our_label(line), ticks), line, layout.columns))
-    for ticks, rest in ours.items():
-        for line in rest:
-            entries.append(our_entry(row_labels(matching, our_label(line), ticks), line, layout.columns))
-    for other in sorted_lines.unticked:
-        label = our_label(other.line, other.method)
-        entries.append(our_entry(row_labels(matching, label, None), other.line, layout.columns))
-    return entries, [*reasons(sorted_lines.unticked), *sorted_lines.left_out]
-
-
-def row_labels(matching: Matching, name: str, ticks: Ticks | None) -> Labels:
-    labels = {("", "method"): name}
-    if matching.printed:
-        ticks = ticks or (False,) * len(TICKS)
-        labels |= {head: "✓" if tick else "" for head, tick in zip(TICKS.values(), ticks, strict=True)}
-    return labels
-
-
-def our_label(line: Line, method: str = "") -> str:
-    """Returns `ours: b1`, or `ours: b1 (method)`; marked where the test isn't the published one."""
-    return f"{OURS}: {line.name}{f' ({method})' if method else ''}{'' if line.published else MARK}"
-
-
-def sort_by_ticks(lines: list[Line], folders: dict[str, Path]) -> LinesByTicks:
-    """Sorts lines by what their runs' configurations tell; the runs of one line have one method."""
-    found = LinesByTicks()
+    found, left_out = [], []
     for line in lines:
         try:
-            settings = trained_with(line, folders)
+            found.append(match(layout, line, trained_with(line, folders)))
         except (ValueError, OSError, KeyError) as error:
-            found.left_out.append(f"{line.name} is left out: {error}")
-            continue
-        try:
-            found.ticked.setdefault(ticks_of(settings), []).append(line)
-        except ValueError as error:
-            found.unticked.append(Unticked(line, method_of(settings).label(settings), str(error)))
-    return found
+            if layout.trained:
+                left_out.append(f"{line.name} is left out: {error}")
+            else:
+                found.append(Shown(line))
+    found = join_data_sets(found, {column.where["dataset"] for column in layout.columns})
+    if not layout.trained:
+        return found, []
+    found.sort(key=lambda own: own.ticks is None)  # those with ticks first
+    return found, [*reasons(own for own in found if not own.row and not own.ticks), *left_out]
+
+
+def entries_of(layout: Layout, shown: list[Shown]) -> list[Entry]:
+    """Returns each published row followed by our lines of its method, then our other lines."""
+    ticks, entries = ticks_by_row(), []
+    for _, row in published_rows(layout).iterrows():
+        name = row[layout.label]
+        entries.append(published_entry(layout, row, ticks.get(name)))
+        entries += [our_entry(layout, own.line, own.line.name, True, own.ticks) for own in shown if own.row == name]
+    for own in shown:
+        if own.row is None:
+            other = f" ({own.method})" if layout.trained and own.ticks is None else ""
+            entries.append(our_entry(layout, own.line, own.line.name + other, False, own.ticks))
+    return entries
+
+
+def published_rows(layout: Layout) -> pd.DataFrame:
+    return read_literature(layout.literature) if layout.literature else pd.DataFrame()
+
+
+def match(layout: Layout, line: Line, settings: Settings) -> Shown:
+    """Returns a line trained with the settings, with the published row of its method."""
+    rows, published = published_rows(layout), settings.method.published
+    names = list(rows[layout.label]) if len(rows) else []
+    method, backbone = method_of(settings).label(settings), settings.model.backbone.partition(".")[0]
+    row = published if published in names and layout.backbone in (None, backbone) else None
+    try:
+        ticks = ticks_of(settings)
+    except ValueError as error:
+        return Shown(line, row, method=method, why=str(error))
+    alike = [name for name, own in ticks_by_row().items() if own == ticks and name in names]
+    return Shown(line, row or next(iter(alike), None), ticks, method)
 
 
 def trained_with(line: Line, folders: dict[str, Path]) -> Settings:
@@ -105,17 +102,28 @@ def trained_with(line: Line, folders: dict[str, Path]) -> Settings:
     return load_kept(folders[line.runs[0]] / "config.yaml")
 
 
-def join_data_sets(lines: list[Line], datasets: set[str]) -> list[Line]:
+def join_data_sets(shown: list[Shown], datasets: set[str]) -> list[Shown]:
+    """Returns one line of each method of which there is one of each of the `datasets`, the others as they are."""
+    if len(datasets) == 1:
+        return shown
+    groups: dict[object, list[Shown]] = {}
+    for own in shown:
+        groups.setdefault(own.row or own.ticks or id(own), []).append(own)
+    return [joined for alike in groups.values() for joined in join(alike, datasets)]
+
+
+def join(alike: list[Shown], datasets: set[str]) -> list[Shown]:
     """Returns one line where there is one of each of the `datasets`, else the lines as they are."""
-    found = [line.rows["dataset"].iloc[0] for line in lines]
-    if sorted(found) != sorted(datasets):
-        return lines
-    return [Line(", ".join(dict.fromkeys(line.name for line in lines)), pd.concat([line.rows for line in lines]))]
+    lines = [own.line for own in alike]
+    if sorted(line.rows["dataset"].iloc[0] for line in lines) != sorted(datasets):
+        return alike
+    name = ", ".join(dict.fromkeys(line.name for line in lines))
+    return [replace(alike[0], line=Line(name, pd.concat([line.rows for line in lines])))]
 
 
-def reasons(unticked: list[Unticked]) -> list[str]:
+def reasons(unticked: Iterable[Shown]) -> list[str]:
     """Returns a sentence for each reason why lines have no ticks, with the names of all of them."""
     names: dict[str, list[str]] = {}
-    for other in unticked:
-        names.setdefault(other.reason, []).append(other.line.name)
+    for own in unticked:
+        names.setdefault(own.why, []).append(own.line.name)
     return [f"{', '.join(own)} {'has' if len(own) == 1 else 'have'} no ticks: {why}" for why, own in names.items()]

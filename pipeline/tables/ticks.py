@@ -20,12 +20,15 @@ TICKS = {
     "mdl_di_dv": ("MDL", "D_I, D_V"),
 }
 Ticks = tuple[bool, ...]  # one for each of TICKS
+# What tables 1 to 3 call rows of table 4.
+ROWS = {"Baseline": "B2", "Base-Derivative": "B2+MML+MDL4"}
 
 
 def ticks_by_row() -> dict[str, Ticks]:
-    """Returns the ticks of each row of the literature's table 4: B1, B2, ..."""
+    """Returns the ticks of each row of the literature's table 4, B1, B2, ..., and of those that tables 1 to 3 show."""
     rows = read_literature("ablation")
-    return {row["row"]: tuple(row[name] == "1" for name in TICKS) for _, row in rows.iterrows()}
+    ticks = {row["row"]: tuple(row[name] == "1" for name in TICKS) for _, row in rows.iterrows()}
+    return ticks | {name: ticks[row] for name, row in ROWS.items()}
 
 
 def ticks_of(settings: Settings) -> Ticks:

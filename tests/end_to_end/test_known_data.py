@@ -11,7 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from pipeline import evaluate, train
-from pipeline.evaluation.results import AGREED, METRICS, RECORDED, read_rows
+from pipeline.evaluation.results import AGREED, LABELS, METRICS, RECORDED, read_rows
 from pipeline.synthetic.generation import generate
 from tests.end_to_end.runs import refusal
 
@@ -155,5 +155,7 @@ def test_a_network_that_was_not_trained_and_pixels_say_so(arguments, tmp_path):
     rows = read_rows(tmp_path / "untrained" / "results.csv")
     network, pixels = (rows[rows["extractor"] == name] for name in ("network", "pixels"))
     assert (network["weights"] == "random").all() and (pixels["weights"] == "none").all()
-    others = [name for name in (*AGREED, *RECORDED) if name != "weights"]
+    assert (network["method"] == "base_derivative").all() and (network["method_source"] == "paper").all()
+    assert (pixels[LABELS] == "none").all(axis=None)
+    others = [name for name in (*AGREED, *RECORDED) if name not in ("weights", *LABELS)]
     assert (rows[others] == "none").all(axis=None) and rows[METRICS].notna().all(axis=None)

@@ -88,6 +88,15 @@ def test_columns_without_an_effect_neither_duplicate_a_row_nor_divide_a_mean(tmp
     assert column not in format_summary(means)
 
 
+def test_rows_older_than_the_methods_labels_share_a_mean_and_are_replaced(tmp_path):
+    file, labels = tmp_path / "results.csv", {"method": "agw", "method_source": "authors' code"}
+    append_rows(file, pd.DataFrame([sysu("a-seed0", 1, 0, 10.0), sysu("a-seed1", 1, 1, 20.0)]))
+    append_rows(file, pd.DataFrame([sysu("a-seed1", 1, 1, 40.0, **labels)]))
+    assert read_rows(file)["mAP"].tolist() == [10, 40]
+    means = summarize(read_rows(file))
+    assert means["mAP"].tolist() == [25] and means[list(labels)].iloc[0].to_dict() == labels
+
+
 # ---------------------------------------------------------------- read
 
 

@@ -119,12 +119,12 @@ def test_the_ablation_has_our_runs_below_the_rows_of_the_same_losses(tmp_path):
     folders.append(keep(tmp_path / "odd", sysu_rows("odd"), "configs/sysu.yaml", pairs))
     table = table_of("ablation", *folders)
     names = table.labels.iloc[:, 0].tolist()
-    assert names[:2] == ["B1", "ours: b1, x-b1"] and len(names) == 9
-    assert names[-3:] == ["B2+MML+MDL4", "ours: mdl4", "ours: odd (base_derivative)"]
+    assert names[:2] == ["B1", "ours, retrained: b1, x-b1"] and len(names) == 9
+    assert names[-3:] == ["B2+MML+MDL4", "ours, retrained: mdl4", "ours: odd (base_derivative)"]
     ticks = table.labels.iloc[:, 1:]
     assert ticks.iloc[1].tolist() == ticks.iloc[0].tolist() == ["✓", "✓", "", "", "✓", "", "", "", "", ""]
     assert ticks.columns.tolist() == list(TICKS.values())
-    assert line(table, "ours: b1, x-b1")[1][:3] == ["33.00", "65.00", "45.50"]
+    assert line(table, "ours, retrained: b1, x-b1")[1][:3] == ["33.00", "65.00", "45.50"]
     left_out = [note for note in table.notes if "left out" in note]
     assert left_out == ["pixels (extractor=pixels) is left out: isn't a trained network"]
     (without,) = [note for note in table.notes if "no ticks" in note]
@@ -142,7 +142,7 @@ def test_the_runs_of_another_method_stand_below_all_others_without_ticks(tmp_pat
     folders.append(keep(tmp_path / "kept-no-configuration", sysu_rows("kept-no-configuration")))
     labels = [f"ours: {name} (base_derivative)" for name in ABLATION]
     table = table_of("ablation", *folders)
-    assert table.labels.iloc[:, 0].tolist()[:2] == ["B1", "ours: true-b1"]
+    assert table.labels.iloc[:, 0].tolist()[:2] == ["B1", "ours, retrained: true-b1"]
     assert table.labels.iloc[-6:, 0].tolist() == labels and len(table.labels) == 6 + 1 + 6
     assert (table.labels.iloc[-6:, 1:] == "").all(axis=None)
     assert [line(table, label)[1][2] for label in labels] == [f"{45.5 + place:.2f}" for place in range(6)]
@@ -174,7 +174,7 @@ def test_why_a_run_has_no_ticks_is_told_by_the_first_three_differences_and_its_g
 def test_the_same_backbone_has_our_baseline_below_the_papers(tmp_path):
     b2 = keep(tmp_path / "b2", sysu_rows("b2"), "configs/sysu.yaml", "configs/ablation/b2.yaml")
     names = table_of("same-backbone", b2).labels.iloc[:, 0].tolist()
-    assert names == ["Baseline", "ours: b2", "AGW", "Base-Derivative"]
+    assert names == ["Baseline", "ours, retrained: b2", "AGW", "Base-Derivative"]
 
 
 def test_the_best_and_the_second_of_each_block_are_marked_as_a_loop_finds_them():

@@ -104,7 +104,7 @@ def mean_of(group: pd.DataFrame, agreed: pd.Series, metrics: list[str]) -> dict:
     whole = group.assign(**dict.fromkeys(lacking, np.nan))
     values = whole.groupby("seed" if by_seed else "trial", sort=False)[metrics].mean()
     names = [name for name in (*PER_RUN, *RECORDED, "epoch") if name in group]
-    together = {name: ", ".join(dict.fromkeys(group[name])) for name in names}
+    together = {name: ", ".join(filter(None, dict.fromkeys(group[name]))) for name in names}
     return {
         **agreed,
         **together,

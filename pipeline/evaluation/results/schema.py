@@ -15,7 +15,8 @@ METRICS = [*(f"rank_{k}" for k in RANKS), "mAP", "mINP"]  # per cent
 
 PER_TRIAL = ["trial", "queries", "gallery"]  # differ between the trials that one mean is over
 PER_RUN = ["run", "seed", "config"]  # differ between the runs of one recipe
-RECORDED = ["ranks", "decode"]  # of a training, by design without an effect on the metrics
+LABELS = ["method", "method_source"]  # what the method is called, and what it follows
+RECORDED = [*LABELS, "ranks", "decode"]  # of a training, by design without an effect on the metrics
 AGREED = ["train_set", "weights", "train_precision", "norm", "train_code_version"]  # among trainings of one mean
 KEYS = ["dataset", "split", "test_set", "mode", "shots", "gallery_rule", "direction"]  # what is tested
 KEYS += ["extractor", "feature", "metric", "flip", "fusion", "re_ranking", "precision"]  # and how

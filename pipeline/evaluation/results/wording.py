@@ -11,6 +11,11 @@ from pipeline.evaluation.results.schema import AGREED, METRICS, NONE, PIXELS, RE
 PROTOCOL = ["split", "test_set", "gallery_rule", "metric", "flip", "fusion", "re_ranking", "precision", "selection"]
 PROTOCOL += ["feature", *AGREED, "code_version"]
 
+RECONSTRUCTED = "‡"
+RECONSTRUCTION = (
+    f"{RECONSTRUCTED} a reconstruction: the paper says too little, or there is no code of the authors to follow"
+)
+
 
 def differing(means: pd.DataFrame) -> list[str]:
     """Returns the columns in which rows of one name differ, apart from metrics and counts."""
@@ -42,13 +47,30 @@ def telling(rows: pd.DataFrame) -> list[str]:
 
 def format_summary(means: pd.DataFrame) -> str:
     """Returns means as text: `51.05 ±1.20`, the deviation where there is one, and below it the remarks."""
-    lines = means[["run", *differing(means)]].copy()
+    lines = means[differing(means)].copy()
+    lines.insert(0, "run", marked_runs(means))
     for name in METRICS:
         lines[name] = [with_deviation(*pair) for pair in means[[name, f"{name}_std"]].to_numpy()]
     if (means["seeds"] > 1).any():
         lines["seeds"] = means["seeds"]
     lines["trials"] = trial_counts(means)
-    return "\n".join([lines.to_string(index=False), *remarks(means)])
+    return "\n".join([lines.to_string(index=False), *remarks(means), *reconstruction(means)])
+
+
+def reconstructed(means: pd.DataFrame) -> pd.Series:
+    """Returns (n,) bool: which means are of a method that is a reconstruction; rows of older versions don't say."""
+    sources = means["method_source"] if "method_source" in means else pd.Series("", index=means.index)
+    return sources == "reconstruction"
+
+
+def marked_runs(means: pd.DataFrame) -> pd.Series:
+    """Returns the names of the runs, those of reconstructions with their mark."""
+    return means["run"].where(~reconstructed(means), means["run"] + RECONSTRUCTED)
+
+
+def reconstruction(means: pd.DataFrame) -> list[str]:
+    """Returns one sentence or none: what the mark of a reconstruction means."""
+    return [RECONSTRUCTION] if reconstructed(means).any() else []
 
 
 def trial_counts(means: pd.DataFrame) -> list[str]:
