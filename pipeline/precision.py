@@ -1,4 +1,4 @@
-"""Float32 as such, for what is tested: features and distances of a GPU are then those of a CPU but for rounding."""
+"""Float32 as such: features, distances and their gradients on a GPU are then those of a CPU but for rounding."""
 
 from __future__ import annotations
 
@@ -22,3 +22,9 @@ def full_float32() -> Iterator[None]:
             yield
     finally:
         products.allow_tf32 = before
+
+
+def multiply(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Returns the product of (N, D) and (D, M) in their own type, whatever autocast and TF32 are set to."""
+    with full_float32(), torch.autocast(a.device.type, enabled=False):
+        return a @ b
