@@ -100,6 +100,8 @@ SINCE = {
     "method.type": "one_objective",
     "heads.global.classifiers": "shared",
     **{f"losses.{name}.features": None for name in ("identity", "intra", "cross")},
+    **{f"losses.{name}.of": "pooled" for name in ("intra", "cross")},
+    **{f"losses.{name}.unit_length": False for name in ("intra", "cross")},
     "validation.every_epochs": None,
     "validation.identities": 0.0,
     "validation.seed": 0,

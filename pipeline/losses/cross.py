@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 import torch
 
-from pipeline.batch import Modality
 from pipeline.losses.distance import euclidean
 from pipeline.losses.hardest import BatchHardLoss, batch_hard_hinge
-from pipeline.losses.term import LossContext, Parts, Rows, check_in_use, modalities_of
+from pipeline.losses.pairs import PairTerm
 from pipeline.settings_key import key
 
 
@@ -36,11 +35,11 @@ def cross_modality_loss(
     return forth + back
 
 
-class CrossModalityLoss(BatchHardLoss):
-    """MDL: the sum of `cross_modality_loss` over pairs of modalities. One without rows counts 0."""
+class CrossModalityLoss(PairTerm, BatchHardLoss):
+    """MDL: the sum of `cross_modality_loss` over pairs of modalities."""
 
     @dataclass(frozen=True)
-    class Options(BatchHardLoss.Options):
+    class Options(PairTerm.Options, BatchHardLoss.Options):
         pairs: list[list[str]] = key(
             [["infrared", "visible"], ["visible", "infrared_derived"], ["infrared", "visible_derived"]],
             "pairs of modalities summed over, each in both directions",
@@ -48,28 +47,7 @@ class CrossModalityLoss(BatchHardLoss):
 
     settings: Options
 
-    def __init__(self, settings: Options, context: LossContext) -> None:
-        super().__init__(settings, context)
-        self.pairs = [modality_pair(names) for names in settings.pairs]
-        if settings.weight and not self.pairs:
-            raise ValueError("pairs: expected one or more; found none (weight 0 switches the term off)")
-        for number, pair in enumerate(self.pairs):
-            check_in_use("pairs", sorted(set(pair)), context)
-            if pair[0] == pair[1] or set(pair) in [set(before) for before in self.pairs[:number]]:
-                found = ", ".join(modality.key for modality in pair)
-                raise ValueError(f"pairs: expected pairs of two different modalities, each pair once; found {found}")
-
-    def forward(self, rows: Rows) -> Parts:
-        parts = {}
-        for first, second in self.pairs:
-            one, other = rows.of(first), rows.of(second)
-            value = cross_modality_loss(one.pooled, one.labels, other.pooled, other.labels, *self.hinge)
-            parts[f"{first.key}_{second.key}"] = value
-        return parts
-
-
-def modality_pair(names: list[str]) -> tuple[Modality, Modality]:
-    if len(names) != 2:
-        raise ValueError(f"pairs: expected pairs of modalities; found {names}")
-    first, second = modalities_of("pairs", names)
-    return first, second
+    def between(
+        self, features_1: torch.Tensor, labels_1: torch.Tensor, features_2: torch.Tensor, labels_2: torch.Tensor
+    ) -> torch.Tensor:
+        return cross_modality_loss(features_1, labels_1, features_2, labels_2, *self.hinge)

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 import torch
 
 from pipeline.losses.distance import paired_euclidean
-from pipeline.losses.term import LossTerm
+from pipeline.losses.term import FeatureTerm
 from pipeline.settings_key import key
 
 Reduction = Literal["mean", "sum"]
@@ -44,11 +44,11 @@ def batch_hard_hinge(
     return total if reduction == "sum" else total / counted.sum().clamp(min=1)
 
 
-class BatchHardLoss(LossTerm):
+class BatchHardLoss(FeatureTerm):
     """The common base of terms with a `batch_hard_hinge`."""
 
     @dataclass(frozen=True)
-    class Options(LossTerm.Options):
+    class Options(FeatureTerm.Options):
         margin: float = key(0.3, "of the hinge, in units of the feature distance", min=0)
         reduction: Reduction = key("mean", "over the anchors")
 
