@@ -100,6 +100,7 @@ SINCE = {
     "method.type": "one_objective",
     "heads.global.classifiers": "shared",
     **{f"losses.{name}.features": None for name in ("identity", "intra", "cross")},
+    "losses.cross.mining": "hardest",
     **{f"losses.{name}.of": "pooled" for name in ("intra", "cross")},
     **{f"losses.{name}.unit_length": False for name in ("intra", "cross")},
     "validation.every_epochs": None,
