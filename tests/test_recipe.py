@@ -120,6 +120,7 @@ def test_the_first_defaults_stay_what_they_were():
 
 
 HASHES = {
+    "agw.yaml": "9df7987f",
     "asymmetric_fc.yaml": "9ef2112f",
     "b1.yaml": "8995f920",
     "b2.yaml": "01ae5405",
@@ -128,6 +129,10 @@ HASHES = {
     "mdl2.yaml": "25c7f66d",
     "mdl3.yaml": "d5bc9697",
     "mdl4.yaml": "dbbdd671",
+    "bdtr.yaml": "724e5898",
+    "ebdtr.yaml": "b138f550",
+    "tone.yaml": "0de5bc1a",
+    "xiv.yaml": "4820be5a",
     "demo.yaml": "b4919da1",
     "folder.yaml": "ea1e3e65",
     "llcm.yaml": "70394e75",

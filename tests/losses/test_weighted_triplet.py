@@ -61,9 +61,12 @@ def test_far_apart_the_released_weights_of_negatives_vanish():
     assert released > exact + 10
 
 
-def test_no_rows():
+@BOTH
+def test_no_rows(released):
     features = torch.zeros(0, 4, requires_grad=True)
-    weighted_triplet_loss(features, LABELS_1[:0]).backward()
+    value = weighted_triplet_loss(features, LABELS_1[:0], released)
+    value.backward()
+    assert value.item() == 0 and features.grad.shape == (0, 4)
 
 
 def test_the_term_compares_all_its_modalities_and_measures_the_regime():
