@@ -263,7 +263,7 @@ def check_shape(value: Any, kind: Any, place: str) -> None:
 def renamed_keys(unknown: str, value: Any) -> str:
     """Returns `"; loss.margin is losses.intra.margin and losses.cross.margin now"`, or "" for names that never were
     keys."""
-    names = former.flatten({unknown: value})
+    names = former.flatten(value, f"{unknown}.") if isinstance(value, dict) else [unknown]
     renamed = [f"{name} is {' and '.join(former.KEYS[name])} now" for name in names if name in former.KEYS]
     return "".join(f"; {line}" for line in renamed)
 

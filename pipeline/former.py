@@ -65,6 +65,9 @@ def tensor_now(name: str) -> str:
     return next((now + name.removeprefix(before) for before, now in TENSORS.items() if name.startswith(before)), name)
 
 
+DOT = "\0"  # within a name, such as that of a module of the backbone: {stages.2.blocks: 1}
+
+
 def read(values: dict, known: Callable[[str], bool]) -> tuple[dict, list[str]]:
     """Returns the values of a kept config.yaml by the current names, with FIRST_DEFAULTS for keys that it lacks.
 
@@ -75,17 +78,18 @@ def read(values: dict, known: Callable[[str], bool]) -> tuple[dict, list[str]]:
         for name in KEYS.get(before, (before,)):
             found[name] = value_now(name, value)
     whole = {name: value for name, value in (FIRST_DEFAULTS | found).items() if known(name)}
-    return unflatten(whole), sorted(name for name in found if not known(name))
+    return unflatten(whole), sorted(name.replace(DOT, ".") for name in found if not known(name))
 
 
 def flatten(values: dict, prefix: str = "") -> dict[str, Any]:
-    """Returns the values of nested mappings by full name."""
+    """Returns the values of nested mappings by full name, in which DOT stands for a dot of a name's own."""
     flat: dict[str, Any] = {}
     for name, value in values.items():
+        full = f"{prefix}{str(name).replace('.', DOT)}"
         if isinstance(value, dict):
-            flat |= flatten(value, f"{prefix}{name}.")
+            flat |= flatten(value, f"{full}.")
         else:
-            flat[f"{prefix}{name}"] = value
+            flat[full] = value
     return flat
 
 
@@ -96,8 +100,8 @@ def unflatten(flat: dict[str, Any]) -> dict:
         *groups, name = full.split(".")
         place = nested
         for group in groups:
-            place = place.setdefault(group, {})
-        place[name] = value
+            place = place.setdefault(group.replace(DOT, "."), {})
+        place[name.replace(DOT, ".")] = value
     return nested
 
 

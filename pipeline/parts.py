@@ -130,6 +130,12 @@ LOSSES = PartTable(
         "collaborative": "pipeline.losses.collaborative:CollaborativeLoss",
         "views": "pipeline.losses.views:ViewLoss",
         "adversary": "pipeline.losses.adversary:AdversaryLoss",
+        "weighted_triplet": "pipeline.losses.weighted_triplet:WeightedTripletLoss",
+        "center_triplet": "pipeline.losses.center_triplet:CenterTripletLoss",
+        "bidirectional_ranking": "pipeline.losses.bidirectional_ranking:BidirectionalRankingLoss",
+        "center_ranking": "pipeline.losses.center_ranking:CenterRankingLoss",
+        "contrastive": "pipeline.losses.contrastive:ContrastiveLoss",
+        "center_distance": "pipeline.losses.center_distance:CenterDistanceLoss",
     },
     "pipeline.losses.term:LossTerm",
 )

@@ -110,6 +110,22 @@ def test_what_a_run_keeps_is_read_as_it_was(tmp_path):
     assert load_kept(tmp_path / "config.yaml") == settings == load_config([str(tmp_path / "config.yaml")])
 
 
+def test_last_blocks_of_an_insert_are_kept_and_count(tmp_path):
+    (tmp_path / "method.yaml").write_text(
+        "method: {name: mine}\nlosses: {identity: {}}\n"
+        "inserts: {non_local: {last_blocks: {layer2: 2, stages.3.blocks: 1}}}\n"
+    )
+    settings = load_config([str(tmp_path / "method.yaml")])
+    assert settings.inserts["non_local"].last_blocks == {"layer2": 2, "stages.3.blocks": 1}
+    (tmp_path / "config.yaml").write_text(to_yaml(settings))
+    assert load_kept(tmp_path / "config.yaml") == settings
+    more = [str(tmp_path / "method.yaml"), "inserts.non_local.last_blocks.layer2=3"]
+    assert load_config(more).inserts["non_local"].last_blocks["layer2"] == 3
+    assert config_hash(load_config(more)) != config_hash(settings)
+    with pytest.raises(ValueError, match=r": inserts\.non_local\.last_blocks\.layer2: Value 'all'"):
+        load_config([*more, "inserts.non_local.last_blocks.layer2=all"])
+
+
 def test_what_versions_without_parts_kept_is_read_by_todays_names(tmp_path):
     (tmp_path / "config.yaml").write_text(
         "name: old\nloss: {identity: 2.0, label_smoothing: 0.1, intra: 0.5, intra_modalities: [visible], cross: 3.0,\n"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from pipeline.evaluation.precision import full_float32
+from pipeline.precision import multiply
 
 
 def check_metric(metric: str) -> None:
@@ -33,13 +33,13 @@ DistancesOf = Callable[[torch.Tensor], torch.Tensor]
 def cosine_distances(gallery: torch.Tensor) -> DistancesOf:
     """Returns 1 - cosine of the angle, in [0, 2]; 1 to a feature of zeros."""
     directions = to_unit_length(gallery)
-    return lambda query: multiply(to_unit_length(query), directions).neg_().add_(1)
+    return lambda query: multiply(to_unit_length(query), directions.T).neg_().add_(1)
 
 
 def squared_euclidean_distances(gallery: torch.Tensor) -> DistancesOf:
     """Returns squared distances, which rank as the distances do."""
     squares = square_length(gallery)
-    return lambda query: multiply(query, gallery).mul_(-2).add_(squares).add_(square_length(query)[:, None])
+    return lambda query: multiply(query, gallery.T).mul_(-2).add_(squares).add_(square_length(query)[:, None])
 
 
 DISTANCES: dict[str, Callable[[torch.Tensor], DistancesOf]] = {
@@ -56,12 +56,6 @@ def to_unit_length(features: torch.Tensor) -> torch.Tensor:
 
 def square_length(features: torch.Tensor) -> torch.Tensor:
     return torch.einsum("nd,nd->n", features, features)
-
-
-def multiply(query: torch.Tensor, gallery: torch.Tensor) -> torch.Tensor:
-    # Autocast would multiply in half precision, in which near distances become equal.
-    with full_float32(), torch.autocast(query.device.type, enabled=False):
-        return query @ gallery.T
 
 
 def check_finite(distances: torch.Tensor, excluded: torch.Tensor | None) -> None:

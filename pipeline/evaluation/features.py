@@ -12,10 +12,10 @@ from accelerate import Accelerator
 
 from dali_ops.derive.stages import Stage
 from pipeline.batch import Modality
-from pipeline.evaluation.precision import full_float32
 from pipeline.loading.batches import evaluation_batches
 from pipeline.loading.derivations import derivations
 from pipeline.loading.images import ImageSource, open_images
+from pipeline.precision import full_float32
 from pipeline.settings import Settings
 
 # (images (B, 3, H, W) of `evaluation_batches`, their modality) -> features (B, D) float32, or (B / 2, D) where the

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
-from pipeline.batch import Modality
-from pipeline.losses.distance import euclidean
+from pipeline.losses.all_triples import all_triples_hinge
+from pipeline.losses.distance import euclidean, pairwise_euclidean
 from pipeline.losses.hardest import BatchHardLoss, batch_hard_hinge
-from pipeline.losses.term import LossContext, Parts, Rows, check_in_use, modalities_of
+from pipeline.losses.pairs import PairTerm
 from pipeline.settings_key import key
 
 
@@ -20,6 +21,7 @@ def cross_modality_loss(
     labels_2: torch.Tensor,
     margin: float,
     reduction: str,
+    mining: str = "hardest",
 ) -> torch.Tensor:
     """Returns MDL(M1 <-> M2) = MDL(M1 -> M2) + MDL(M2 -> M1) (a scalar), where
 
@@ -28,48 +30,35 @@ def cross_modality_loss(
     features_1 (N, D), labels_1 (N,) int64 of modality M1; features_2 (M, D), labels_2 (M,) of M2; a = margin, D
     Euclidean. reduction "sum", or "mean" over each direction's anchors that have a positive and a negative in the other
     modality. ICPR 2020, slide on MDL.
+
+    mining "all" looks at all positives j and negatives k instead of the hardest: the mean over both of [a + D_ij -
+    D_ik]_+ stands for an anchor. cmGAN draws one of each at random (Dai et al., IJCAI 2018); this is its average.
     """
-    distance = euclidean(features_1, features_2)
     same_identity = labels_1[:, None] == labels_2[None, :]
+    if mining == "all":
+        between = pairwise_euclidean(features_1, features_2)
+        forth = all_triples_hinge(between, same_identity, margin, reduction)
+        return forth + all_triples_hinge(between.T, same_identity.T, margin, reduction)
+    distance = euclidean(features_1, features_2)
     forth = batch_hard_hinge(features_1, features_2, distance, same_identity, margin, reduction)
     back = batch_hard_hinge(features_2, features_1, distance.T, same_identity.T, margin, reduction)
     return forth + back
 
 
-class CrossModalityLoss(BatchHardLoss):
-    """MDL: the sum of `cross_modality_loss` over pairs of modalities. One without rows counts 0."""
+class CrossModalityLoss(PairTerm, BatchHardLoss):
+    """MDL: the sum of `cross_modality_loss` over pairs of modalities."""
 
     @dataclass(frozen=True)
-    class Options(BatchHardLoss.Options):
+    class Options(PairTerm.Options, BatchHardLoss.Options):
         pairs: list[list[str]] = key(
             [["infrared", "visible"], ["visible", "infrared_derived"], ["infrared", "visible_derived"]],
             "pairs of modalities summed over, each in both directions",
         )
+        mining: Literal["hardest", "all"] = key("hardest", "of an anchor's positives and negatives: hardest or all")
 
     settings: Options
 
-    def __init__(self, settings: Options, context: LossContext) -> None:
-        super().__init__(settings, context)
-        self.pairs = [modality_pair(names) for names in settings.pairs]
-        if settings.weight and not self.pairs:
-            raise ValueError("pairs: expected one or more; found none (weight 0 switches the term off)")
-        for number, pair in enumerate(self.pairs):
-            check_in_use("pairs", sorted(set(pair)), context)
-            if pair[0] == pair[1] or set(pair) in [set(before) for before in self.pairs[:number]]:
-                found = ", ".join(modality.key for modality in pair)
-                raise ValueError(f"pairs: expected pairs of two different modalities, each pair once; found {found}")
-
-    def forward(self, rows: Rows) -> Parts:
-        parts = {}
-        for first, second in self.pairs:
-            one, other = rows.of(first), rows.of(second)
-            value = cross_modality_loss(one.pooled, one.labels, other.pooled, other.labels, *self.hinge)
-            parts[f"{first.key}_{second.key}"] = value
-        return parts
-
-
-def modality_pair(names: list[str]) -> tuple[Modality, Modality]:
-    if len(names) != 2:
-        raise ValueError(f"pairs: expected pairs of modalities; found {names}")
-    first, second = modalities_of("pairs", names)
-    return first, second
+    def between(
+        self, features_1: torch.Tensor, labels_1: torch.Tensor, features_2: torch.Tensor, labels_2: torch.Tensor
+    ) -> torch.Tensor:
+        return cross_modality_loss(features_1, labels_1, features_2, labels_2, *self.hinge, self.settings.mining)

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 import torch
 
 from pipeline.losses.distance import paired_euclidean
-from pipeline.losses.term import LossTerm
+from pipeline.losses.term import FeatureTerm
 from pipeline.settings_key import key
 
 Reduction = Literal["mean", "sum"]
@@ -35,20 +35,30 @@ def batch_hard_hinge(
         raise ValueError(f"reduction: expected one of {', '.join(get_args(Reduction))}; found {reduction!r}")
     if distance.numel() == 0:
         return anchors.sum() * 0 + others.sum() * 0  # still part of the graph
-    hardest_positive = distance.masked_fill(~same_identity, -torch.inf).argmax(dim=1)
-    hardest_negative = distance.masked_fill(same_identity, torch.inf).argmin(dim=1)
+    hardest_positive, hardest_negative, counted = hardest_pairs(distance, same_identity)
     to_positive = paired_euclidean(anchors, others[hardest_positive])
     to_negative = paired_euclidean(anchors, others[hardest_negative])
-    counted = same_identity.any(dim=1) & ~same_identity.all(dim=1)
     total = (torch.relu(margin + to_positive - to_negative) * counted).sum()
     return total if reduction == "sum" else total / counted.sum().clamp(min=1)
 
 
-class BatchHardLoss(LossTerm):
+def hardest_pairs(
+    distance: torch.Tensor, same_identity: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Returns each anchor's furthest positive and nearest negative, (N,) int64, and whether it has both, (N,) bool.
+
+    distance, same_identity: (N, M), M > 0. An anchor without one of them gets any row for it.
+    """
+    furthest_positive = distance.masked_fill(~same_identity, -torch.inf).argmax(dim=1)
+    nearest_negative = distance.masked_fill(same_identity, torch.inf).argmin(dim=1)
+    return furthest_positive, nearest_negative, same_identity.any(dim=1) & ~same_identity.all(dim=1)
+
+
+class BatchHardLoss(FeatureTerm):
     """The common base of terms with a `batch_hard_hinge`."""
 
     @dataclass(frozen=True)
-    class Options(LossTerm.Options):
+    class Options(FeatureTerm.Options):
         margin: float = key(0.3, "of the hinge, in units of the feature distance", min=0)
         reduction: Reduction = key("mean", "over the anchors")
 

@@ -9,7 +9,7 @@ import torch
 from pipeline.batch import MODALITY_NAMES
 from pipeline.losses.distance import euclidean
 from pipeline.losses.hardest import BatchHardLoss, batch_hard_hinge
-from pipeline.losses.term import LossContext, Parts, Rows, check_in_use, modalities_of
+from pipeline.losses.term import LossContext, Parts, Rows, modalities_chosen
 from pipeline.settings_key import key
 
 
@@ -37,15 +37,11 @@ class IntraModalityLoss(BatchHardLoss):
 
     def __init__(self, settings: Options, context: LossContext) -> None:
         super().__init__(settings, context)
-        names = settings.modalities
-        self.modalities = context.modalities if names is None else modalities_of("modalities", names)
-        check_in_use("modalities", self.modalities, context)
-        if settings.weight and not self.modalities:
-            raise ValueError("modalities: expected one or more; found none (weight 0 switches the term off)")
+        self.modalities = modalities_chosen(settings.modalities, settings.weight, context)
 
     def forward(self, rows: Rows) -> Parts:
         parts = {}
         for modality in self.modalities:
             own = rows.of(modality)
-            parts[modality.key] = intra_modality_loss(own.pooled, own.labels, *self.hinge)
+            parts[modality.key] = intra_modality_loss(self.vectors(own), own.labels, *self.hinge)
         return parts

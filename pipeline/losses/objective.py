@@ -8,10 +8,11 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import reduce
 from typing import cast
 
+import torch
 from torch import nn
 
 from pipeline.gathering import gather_rows
-from pipeline.losses.term import READABLE, LossContext, LossTerm, Parts, Rows, scalars
+from pipeline.losses.term import READABLE, LossContext, LossTerm, Measured, Parts, Rows, check_scalars, scalars
 from pipeline.metric_columns import MEASURED, POSITION
 from pipeline.parts import LOSSES, build_part
 from pipeline.routing import by_name
@@ -36,8 +37,8 @@ class Objective(nn.Module):
         self.mining, self.identities, self.rank = mining, tuple(identities), rank
 
     def forward(self, features: Mapping[str, Rows]) -> Parts:
-        """Returns scalars: "loss" with its graph, then detached and unweighted each term, and its parts as
-        `<term>_<part>` where it has some, or is the mean over several features.
+        """Returns scalars: "loss" with its graph, then detached and unweighted each term, its parts as `<term>_<part>`
+        where it has some, or is the mean over several features, and what it measured as `<term>_<measured>`.
 
         features: by name, this rank's rows.
         """
@@ -46,21 +47,26 @@ class Objective(nn.Module):
         weighted = []
         for name, term in self.terms.items():
             parts: Parts = {}
+            measured: Parts = {}
             for feature in term.features:
-                rows, share = self._rows(features, feature, term, made)
+                rows, gathered = self._rows(features, feature, term, made)
                 of_feature = f"{feature}_" if len(term.features) > 1 else ""
-                for part, value in scalars(name, term(rows), rows):
-                    parts[f"{of_feature}{part}".rstrip("_")] = value * share / len(term.features)
+                value, beside = values_of(name, term(rows))
+                for part, scalar in scalars(name, value, rows):
+                    share = self._share(gathered, term.adds_rows)
+                    parts[f"{of_feature}{part}".rstrip("_")] = scalar * share / len(term.features)
+                share = self._share(gathered, False)
+                measured |= {f"{of_feature}{what}": scalar * share for what, scalar in beside.items()}
             total = reduce(operator.add, parts.values())
             weighted.append(term.settings.weight * total)
             report[name] = total.detach()
-            report |= {f"{name}_{part}": value.detach() for part, value in parts.items() if part}
+            report |= {f"{name}_{part}": value.detach() for part, value in (parts | measured).items() if part}
         return {"loss": reduce(operator.add, weighted), **report}
 
     def _rows(
         self, features: Mapping[str, Rows], feature: str, term: LossTerm, made: dict[tuple, Rows]
-    ) -> tuple[Rows, float]:
-        """Returns the rows a term gets, and the factor of its value: a rank with more rows than others counts more.
+    ) -> tuple[Rows, bool]:
+        """Returns the rows a term gets, and whether they are those of all ranks.
 
         made: rows that a term of this step has got already, for others that read the same.
         """
@@ -70,13 +76,32 @@ class Objective(nn.Module):
         if key not in made:
             counts = [identities * (len(own) // mine) for identities in self.identities]
             made[key] = rows_of_ranks(own, counts, term.reads) if gathers else own.with_only(term.reads)
-        if gathers:
-            return made[key], 1.0
-        return made[key], float(ranks) if term.adds_rows else mine * ranks / sum(self.identities)
+        return made[key], gathers
+
+    def _share(self, gathered: bool, adds_rows: bool) -> float:
+        """Returns the factor of a value, such that its mean over the ranks is the global batch's: a rank with more rows
+        than others counts more."""
+        ranks = len(self.identities)
+        if gathered:
+            return 1.0
+        return float(ranks) if adds_rows else self.identities[self.rank] * ranks / sum(self.identities)
 
     def reads(self, feature: str, what: str) -> bool:
         """Whether a term uses `what` (pooled, embedding or logits) of a feature."""
         return any(feature in term.features and what in term.reads for term in self.terms.values())
+
+
+def values_of(name: str, result: torch.Tensor | Parts | Measured) -> tuple[torch.Tensor | Parts, Parts]:
+    """Returns a term's value and what it measured beside it. Raises ValueError with its `name` for what can't be
+    reported."""
+    if not isinstance(result, Measured):
+        return result, {}
+    value, measured = result
+    check_scalars(name, measured)
+    for what in measured:
+        if not what or isinstance(value, dict) and what in value:
+            raise ValueError(f"losses.{name}: expected a name of its own for what is measured; found {what!r}")
+    return value, measured
 
 
 def check_names(names: Sequence[str]) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import nn
 
 from pipeline.batch import Modality
+from pipeline.losses.distance import to_unit_length, wide
 from pipeline.parts import PartOptions
 from pipeline.routing import rows_of, runs_of
 from pipeline.settings_key import key
@@ -79,6 +80,17 @@ class Rows:
             labels = rows_of(self.labels, runs, modality)
             divided[modality] = Rows(parts, labels, (int(modality),) * len(labels))
         return divided
+
+
+class Measured(NamedTuple):
+    """A term's value, and numbers that are logged beside it and minimized by nobody.
+
+    value     a scalar, or scalars by name whose sum it is
+    measured  scalars by name, each a mean over rows; they need no graph
+    """
+
+    value: torch.Tensor | Parts
+    measured: Parts
 
 
 @dataclass(frozen=True)
@@ -151,13 +163,46 @@ class LossTerm(nn.Module):
     def begin_step(self, step: int) -> None:
         """Prepares for an optimizer step, counted from 0: for terms that change in the course of a training."""
 
-    def forward(self, rows: Rows) -> torch.Tensor | Parts:
-        """Returns the term's value for one feature: a scalar, or scalars by name whose sum it is."""
+    def forward(self, rows: Rows) -> torch.Tensor | Parts | Measured:
+        """Returns the term's value for one feature: a scalar, or scalars by name whose sum it is; or such a value with
+        numbers that are only logged."""
         raise NotImplementedError
 
     def parameter_group(self, lr: float) -> dict[str, Any]:
         """Returns what the optimizer is told of the term's own parameters, where it has any; `lr` is the heads'."""
         return {"params": [parameter for parameter in self.parameters() if parameter.requires_grad], "lr": lr}
+
+
+class FeatureTerm(LossTerm):
+    """The base of terms that look at one vector per row."""
+
+    @dataclass(frozen=True)
+    class Options(LossTerm.Options):
+        of: Literal["pooled", "embedding"] = key("pooled", "the feature before or after the BN neck")
+        unit_length: bool = key(False, "divide features by their length first")
+
+    settings: Options
+
+    def __init__(self, settings: Options, context: LossContext) -> None:
+        super().__init__(settings, context)
+        self.reads = (settings.of,)
+
+    def vectors(self, rows: Rows) -> torch.Tensor:
+        """Returns what is compared, (N, D) in float32 or wider."""
+        vectors = wide(rows.embedding if self.settings.of == "embedding" else rows.pooled)
+        return to_unit_length(vectors) if self.settings.unit_length else vectors
+
+
+def modalities_chosen(names: Sequence[str] | None, weight: float, context: LossContext) -> tuple[Modality, ...]:
+    """Returns the modalities that a term's option `modalities` names; those in use where it is None.
+
+    Raises ValueError where one is unknown, not in use or there twice, or where a term with a weight has none.
+    """
+    modalities = context.modalities if names is None else tuple(modalities_of("modalities", names))
+    check_in_use("modalities", modalities, context)
+    if weight and not modalities:
+        raise ValueError("modalities: expected one or more; found none (weight 0 switches the term off)")
+    return modalities
 
 
 def check_in_use(argument: str, modalities: Sequence[Modality], context: LossContext) -> None:
@@ -184,7 +229,17 @@ def scalars(name: str, value: torch.Tensor | Parts, rows: Rows) -> Iterator[tupl
     Raises ValueError with the term's `name` where it is something else, or doesn't depend on what `rows` depend on.
     """
     values = value if isinstance(value, dict) else {"": value}
+    check_scalars(name, values)
     trained = torch.is_grad_enabled() and any(part.requires_grad for part in rows.parts.values())
+    if trained and not all(scalar.requires_grad for scalar in values.values()):
+        raise ValueError(f"losses.{name}: expected a value that depends on the features; found a constant")
+    if not values:
+        raise ValueError(f"losses.{name}: expected a scalar tensor, or some by name; found none")
+    yield from values.items()
+
+
+def check_scalars(name: str, values: Mapping[str, Any]) -> None:
+    """Raises ValueError with the term's `name` where one of its values isn't a scalar."""
     for part, scalar in values.items():
         if not (isinstance(scalar, torch.Tensor) and scalar.ndim == 0 and scalar.is_floating_point()):
             kind = (
@@ -192,8 +247,3 @@ def scalars(name: str, value: torch.Tensor | Parts, rows: Rows) -> Iterator[tupl
             )
             found = " ".join(filter(None, (part, kind)))
             raise ValueError(f"losses.{name}: expected a scalar tensor, or some by name; found {found}")
-        if trained and not scalar.requires_grad:
-            raise ValueError(f"losses.{name}: expected a value that depends on the features; found a constant")
-    if not values:
-        raise ValueError(f"losses.{name}: expected a scalar tensor, or some by name; found none")
-    yield from values.items()

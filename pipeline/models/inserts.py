@@ -16,9 +16,13 @@ from pipeline.settings_key import key
 
 @dataclass(frozen=True)
 class InsertOptions(PartOptions):
-    """The options of every insert. `at`: a new module of the insert follows each of these."""
+    """The options of every insert: a new module of it follows each place that they name."""
 
     at: list[str] = key([], "modules of the backbone that one is put behind, by timm's names: [layer2.2, layer3]")
+    last_blocks: dict[str, int] = key(
+        {},
+        "stages whose last blocks are each followed by one, as many as there are at most: {layer2: 2, layer3: 3}",
+    )
 
 
 class Followed(nn.Module):
@@ -43,26 +47,47 @@ def put_inserts(backbone: Backbone, inserts: Mapping[str, InsertOptions], height
     An insert is built from its settings and the number of channels behind its place. Of several at one place the first
     comes first. Raises ValueError naming the key where the backbone has no such place, or none with a map.
     """
-    wanted = []
-    for name, settings in inserts.items():
-        if not settings.at:
-            raise ValueError(f"inserts.{name}.at: expected one place or more, such as layer2.1; found none")
-        wanted += [(place, f"inserts.{name}", settings) for place in settings.at]
+    wanted = [
+        (place, where, name)
+        for name, settings in inserts.items()
+        for place, where in places_of(backbone, name, settings)
+    ]
     if not wanted:
         return
     channels = channels_behind(backbone, {place: where for place, where, _ in wanted}, height, width)
     # the innermost first: an insert changes the names of the modules inside its place
-    for place, where, settings in sorted(wanted, key=lambda insert: -insert[0].count(".")):
+    for place, _, name in sorted(wanted, key=lambda insert: -insert[0].count(".")):
         parent, _, child = place.rpartition(".")
-        followed = Followed(backbone.get_submodule(place), build_part(INSERTS, settings, where, channels[place]))
-        setattr(backbone.get_submodule(parent), child, followed)
+        made = build_part(INSERTS, inserts[name], f"inserts.{name}", channels[place])
+        setattr(backbone.get_submodule(parent), child, Followed(backbone.get_submodule(place), made))
+
+
+def places_of(backbone: Backbone, name: str, settings: InsertOptions) -> Iterator[tuple[str, str]]:
+    """Yields the places that the options of an insert name, each with the key that does.
+
+    Raises ValueError with the key where there is none, or a stage is not one.
+    """
+    if not (settings.at or settings.last_blocks):
+        raise ValueError(f"inserts.{name}.at: expected one place or more, such as layer2.1; found none")
+    for place in settings.at:
+        yield place, f"inserts.{name}.at"
+    for stage, count in settings.last_blocks.items():
+        where = f"inserts.{name}.last_blocks"
+        module = module_at(backbone, stage, where)
+        if not isinstance(module, nn.Sequential):
+            found = type(module).__name__
+            raise ValueError(f"{where}: expected stages, each a Sequential of blocks; {stage} is a {found}")
+        if count < 1:
+            raise ValueError(f"{where}: expected 1 block of {stage} or more; found {count}")
+        for block in [block for block, _ in module.named_children()][-count:]:
+            yield f"{stage}.{block}", where
 
 
 def channels_behind(backbone: Backbone, places: Mapping[str, str], height: int, width: int) -> dict[str, int]:
     """Returns the channels of the map (B, C, h, w) that each module of the backbone returns; one image is passed
     through for all.
 
-    places: name of the module -> key of the insert. Raises ValueError with the key where there is no such module, or it
+    places: name of the module -> key that names it. Raises ValueError with the key where there is no such module, or it
     returns something else.
     """
     seen: dict[str, object] = {}
@@ -89,11 +114,11 @@ def channels_behind(backbone: Backbone, places: Mapping[str, str], height: int, 
         features = seen.get(place)
         if not isinstance(features, torch.Tensor) or features.ndim != 4:
             raise ValueError(
-                f"{where}.at: expected a module that returns a map of places; {place} of the backbone doesn't"
+                f"{where}: expected a module that returns a map of places; {place} of the backbone doesn't"
             )
         if getattr(backbone, "output_fmt", "NCHW") == "NHWC":
             name = type(backbone).__name__
-            raise ValueError(f"{where}.at: inserts are for maps (B, C, h, w); those of {name} are (B, h, w, C)")
+            raise ValueError(f"{where}: inserts are for maps (B, C, h, w); those of {name} are (B, h, w, C)")
         channels[place] = features.shape[1]
     return channels
 
@@ -108,4 +133,4 @@ def module_at(backbone: Backbone, place: str, where: str) -> nn.Module:
             inner = inner.rpartition(".")[0]
         known = ", ".join(name for name, _ in backbone.get_submodule(inner).named_children())
         of = f"those in {inner}" if inner else "its own"
-        raise ValueError(f"{where}.at: the backbone has no module {place!r}; {of} are {known}") from None
+        raise ValueError(f"{where}: the backbone has no module {place!r}; {of} are {known}") from None

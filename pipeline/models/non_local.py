@@ -16,16 +16,16 @@ class NonLocal(nn.Module):
 
     theta, phi, g and W_z are 1 x 1 convolutions with bias, the first three from C channels to `channels`. The BN's
     weight and bias start at 0: the block begins as the identity. AGW's public code has channels = 1
-    (mangye16/Cross-Modal-Re-ID-baseline), the usual choice is C / 2.
+    (mangye16/Cross-Modal-Re-ID-baseline), the usual choice is C / 2: None.
     """
 
     @dataclass(frozen=True)
     class Options(InsertOptions):
-        channels: int = key(1, "of theta, phi and g; AGW's public code: 1", min=1)
+        channels: int | None = key(1, "of theta, phi and g; AGW's public code: 1; null: half of the map's", min=1)
 
     def __init__(self, settings: Options, channels: int) -> None:
         super().__init__()
-        inner = settings.channels
+        inner = max(channels // 2, 1) if settings.channels is None else settings.channels
         self.theta, self.phi, self.g = (nn.Conv2d(channels, inner, kernel_size=1) for _ in range(3))
         self.expand, self.norm = nn.Conv2d(inner, channels, kernel_size=1), nn.BatchNorm2d(channels)
         nn.init.zeros_(self.norm.weight)

@@ -13,7 +13,7 @@ from pipeline.losses.cross import cross_modality_loss
 from pipeline.losses.identity import identity_loss
 from pipeline.losses.intra import intra_modality_loss
 from pipeline.losses.objective import modality_of_ranks
-from pipeline.losses.term import Rows
+from pipeline.losses.term import LossTerm, Measured, Rows
 from pipeline.settings import Settings
 from tests.losses.features import CLASSES, ROWS, objective, random_rows
 
@@ -92,6 +92,55 @@ def test_a_term_of_weight_0_is_not_there(off):
     assert off not in made.terms
     assert made.reads("global", "logits") == (off != "identity") and made.reads("global", "pooled")
     assert not made.reads("global", "embedding")
+
+
+class Measuring(LossTerm):
+    """The mean of all values, and as a number that nobody minimizes, the share above 0."""
+
+    def forward(self, rows):
+        return Measured({"mean": rows.pooled.mean()}, {"positive": (rows.pooled > 0).double().mean()})
+
+
+class Unnamed(LossTerm):
+    def forward(self, rows):
+        return Measured({"mean": rows.pooled.mean()}, {"mean": rows.pooled.mean()})
+
+
+class Long(LossTerm):
+    def forward(self, rows):
+        return Measured(rows.pooled.mean(), {"all": rows.pooled})
+
+
+MEASURING = {"measuring": {"type": f"{__name__}:Measuring", "weight": 2.0}}
+
+
+def test_what_is_measured_is_reported_and_not_minimized():
+    rows = random_rows(torch.float64)
+    report = objective(MEASURING)({"global": rows})
+    assert list(report) == ["loss", "measuring", "measuring_mean", "measuring_positive"]
+    torch.testing.assert_close(report["loss"], 2 * rows.pooled.mean())
+    torch.testing.assert_close(report["measuring_positive"], (rows.pooled > 0).double().mean())
+
+
+def test_what_is_measured_of_several_features_is_reported_of_each():
+    rows = random_rows(torch.float64)
+    other = replace(rows, parts={"pooled": rows.pooled + 1})
+    report = objective(MEASURING, widths={"upper": 5, "lower": 5})({"upper": rows, "lower": other})
+    torch.testing.assert_close(report["measuring_upper_positive"], (rows.pooled > 0).double().mean())
+    torch.testing.assert_close(report["measuring_lower_positive"], (rows.pooled > -1).double().mean())
+    torch.testing.assert_close(report["loss"], rows.pooled.mean() + other.pooled.mean())
+
+
+@pytest.mark.parametrize(
+    ("term", "message"),
+    [
+        (Unnamed, r"losses\.x: expected a name of its own for what is measured; found 'mean'"),
+        (Long, r"losses\.x: expected a scalar tensor, or some by name; found all \(24, 5\) torch.float32"),
+    ],
+)
+def test_what_can_not_be_reported(term, message):
+    with pytest.raises(ValueError, match=message):
+        objective({"x": {"type": f"{__name__}:{term.__name__}"}})({"global": random_rows()})
 
 
 def test_rows_of_a_modality_not_in_use_do_not_count():
@@ -187,6 +236,14 @@ def test_with_local_mining_the_mean_over_ranks_weighs_each_by_its_rows(reduction
     metric = [one["intra"] + one["cross"] for one in alone]
     metric = metric[0] + metric[1] if reduction == "sum" else (3 * metric[0] + 2 * metric[1]) / 5
     torch.testing.assert_close(found.mean(), identity + metric)
+
+
+def test_with_local_mining_what_is_measured_is_a_mean_as_well():
+    bounds = [(0, 3), (3, 5)]
+    made = [objective(MEASURING, mining="local", identities=(3, 2), rank=rank) for rank in range(2)]
+    found = [one(part_of_batch(*bound))["measuring_positive"] for one, bound in zip(made, bounds, strict=True)]
+    one = objective(MEASURING, identities=(IDENTITIES,))(part_of_batch(0, IDENTITIES))
+    torch.testing.assert_close(torch.stack(found).mean(), one["measuring_positive"])
 
 
 def test_one_rank_has_the_same_loss_whatever_the_mining():

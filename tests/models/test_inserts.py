@@ -1,6 +1,3 @@
-from pathlib import Path
-
-import numpy as np
 import pytest
 import torch
 
@@ -9,7 +6,6 @@ from pipeline.models.inserts import Followed, put_inserts
 from pipeline.models.non_local import NonLocal
 from pipeline.parts import INSERTS
 
-FIXTURE = Path(__file__).parent.parent / "fixtures" / "agw_non_local.npz"
 SIZE = {"height": 64, "width": 32}
 
 
@@ -22,35 +18,20 @@ def inserts(**named):
     return {name: INSERTS.options_of(options, name) for name, options in named.items()}
 
 
-def test_a_non_local_block_is_that_of_agws_public_code():
-    """Values of mangye16/Cross-Modal-Re-ID-baseline e817a26, in float64."""
-    kept = {name: torch.from_numpy(value) for name, value in np.load(FIXTURE).items()}
-    block = NonLocal(NonLocal.Options("non_local"), channels=8).double()
-    theirs = {"theta": "theta", "phi": "phi", "g": "g.0", "expand": "W.0", "norm": "W.1"}
-    names = {
-        f"{ours}.{part}": f"nonlocal_param_{it}.{part}" for ours, it in theirs.items() for part in ("weight", "bias")
-    }
-    block.load_state_dict({ours: kept[it] for ours, it in names.items()}, strict=False)
-    features = kept["nonlocal_in"].requires_grad_()
-    found = block.train()(features)
-    torch.testing.assert_close(found, kept["nonlocal_out_trainbn"], rtol=1e-12, atol=1e-12)
-    (gradient,) = torch.autograd.grad(found.square().sum(), features)
-    torch.testing.assert_close(gradient, kept["nonlocal_gradin_of_sumsq"], rtol=1e-10, atol=1e-10)
-
-
-@pytest.mark.parametrize("channels", [1, 5])
+@pytest.mark.parametrize("channels", [1, 5, None])
 def test_a_non_local_block_equals_loops(channels):
     torch.manual_seed(0)
     block = NonLocal(NonLocal.Options("non_local", channels=channels), channels=6).double().eval()
     torch.nn.init.normal_(block.norm.weight)
     features = torch.randn(2, 6, 3, 2, dtype=torch.float64)
     theta, phi, g = (part(features).flatten(2) for part in (block.theta, block.phi, block.g))
+    assert theta.shape[1] == (channels or 3)
     mixed = torch.zeros_like(g)
     for image in range(2):
         for i in range(6):
             for j in range(6):
                 mixed[image, :, i] += (theta[image, :, i] @ phi[image, :, j]) * g[image, :, j] / 6
-    expected = block.norm(block.expand(mixed.reshape(2, channels, 3, 2))) + features
+    expected = block.norm(block.expand(mixed.reshape(2, -1, 3, 2))) + features
     torch.testing.assert_close(block(features), expected)
 
 
@@ -73,9 +54,45 @@ def test_inserts_stand_behind_their_places_and_begin_as_the_identity():
     assert not torch.equal(grown.forward_features(images), plain.forward_features(images))
 
 
+def followed(grown):
+    return [name for name, module in grown.named_modules() if isinstance(module, Followed)]
+
+
+@pytest.mark.parametrize(
+    ("name", "behind"),
+    [
+        ("resnet10t", ["layer2.0", "layer3.0"]),
+        ("resnet18", ["layer2.0", "layer2.1", "layer3.0", "layer3.1"]),
+        ("resnet50", ["layer2.2", "layer2.3", "layer3.3", "layer3.4", "layer3.5"]),
+    ],
+)
+def test_the_last_blocks_of_stages_are_followed_as_many_as_there_are(name, behind):
+    grown = backbone(name)
+    put_inserts(grown, inserts(non_local={"last_blocks": {"layer2": 2, "layer3": 3}}), **SIZE)
+    assert followed(grown) == behind
+
+
+def test_last_blocks_of_other_stages_and_places_beside_them():
+    kwargs = {"depths": (1, 1, 3, 1), "dims": (8, 8, 8, 8)}
+    grown = create_backbone("convnext_tiny", **SIZE, pretrained=False, weights=None, last_stride=2, kwargs=kwargs)
+    put_inserts(grown, inserts(non_local={"last_blocks": {"stages.2.blocks": 2}, "at": "stages.1"}), **SIZE)
+    assert followed(grown) == ["stages.1", "stages.2.blocks.1", "stages.2.blocks.2"]
+    assert grown.stages[2].blocks[1].insert.expand.out_channels == 8
+    assert grown.forward_features(torch.zeros(1, 3, 64, 32)).shape[1] == 8
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (
+            {"last_blocks": {"layer9": 1}},
+            r"inserts\.non_local\.last_blocks: the backbone has no module 'layer9'; its own are conv1, .*layer4",
+        ),
+        ({"last_blocks": {"layer2": 0}}, r"last_blocks: expected 1 block of layer2 or more; found 0"),
+        (
+            {"last_blocks": {"layer2.0": 1}},
+            r"last_blocks: expected stages, each a Sequential of blocks; layer2.0 is a BasicBlock",
+        ),
         (
             {"at": ["layer9"]},
             r"inserts\.non_local\.at: the backbone has no module 'layer9'; its own are conv1, .*layer4",
