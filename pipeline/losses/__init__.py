@@ -1,1 +1,1 @@
-"""The losses: identity, within each modality (MML), across pairs of modalities (MDL), and their weighted sum."""
+"""The losses: identity, within each modality (MML), across pairs of them (MDL), those of others, and their sum."""
