@@ -17,6 +17,7 @@ from pipeline.losses.bidirectional_ranking import bidirectional_ranking_loss
 from pipeline.losses.center_triplet import center_triplet_loss
 from pipeline.losses.contrastive import pair_contrastive_loss
 from pipeline.losses.distance import euclidean, to_unit_length
+from pipeline.losses.distillation import teaching_loss
 from pipeline.losses.hardest import batch_hard_hinge
 from pipeline.losses.identity import identity_loss
 from pipeline.losses.intra import intra_modality_loss
@@ -24,6 +25,7 @@ from pipeline.losses.weighted_triplet import weighted_triplet_loss
 from pipeline.models.generator import ModalityGenerator
 from pipeline.models.non_local import NonLocal
 from pipeline.models.pooling import Pooling
+from pipeline.models.sphere import sphere_logits
 
 FILES = Path(__file__).parents[1] / "fixtures" / "published"
 VISIBLE, INFRARED, SECOND_VISIBLE = 0, 1, 2  # in `modality` of the files
@@ -180,6 +182,17 @@ def of_features(file: str, name: str, ours: Callable[[Case], torch.Tensor]) -> Q
     return Quantity(file, name, ours, features_gradient(name))
 
 
+WITH_RESPECT_TO_BOTH = {"features": "features", "weight": "weight_in_by_classes"}
+
+
+def sphere(case: Case) -> torch.Tensor:
+    return identity_loss(sphere_logits(case["features"], case["weight_in_by_classes"].T, 14.0), case["labels"])
+
+
+def teaching(case: Case) -> torch.Tensor:
+    return teaching_loss(case["kl_student_logits"], case["kl_teacher_logits"], 3.0)
+
+
 QUANTITIES = [
     of_features("agw", "wrt", weighted_triplet(released=True)),
     of_features("agw", "wrt_exact_softmax", weighted_triplet(released=False)),
@@ -229,6 +242,13 @@ QUANTITIES = [
         "contrastive_m05_per_sample_norm_paired_labels",
         contrastive,
         {"contrastive_m05_per_sample_norm_paired_labels__grad_visible": "visible"},
+    ),
+    Quantity("caj", "kl_T3", teaching, {"kl_T3__grad_student": "kl_student_logits"}),
+    Quantity(
+        "sphere_softmax",
+        "sphere_softmax_s14",
+        sphere,
+        {f"sphere_softmax_s14__grad_{of}": name for of, name in WITH_RESPECT_TO_BOTH.items()},
     ),
 ]
 
