@@ -123,6 +123,7 @@ HASHES = {
     "mdl4.yaml": "dbbdd671",
     "demo.yaml": "b4919da1",
     "folder.yaml": "ea1e3e65",
+    "hcml.yaml": "0de5bc1a",  # whose weights are TONE's
     "llcm.yaml": "70394e75",
     "regdb.yaml": "82e56f64",
     "sysu.yaml": "dbbdd671",
