@@ -63,8 +63,10 @@ def load_run(folder: str | Path, *overrides: str, checkpoint: str | int | None =
     """Returns the trained run in `folder`.
 
     overrides: `key=value` for keys of `evaluation` and `loader`, as for the command `evaluate`. checkpoint: "last",
-    "best" or a step that there is a checkpoint of; None: as the run's `validation.selection` says. ValueError where the
-    folder has no trained run or not these weights, or for an override of another key.
+    "best" or a step that there is a checkpoint of; None: as the run's `validation.selection` says. Where
+    `evaluation.projection` is hcml and the run has learned none with these weights and options, it is learned now, from
+    the training images. ValueError where the folder has no trained run or not these weights, or for an override of
+    another key.
     """
     if not Path(folder).is_dir():
         raise ValueError(f"{folder}: expected the folder of a trained run; found none")

@@ -258,6 +258,11 @@ class EvaluationSettings:
     fusion: Literal["none", "mean", "concatenate"] = key(
         "none", "join the features of an image and of its derivative, each of unit length"
     )
+    projection: Literal["none", "hcml"] = key(
+        "none",
+        "hcml: features go through matrices, one per modality, learned from the features of the training images after "
+        "the training (Ye et al., AAAI 2018)",
+    )
     re_ranking: Literal["none", "k_reciprocal"] = key(
         "none", "k_reciprocal: distances by common nearest neighbours (Zhong et al., CVPR 2017)"
     )

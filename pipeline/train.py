@@ -25,6 +25,7 @@ from pipeline.config import load_config
 from pipeline.distributed import create_training_accelerator, norm_problems, on_first_rank, precision_of
 from pipeline.errors import one_line_errors
 from pipeline.evaluation.features import choose_extractor, fused_derivatives
+from pipeline.evaluation.hcml.check import check_projection
 from pipeline.evaluation.rehearsal import rehearse
 from pipeline.evaluation.results import check_not_folder, format_summary, named_means, read_rows, summarize
 from pipeline.evaluation.session import Session, evaluate, finish
@@ -163,7 +164,9 @@ def main(argv: list[str] | None = None) -> None:
     check_split_untrained(settings.data, settings.data)
     check_schedule(settings.optimizer)
     check_optimizer(settings.optimizer)
-    fused_derivatives(settings)  # raises now what evaluation would only raise after the training
+    # these raise now what evaluation would only raise after the training
+    fused_derivatives(settings)
+    check_projection(settings)
     accelerator = create_training_accelerator(settings, str(folder))
     settings = on_first_rank(accelerator, partial(resolve, settings))
     index = on_first_rank(accelerator, lambda: build_divided_index(settings))

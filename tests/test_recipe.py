@@ -132,6 +132,7 @@ HASHES = {
     "demo.yaml": "b4919da1",
     "ebdtr.yaml": "b138f550",
     "folder.yaml": "ea1e3e65",
+    "hcml.yaml": "0de5bc1a",  # whose weights are TONE's
     "hsme.yaml": "297fdd1f",
     "llcm.yaml": "70394e75",
     "mac.yaml": "89d8ec08",

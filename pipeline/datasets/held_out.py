@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -85,10 +85,15 @@ def is_validated_on(split: str, kept: Settings) -> bool:
     return split == HELD_OUT or (split == OWN_SPLIT and not kept.validation.identities)
 
 
+def as_validations(settings: Settings) -> dict[str, Any]:
+    """Returns the keys of `evaluation` that validations set: those of the data set, and no projection, which is learned
+    after a training only."""
+    return dataset_of(settings.data.dataset).validation | {"projection": "none"}
+
+
 def validation_settings(settings: Settings, split: ValidationSplit) -> Settings:
     """Returns the settings that evaluate the split as validations do: `evaluation`, but for what only a test can be."""
-    own = dataset_of(settings.data.dataset).validation
-    evaluation = dataclasses.replace(settings.evaluation, extractor="network", **own)
+    evaluation = dataclasses.replace(settings.evaluation, extractor="network", **as_validations(settings))
     return dataclasses.replace(
         settings, data=dataclasses.replace(settings.data, test_split=split), evaluation=evaluation
     )

@@ -28,7 +28,7 @@ from pipeline.settings import EvaluationSettings, Settings
 # The columns of a row that say where features come from; features of a file bring their own, or it is unknown.
 ORIGIN_COLUMNS: tuple[str, ...] = (
     *LABELS,
-    *("extractor", "feature", "flip", "fusion", "precision", "selection", "epoch", "replaced_images"),
+    *("extractor", "feature", "flip", "fusion", "projection", "precision", "selection", "epoch", "replaced_images"),
     *("seed", "config", "recipe", *UNTRAINED.columns()),
 )
 REPORTED_RANKS = {name: int(name.removeprefix("rank_")) for name in METRICS if name.startswith("rank_")}
@@ -139,6 +139,7 @@ def row_context(settings: Settings, model: ModelInfo, index: pd.DataFrame, preci
         "metric": evaluation.metric,
         "flip": evaluation.flip and network,
         "fusion": evaluation.fusion,
+        "projection": evaluation.projection,
         "re_ranking": describe_re_ranking(evaluation),
         "precision": describe_precision(precision if network else "fp32", settings.loader.image_type),
         "selection": model.selection if network else "last",

@@ -12,6 +12,7 @@ from accelerate import Accelerator
 
 from dali_ops.derive.stages import Stage
 from pipeline.batch import Modality
+from pipeline.evaluation.hcml.check import check_projection
 from pipeline.loading.batches import evaluation_batches
 from pipeline.loading.derivations import derivations
 from pipeline.loading.images import ImageSource, open_images
@@ -44,9 +45,10 @@ class Extractor:
 def choose_extractor(settings: Settings, accelerator: Accelerator, restore: Callable[[], torch.nn.Module]) -> Extractor:
     """Returns the extractor that `settings.evaluation` asks for; `restore` is called only where it needs a network.
 
-    Raises ValueError where the features can't be had: see `fused_derivatives`.
+    Raises ValueError where the features can't be had: see `fused_derivatives` and `check_projection`.
     """
     fused_derivatives(settings)
+    check_projection(settings)
     if settings.evaluation.extractor == "pixels":
         return Extractor(pixel_features)
     return network_extractor(restore(), settings, accelerator)

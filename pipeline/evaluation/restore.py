@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +15,7 @@ from pipeline.build import build_table, place_network
 from pipeline.distributed import on_first_rank
 from pipeline.evaluation.checkpointed import checkpoint_info, checkpointed_network
 from pipeline.evaluation.features import Extractor, choose_extractor
+from pipeline.evaluation.hcml.learning import with_projection
 from pipeline.evaluation.model_info import ModelInfo
 from pipeline.methods.method import method_of
 from pipeline.run.checkpoint import load_weights, weights_facts
@@ -60,10 +62,15 @@ def choose_trained(
 def load_extractor(
     settings: Settings, trained: TrainedWeights | None, index: pd.DataFrame | None, accelerator: Accelerator
 ) -> Extractor:
-    """Returns the extractor that `settings.evaluation` asks for, of the network that `restore_network` returns."""
-    return choose_extractor(
-        settings, accelerator, lambda: restore_network(settings, trained, index, accelerator.device)
-    )
+    """Returns the extractor that `settings.evaluation` asks for, of the network that `restore_network` returns.
+
+    Called by all ranks: a projection that the run hasn't learned yet is learned now.
+    """
+    restore = partial(restore_network, settings, trained, index, accelerator.device)
+    extractor = choose_extractor(settings, accelerator, restore)
+    if settings.evaluation.projection == "none":
+        return extractor
+    return with_projection(extractor, settings, trained.kept if trained else None, accelerator)
 
 
 def restore_network(

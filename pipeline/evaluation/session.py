@@ -21,8 +21,7 @@ from accelerate.utils import set_seed
 from pipeline import protocols
 from pipeline.build import build_divided_index, build_index, build_trials
 from pipeline.config import load_config, load_kept
-from pipeline.datasets import dataset_of
-from pipeline.datasets.held_out import is_validated_on
+from pipeline.datasets.held_out import as_validations, is_validated_on
 from pipeline.datasets.listing import HELD_OUT
 from pipeline.distributed import create_accelerator, on_first_rank, precision_of
 from pipeline.evaluation.evaluator import ORIGIN_COLUMNS, EvaluationResult, evaluate_features, row_context, tested_rows
@@ -109,7 +108,7 @@ def read_evaluation_arguments(arguments: Sequence[str]) -> tuple[Settings, Setti
 
 def as_validated(settings: Settings, overrides: Sequence[str]) -> Settings:
     """Returns the settings that test a split as a training validated on it, but for the keys that are overridden."""
-    own = dataset_of(settings.data.dataset).validation
+    own = as_validations(settings)
     kept = {name: value for name, value in own.items() if not any(f"evaluation.{name}=" in one for one in overrides)}
     return replace(settings, evaluation=replace(settings.evaluation, **kept))
 

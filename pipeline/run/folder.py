@@ -1,6 +1,7 @@
 """The folder of a run: `config.yaml`, `env.json`, `training.json`, `training_data.json`, `log.txt`, `metrics.csv`,
 `checkpoints/`, `model.safetensors`, `results.csv`, `finished`, `split.csv` for a user's own data and `ancestors/` of a
-run that starts from another: which of them is written when, and what a second start finds.
+run that starts from another: which of them is written when, and what a second start finds. `pipeline.evaluation.hcml`
+adds `hcml.safetensors`.
 
 `python -m pipeline.run.folder CONFIG... [key=value ...]` prints its path, for scripts.
 """

@@ -42,6 +42,7 @@ COLUMNS = {
     "metric": ("cosine", "euclidean"),
     "flip": (False, True),
     "fusion": ("none", "mean"),
+    "projection": ("none", "hcml"),
     "re_ranking": ("k_reciprocal(20,6,0.3)", "k_reciprocal(20,6,0.5)"),
     "precision": ("fp32", "bf16"),
     "selection": ("last", "unknown"),

@@ -8,8 +8,8 @@ from pipeline.evaluation.results.means import COUNTED
 from pipeline.evaluation.results.schema import AGREED, METRICS, NONE, PIXELS, RECORDED, UNKNOWN
 
 # Columns in which rows of one data set should agree to be compared, besides those that the protocol varies.
-PROTOCOL = ["split", "test_set", "gallery_rule", "metric", "flip", "fusion", "re_ranking", "precision", "selection"]
-PROTOCOL += ["feature", *AGREED, "code_version"]
+PROTOCOL = ["split", "test_set", "gallery_rule", "metric", "flip", "fusion", "projection", "re_ranking", "precision"]
+PROTOCOL += ["selection", "feature", *AGREED, "code_version"]
 
 RECONSTRUCTED = "‡"
 RECONSTRUCTION = (
