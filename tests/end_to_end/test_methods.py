@@ -6,14 +6,19 @@ import pytest
 from pipeline import evaluate, train
 from pipeline.run.checkpoint import checkpoints
 from tests.end_to_end.runs import SHORT, run, weights
-from tests.methods.parts import CENTER, CONFUSION, TWO_PLAYERS
+from tests.methods.parts import CENTER, TWO_PLAYERS
 
 PARTS = {
     "terms with parameters": [
         *(f"losses.center.type={CENTER}", "losses.center.weight=0.001"),
-        *(f"losses.adversary.type={CONFUSION}", "losses.adversary.weight=0.1", "optimizer.clip_grad_norm=1"),
+        *("losses.adversary.ramp_steps=5", "losses.collaborative.teacher=ensemble", "losses.views.weight=0.1"),
+        "optimizer.clip_grad_norm=1",
     ],
     "two optimizers": [f"method.type={TWO_PLAYERS}"],
+    "rounds of a whole trunk's embedding": [
+        *("method.type=decorrelation", "method.rounds=2", "method.rounds_begin=0.2", "heads.global.type=embedding"),
+        *("heads.global.width=16", "heads.global.classifier=sphere", "model.input=gray", "model.stem_depth=stage4"),
+    ],
     "inserts and heads": [
         *("inserts.non_local.at=[layer2,layer3.0]", "heads.stripes.count=2", "heads.stripes.width=8"),
         *("heads.global.classifiers=source", "losses.cross.features=[global]", "train.ema=0.5"),

@@ -4,9 +4,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from torch.nn import functional
 
-from pipeline.batch import Modality
 from pipeline.losses.term import LossTerm
 from pipeline.methods.method import Player
 from pipeline.methods.one_objective import OneObjective
@@ -32,38 +30,6 @@ class CenterLoss(LossTerm):
         return super().parameter_group(self.settings.lr) | {"weight_decay": 0.0}
 
 
-class Reversed(torch.autograd.Function):
-    @staticmethod
-    def forward(context, features, strength):
-        context.strength = strength
-        return features.view_as(features)
-
-    @staticmethod
-    def backward(context, gradient):
-        return -context.strength * gradient, None
-
-
-class ModalityConfusion(LossTerm):
-    """A discriminator of base modalities, whose reversed gradient reaches the features."""
-
-    @dataclass(frozen=True)
-    class Options(LossTerm.Options):
-        strength: float = key(0.05, "of the reversed gradient", min=0)
-
-    compares_rows = False
-
-    def __init__(self, settings, context):
-        super().__init__(settings, context)
-        (width,) = {context.widths[name] for name in self.features}
-        self.discriminator = nn.Linear(width, 2)
-
-    def forward(self, rows):
-        targets = torch.tensor([int(Modality(row).base == Modality.INFRARED) for row in rows.modality])
-        return functional.cross_entropy(
-            self.discriminator(Reversed.apply(rows.pooled, self.settings.strength)), targets
-        )
-
-
 class TwoPlayers(OneObjective):
     """The heads have an optimizer of their own, whose schedule lets them rest."""
 
@@ -75,4 +41,4 @@ class TwoPlayers(OneObjective):
         ]
 
 
-CENTER, CONFUSION, TWO_PLAYERS = (f"{__name__}:{part.__name__}" for part in (CenterLoss, ModalityConfusion, TwoPlayers))
+CENTER, TWO_PLAYERS = (f"{__name__}:{part.__name__}" for part in (CenterLoss, TwoPlayers))

@@ -7,7 +7,7 @@ from pipeline.batch import Batch, Modality
 from pipeline.config import load_config
 from pipeline.methods.method import Share, method_of
 from pipeline.optimization import set_learning_rate
-from tests.methods.parts import CENTER, CONFUSION
+from tests.methods.parts import CENTER
 
 ROWS = [int(modality) for modality in Modality for _ in range(4)]
 IDENTITIES = 5
@@ -54,10 +54,10 @@ def test_a_term_with_parameters_has_a_group_of_its_own(tiny):
 def test_an_adversary_learns_while_features_get_its_gradient_reversed(tiny):
     gradients = {}
     for strength in (0.0, 0.5, 1.0):
-        words = [f"losses.adversary.type={CONFUSION}", f"losses.adversary.strength={strength}"]
+        words = [f"losses.adversary.strength={strength}"]
         _, method = build(tiny, *words, *(f"losses.{name}=null" for name in ("identity", "intra", "cross")))
         method.train()(batch())["loss"].backward()
-        discriminator = method.objective.terms["adversary"].discriminator.weight.grad
+        discriminator = method.objective.terms["adversary"].discriminator[0].weight.grad
         gradients[strength] = (discriminator, method.network.backbone.layer4[0].conv1.weight.grad)
     assert gradients[0.0][1].abs().max() == 0 and gradients[0.0][0].abs().max() > 0
     torch.testing.assert_close(gradients[1.0][0], gradients[0.5][0])  # the discriminator's own isn't reversed

@@ -18,7 +18,7 @@ from pipeline.evaluation.session import Session, evaluate_extractor
 from pipeline.run.folder import run_path
 from pipeline.training.prepare import prepare_training
 from pipeline.training.step import loss_of, read_step, set_training_mode, train_step
-from tests.methods.parts import CENTER, CONFUSION
+from tests.methods.parts import CENTER
 
 STEPS = 10
 # The shipped defaults but for what is named. In float64 nothing but the order of sums differs between ranks, by 1e-15;
@@ -32,7 +32,8 @@ WAYS = {
     "local_norm": ["train.norm=local", "batch.ids_per_batch=6", "train.ema=0.8"],
     "parts": [
         *(f"losses.center.type={CENTER}", "losses.center.weight=0.001", "losses.center.features=[global]"),
-        *(f"losses.adversary.type={CONFUSION}", "losses.adversary.features=[global]", "inserts.non_local.at=layer3"),
+        *(f"losses.{name}.features=[global]" for name in ("adversary", "collaborative", "views")),
+        "inserts.non_local.at=layer3",
         *("heads.stripes.count=2", "heads.stripes.width=8", "heads.global.classifiers=source"),
         *("losses.weighted_triplet.weight=0.1", "losses.triplet.type=center_triplet", "losses.contrastive.weight=0.1"),
         *("train.steps_per_epoch=10", "train.freeze_backbone_epochs=0.5"),
