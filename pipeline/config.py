@@ -27,8 +27,8 @@ from pipeline.settings import DEFAULT_HEADS, DEFAULT_METHOD, Settings
 from pipeline.shipped import find_shipped
 from pipeline.text import nearest
 
-# keys below which the names are those of parts
-PARTS = ("method.", "inserts.", "heads.", "losses.")
+PART_GROUPS = ("inserts", "heads", "losses")
+PARTS = ("method.", *(f"{group}." for group in PART_GROUPS))  # how the full names of keys of parts begin
 
 log = logging.getLogger("pipeline")
 
@@ -113,7 +113,7 @@ def layers_of(file: Path) -> list[Layer]:
     """Returns the layers of a file and its bases. The first that names a method begins one; the others vary it."""
     layers: list[Layer] = []
     for path, values in read_layers(file):
-        varies = any("name" in (layer.values.get("method") or {}) for layer in layers)
+        varies = any(names_method(to_dict(layer.values)) for layer in layers)
         layers.append(Layer(str(path), values, is_file=True, varies=varies))
     return layers
 
@@ -171,8 +171,10 @@ def merge(config: DictConfig, layer: Layer) -> DictConfig:
         config = begun_anew(config, plain, layer.varies) if layer.is_file else config
         check_parts(config, plain)
         merged = put_over(config, plain)
-        if {"method", "inserts", "heads", "losses"} & plain.keys():
+        if {"method", *PART_GROUPS} & plain.keys():
             OmegaConf.to_object(merged)  # makes the parts, which check their keys
+            if not names_method(plain) and kinds_of_parts(merged) != kinds_of_parts(config):
+                merged = put_over(merged, unclaimed(plain))
     except OmegaConfBaseException as error:
         where = f"{error.full_key}: " if error.full_key else ""
         raise ValueError(f"{layer.origin}: {where}{reason_of(error)}") from None
@@ -197,7 +199,9 @@ def put_over(config: DictConfig, values: dict) -> DictConfig:
 
 def check_parts(config: DictConfig, layer: dict[str, Any]) -> None:
     """Raises ValueError where a layer's parts aren't given by name, or one is taken away that isn't there."""
-    for group in ("inserts", "heads", "losses"):
+    if not isinstance(layer.get("method", {}), dict):
+        raise ValueError(f"method: expected the keys of a method; found {layer['method']!r}")
+    for group in PART_GROUPS:
         named = layer.get(group, {})
         if not isinstance(named, dict):
             raise ValueError(f"{group}: expected parts by name, as {{NAME: {{...}}}}; found {named!r}")
@@ -213,23 +217,33 @@ def begun_anew(config: DictConfig, layer: dict, varies: bool) -> DictConfig:
 
     varies: the layer's method is a variety of the one before, and has its parts.
     """
-    if "name" in (layer.get("method") or {}) and not varies:
-        config = put_over(config, without_parts(config, layer))
-        with read_write(config):
-            config["method"] = DEFAULT_METHOD  # whole: another kind of method has other keys
+    config = put_over(config, {})  # a copy
+    with read_write(config):
+        if names_method(layer) and not varies:  # each whole: another type of part has other keys
+            config["method"] = DEFAULT_METHOD
+            config["inserts"], config["losses"] = {}, {}
+            config["heads"] = {} if "heads" in layer else DEFAULT_HEADS
     if "name" in layer.get("optimizer", {}):
         with read_write(config["optimizer"]):
             config["optimizer"]["kwargs"] = {}
     return config
 
 
-def without_parts(config: DictConfig, layer: dict) -> dict:
-    """Returns values that remove the parts of a method, so that a file that names another method has only its own.
+def names_method(layer: dict) -> bool:
+    return isinstance(layer.get("method"), dict) and "name" in layer["method"]
 
-    A method that says nothing of its heads has the default one.
-    """
-    removed = {name: dict.fromkeys(config[name]) for name in ("inserts", "heads", "losses")}
-    return removed if "heads" in layer else removed | {"heads": removed["heads"] | DEFAULT_HEADS}
+
+def kinds_of_parts(config: DictConfig) -> dict[str, str]:
+    """Returns the type of every part by its full name."""
+    named = ((f"{group}.{name}", name, part) for group in PART_GROUPS for name, part in config[group].items())
+    return {full: part.get("type") or name for full, name, part in named if part is not None}
+
+
+def unclaimed(layer: dict) -> dict[str, Any]:
+    """Returns values for a method with other parts than its file gave it: it follows no source and is no published one,
+    unless the layer says so."""
+    given = layer.get("method") or {}
+    return {"method": {name: given.get(name) for name in ("source", "published")}}
 
 
 def check_known(values: dict, settings: type, prefix: str, origin: str) -> None:

@@ -65,7 +65,8 @@ def tensor_now(name: str) -> str:
     return next((now + name.removeprefix(before) for before, now in TENSORS.items() if name.startswith(before)), name)
 
 
-DOT = "\0"  # within a name, such as that of a module of the backbone: {stages.2.blocks: 1}
+# Stands for a dot within a name, such as that of a module of the backbone: {stages.2.blocks: 1}. No YAML can hold it.
+DOT = "\0"
 
 
 def read(values: dict, known: Callable[[str], bool]) -> tuple[dict, list[str]]:

@@ -95,7 +95,11 @@ def located(where: str, error: Exception) -> ValueError:
 
 def typed(options: type[PartOptions], values: dict[str, Any]) -> PartOptions:
     """Returns `options` with the values, each of its field's type. Raises ValueError, which begins with the key."""
-    lists = [field.name for field in dataclasses.fields(options) if str(field.type).startswith("list[str]")]
+    kinds = {field.name: str(field.type) for field in dataclasses.fields(options)}
+    for name, value in values.items():
+        if kinds[name].startswith("dict") and not isinstance(value, dict):
+            raise ValueError(f"{name}: expected names with values; found {value!r}")
+    lists = [name for name, kind in kinds.items() if kind.startswith("list[str]")]
     values = {name: [value] if name in lists and isinstance(value, str) else value for name, value in values.items()}
     try:
         made = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(options), values))

@@ -2,6 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -157,3 +158,54 @@ def test_the_hash_of_parts():
 def test_keys_of_parts_are_described():
     names = [name for name, _, _ in describe(load_config(["losses.second.type=intra"]))]
     assert {"losses.second.margin", "heads.global.type", "method.mining"} <= set(names)
+
+
+METHODS = sorted(Path("configs/methods").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("second", METHODS, ids=lambda file: file.stem)
+def test_a_method_behind_another_has_its_own_parts_alone(second):
+    alone = load_config([str(second)])
+    for first in METHODS:
+        both = load_config([str(first), str(second)])
+        assert (both.method, both.inserts, both.heads, both.losses) == (
+            *(alone.method, alone.inserts, alone.heads),
+            alone.losses,
+        )
+
+
+@pytest.mark.parametrize(
+    ("changes", "claimed"),
+    [
+        ([], True),
+        (["losses.weighted_triplet.released=true", "inserts.non_local.channels=4"], True),
+        (["configs/small.yaml"], True),
+        (["losses.adversary.weight=1"], False),
+        (["losses.weighted_triplet=null"], False),
+        (["heads.global.type=embedding"], False),
+    ],
+)
+def test_a_method_of_other_parts_is_no_published_one(changes, claimed):
+    method = load_config(["configs/methods/agw.yaml", *changes]).method
+    assert method.name == "agw"
+    assert (method.source, method.published) == (("authors' code", "AGW") if claimed else (None, None))
+
+
+def test_other_parts_may_be_said_to_be_a_published_method():
+    changed = ["losses.adversary.weight=1", "method.published=AGW"]
+    assert load_config(["configs/methods/agw.yaml", *changed]).method.published == "AGW"
+
+
+def test_the_default_follows_the_paper_unless_it_has_other_parts():
+    assert load_config(["configs/sysu.yaml"]).method.source == "paper"
+    assert load_config(["configs/ablation/b1.yaml"]).method.source == "paper"
+    assert load_config(["configs/sysu.yaml", "losses.cross=null"]).method.source is None
+
+
+def test_a_method_that_is_no_mapping_is_one_line(tmp_path):
+    (tmp_path / "x.yaml").write_text("method: [name]")
+    with pytest.raises(ValueError, match=r"method: expected the keys of a method; found \['name'\]"):
+        load_config([str(tmp_path / "x.yaml")])
+    (tmp_path / "y.yaml").write_text("inserts: {non_local: {last_blocks: [layer2]}}")
+    with pytest.raises(ValueError, match=r"inserts\.non_local\.last_blocks: "):
+        load_config([str(tmp_path / "y.yaml")])

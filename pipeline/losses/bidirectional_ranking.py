@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 
@@ -67,9 +66,7 @@ class BidirectionalRankingLoss(PairTerm):
     """The sum of `bidirectional_ranking_loss` over pairs of modalities."""
 
     @dataclass(frozen=True)
-    class Options(PairTerm.Options):
-        of: Literal["pooled", "embedding"] = key("embedding", "the feature before or after the BN neck")
-        unit_length: bool = key(True, "divide features by their length first")
+    class Options(PairTerm.UnitEmbeddings):
         margin: float = key(0.5, "of the hinge across modalities, in units of the feature distance", min=0)
         intra_margin: float = key(0.1, "least distance of positive and negative, both of the other modality", min=0)
         intra_weight: float = key(0.1, "factor of the hinge with intra_margin", min=0)

@@ -42,7 +42,6 @@ class CenterDistanceLoss(PairTerm):
 
     @dataclass(frozen=True)
     class Options(PairTerm.Options):
-        pairs: list[list[str]] = key([["infrared", "visible"]], "pairs of modalities summed over")
         unit_length: bool = key(True, "divide features by their length first")
         unit_centers: bool = key(False, "divide centers by their length")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 
@@ -52,9 +51,7 @@ class CenterRankingLoss(PairTerm):
     """The sum of `center_ranking_loss` over pairs of modalities."""
 
     @dataclass(frozen=True)
-    class Options(PairTerm.Options):
-        of: Literal["pooled", "embedding"] = key("embedding", "the feature before or after the BN neck")
-        unit_length: bool = key(True, "divide features by their length first")
+    class Options(PairTerm.UnitEmbeddings):
         margin: float = key(0.5, "of the hinge, in units of the feature distance", min=0)
 
     settings: Options

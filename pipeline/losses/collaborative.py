@@ -11,6 +11,7 @@ from torch import nn
 from pipeline.losses.distillation import teaching_loss
 from pipeline.losses.identity import identity_loss
 from pipeline.losses.term import LossContext, LossTerm, Parts, Rows
+from pipeline.models.classifier import new_classifier
 from pipeline.settings_key import key
 
 
@@ -21,8 +22,9 @@ class CollaborativeLoss(LossTerm):
     teaching  k KL_T(E -> W g), `teaching_loss` by E: the shared logits (MAC), or the mean of these and of all specific
               classifiers' (MACE)
 
-    g is the embedding. Ye, Lan, Leng, "Modality-aware Collaborative Learning", ACM MM 2019, and Ye, Lan, Leng, Shen,
-    TIP 2020: there is no public code, and only their abstracts were read. k, T and which teaches are ours.
+    g is the embedding, also where a head has an activation between it and the shared classifier. Ye, Lan, Leng,
+    "Modality-aware Collaborative Learning", ACM MM 2019, and Ye, Lan, Leng, Shen, TIP 2020: there is no public code,
+    and only their abstracts were read. k, T and which teaches are ours.
     """
 
     @dataclass(frozen=True)
@@ -61,10 +63,3 @@ class CollaborativeLoss(LossTerm):
 
 def sum_of(values: list[torch.Tensor]) -> torch.Tensor:
     return torch.stack(values).sum()
-
-
-def new_classifier(width: int, identities: int) -> nn.Linear:
-    """Returns a classifier that starts as the shared one does."""
-    classifier = nn.Linear(width, identities, bias=False)
-    nn.init.normal_(classifier.weight, std=0.001)
-    return classifier

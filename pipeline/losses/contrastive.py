@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 
@@ -51,9 +50,7 @@ class ContrastiveLoss(PairTerm):
     """The sum of `contrastive_loss` over pairs of modalities, of all pairs of their rows."""
 
     @dataclass(frozen=True)
-    class Options(PairTerm.Options):
-        of: Literal["pooled", "embedding"] = key("embedding", "the feature before or after the BN neck")
-        unit_length: bool = key(True, "divide features by their length first")
+    class Options(PairTerm.UnitEmbeddings):
         margin: float = key(0.5, "distance at which rows of two identities are far enough apart", min=0)
 
     settings: Options

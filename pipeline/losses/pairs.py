@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
@@ -20,6 +21,13 @@ class PairTerm(FeatureTerm):
         pairs: list[list[str]] = key(
             [["infrared", "visible"]], "pairs of modalities summed over, each in both directions"
         )
+
+    @dataclass(frozen=True)
+    class UnitEmbeddings(Options):
+        """The options of terms that compare directions of embeddings, unless told otherwise."""
+
+        of: Literal["pooled", "embedding"] = key("embedding", "the feature before or after the BN neck")
+        unit_length: bool = key(True, "divide features by their length first")
 
     settings: Options
 

@@ -9,6 +9,7 @@ from torch import nn
 
 from pipeline.losses.identity import identity_loss
 from pipeline.losses.term import LossContext, LossTerm, Rows
+from pipeline.models.classifier import new_classifier
 from pipeline.settings_key import key
 
 
@@ -31,7 +32,7 @@ class ViewLoss(LossTerm):
     def __init__(self, settings: Options, context: LossContext) -> None:
         super().__init__(settings, context)
         width, bases = self.width_of("pooled"), dict.fromkeys(modality.base.key for modality in context.modalities)
-        self.classifiers = nn.ModuleDict({base: new_classifier(width, settings.views) for base in bases})
+        self.classifiers = nn.ModuleDict({base: new_classifier(width, settings.views, bias=True) for base in bases})
 
     def forward(self, rows: Rows) -> torch.Tensor:
         divided = [(rows.of(modality), self.classifiers[modality.base.key]) for modality in self.context.modalities]
@@ -41,11 +42,3 @@ class ViewLoss(LossTerm):
             if len(own)
         ]
         return torch.stack(losses).sum()
-
-
-def new_classifier(width: int, views: int) -> nn.Linear:
-    """Returns a linear classifier that starts as those of identities do."""
-    classifier = nn.Linear(width, views)
-    nn.init.normal_(classifier.weight, std=0.001)
-    nn.init.zeros_(classifier.bias)
-    return classifier

@@ -27,7 +27,7 @@ class Decorrelation(OneObjective):
     class Options(OneObjective.Options):
         depends_on_length = True
         rounds: int = key(3, "of decorrelation, restraint and relaxation", min=1)
-        rounds_begin: float = key(0.5, "share of the training before the first of them, 0-1", min=0, max=1)
+        rounds_begin: float = key(0.5, "share of the training before the first of them", min=0, max=0.99)
 
     def __init__(self, *parts: nn.Module) -> None:
         super().__init__(*parts)  # type: ignore[arg-type]
@@ -48,6 +48,9 @@ class Decorrelation(OneObjective):
                 "method.type: decorrelation needs a head of type embedding with a width of at most the backbone's, no "
                 "norm and no activation behind it"
             )
+        for name, term in method.objective.terms.items():
+            if "embedding" in term.reads and any(True for _ in term.parameters()):
+                raise ValueError(f"losses.{name}: has layers for an embedding, which decorrelation turns without them")
         return method
 
     @property

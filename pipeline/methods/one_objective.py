@@ -61,6 +61,9 @@ class OneObjective(Method):
             raise ValueError(
                 f"losses: none looks at the feature {unread[0]}: add it to the features of one, or drop its head"
             )
+        for name in network.embedding_widths:  # likewise a layer between the pooled feature and its embedding
+            if not any(objective.reads(name, what) for what in ("embedding", "logits")):
+                raise ValueError(f"heads.{name}: no loss looks at what its layer makes; give it none: connected=false")
         network.freeze_unread(objective.reads)
         return cls(network, objective)
 

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from pipeline.batch import Modality
+from pipeline.models.classifier import new_classifier
 from pipeline.models.heads import Feature, HeadContext
 from pipeline.models.pooling import Pooling
 from pipeline.models.sphere import SphereClassifier
@@ -44,9 +45,9 @@ class EmbeddingHead(nn.Module):
         activation: Literal["none", "relu", "leaky_relu"] = key(
             "none", "between embedding and classifier; leaky_relu has the slope 0.1"
         )
-        dropout: float = key(0.0, "in front of the classifier, 0-1", min=0, max=1)
+        dropout: float = key(0.0, "in front of the classifier", min=0, max=0.99)
         classifier: Literal["linear", "sphere"] = key("linear", "sphere: scaled cosines (Fan et al., JVCIR 2019)")
-        scale: float = key(14.0, "of the cosines", min=0)
+        scale: float = key(14.0, "of the cosines", min=0.01)
         bias: bool = key(True, "of the linear classifier")
         classifiers: Sharing = key("shared", "as for bnneck")
 
@@ -55,7 +56,7 @@ class EmbeddingHead(nn.Module):
         if settings.width and not settings.connected:
             raise ValueError(f"width: expected null without a fully connected layer; found {settings.width}")
         self.name, width = name, settings.width or context.width
-        self.widths, self.embedding_widths = {name: context.width}, {name: width}
+        self.widths, self.embedding_widths = {name: context.width}, {name: width} if settings.connected else {}
         self.norm_before = nn.BatchNorm1d(context.width) if settings.norm_before else nn.Identity()
         self.connected: nn.Module = nn.Linear(context.width, width) if settings.connected else nn.Identity()
         self.norm = nn.BatchNorm1d(width) if settings.norm else nn.Identity()
@@ -70,9 +71,10 @@ class EmbeddingHead(nn.Module):
     def forward(self, features: torch.Tensor, pooling: Pooling, modality: Sequence[Modality]) -> dict[str, Feature]:
         """Returns the feature by name, as `Head` says; its embedding is (B, width)."""
         pooled = pooling(features)
-        embedding = self.norm(self.connected(self.norm_before(pooled)))
+        with torch.autocast(pooled.device.type, enabled=False):  # it is compared, in float32
+            embedding = self.norm(self.connected(self.norm_before(pooled)))
         logits = self._logits(self.to_classifier(embedding), modality) if self.training else None
-        return {self.name: Feature(pooled, embedding.to(pooled.dtype), logits)}
+        return {self.name: Feature(pooled, embedding, logits)}
 
     def _logits(self, classified: torch.Tensor, modality: Sequence[Modality]) -> torch.Tensor:
         return apply_by_key(classified, runs_of([self.classifier_of[found] for found in modality]), self.classifier)
@@ -117,9 +119,6 @@ class EmbeddingHead(nn.Module):
 def classifier(settings: EmbeddingHead.Options, width: int, identities: int) -> nn.Module:
     if settings.classifier == "sphere":
         return SphereClassifier(width, identities, settings.scale)
-    linear = nn.Linear(width, identities, bias=settings.bias)
     if settings.norm:
-        nn.init.normal_(linear.weight, std=0.001)
-        if settings.bias:
-            nn.init.zeros_(linear.bias)
-    return linear
+        return new_classifier(width, identities, settings.bias)
+    return nn.Linear(width, identities, bias=settings.bias)

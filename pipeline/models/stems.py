@@ -79,6 +79,8 @@ def build_stems(backbone: nn.Module, keys: Sequence[str], depth: StemDepth = "st
     """
     keys = list(dict.fromkeys(keys))
     if keys == [SHARED]:
+        if depth != "stem":
+            raise ValueError(f"stem_depth: expected stem where all modalities share one; found {depth}")
         return nn.ModuleDict({SHARED: nn.Identity()})
     stem = take_out(backbone, stem_modules(backbone, depth))
     return nn.ModuleDict({key: deepcopy(stem) if position else stem for position, key in enumerate(keys)})

@@ -84,6 +84,8 @@ def match(layout: Layout, line: Line, settings: Settings) -> Shown:
     names = list(rows[layout.label]) if len(rows) else []
     method, backbone = method_of(settings).label(settings), settings.model.backbone.partition(".")[0]
     row = published if published in names and layout.backbone in (None, backbone) else None
+    if set(line.rows.get("projection", pd.Series())) - {"", settings.evaluation.projection}:
+        row = None  # tested with another metric than the method's
     try:
         ticks = ticks_of(settings)
     except ValueError as error:

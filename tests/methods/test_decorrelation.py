@@ -63,6 +63,12 @@ def test_heads_that_cannot_be_decorrelated_are_refused(heads):
         build(heads=heads)
 
 
+def test_a_term_with_layers_for_the_embedding_is_refused():
+    settings = dataclasses.replace(settings_of(), losses={"identity": {}, "collaborative": {}})
+    with pytest.raises(ValueError, match=r"^losses\.collaborative: has layers for an embedding"):
+        Decorrelation.build(settings, 5, Share(0, (4,)))
+
+
 def test_a_moving_average_is_refused():
     with pytest.raises(ValueError, match=r"^train\.ema: expected 0 for the method rounds, .*; found 0\.9"):
         build(ema=0.9)

@@ -170,3 +170,10 @@ def test_what_cannot_be_built_names_its_key(tiny, overrides, message):
     with pytest.raises((ValueError, FileNotFoundError), match=message) as error:
         build(tiny, *overrides)
     assert "\n" not in str(error.value)
+
+
+def test_a_layer_that_no_loss_reaches_is_refused(tiny):
+    pooled = ["losses.identity=null", "heads.global.type=embedding"]
+    with pytest.raises(ValueError, match=r"^heads\.global: no loss looks at what its layer makes"):
+        build(tiny, *pooled, "heads.global.width=8")
+    assert not build(tiny, *pooled, "heads.global.connected=false")[1].network.head_parameters()

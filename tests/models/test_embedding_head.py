@@ -117,3 +117,11 @@ def test_decorrelation_makes_the_layer_orthogonal_and_changes_no_distance(classi
 @pytest.mark.parametrize("options", [{"norm": True}, {"activation": "relu"}, {"connected": False}, {"width": 513}])
 def test_heads_that_are_not_decorrelated(options):
     assert not network_of(**options).heads["global"].decorrelates
+
+
+def test_the_embedding_is_float32_in_mixed_precision():
+    network = network_of(width=16)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        output = network(IMAGES, ROWS)
+    assert output.embedding.dtype == torch.float32 and output.logits.dtype == torch.bfloat16
+    assert not torch.equal(output.embedding, output.embedding.bfloat16().float())

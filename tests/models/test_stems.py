@@ -144,3 +144,8 @@ def test_gray_input_is_what_three_channels_of_it_were() -> None:
     images = torch.rand(2, 1, 64, 32).expand(2, 3, 64, 32)
     torch.testing.assert_close(gray(images, [0, 1]).pooled, color(images, [0, 1]).pooled, rtol=1e-5, atol=1e-5)
     assert gray.stems["visible"].conv1[0].weight.shape[1] == 1
+
+
+def test_a_depth_of_one_stem_for_all_is_refused() -> None:
+    with pytest.raises(ValueError, match="stem_depth: expected stem where all modalities share one; found stage2"):
+        build_stems(_backbone("resnet18"), ["shared"], "stage2")

@@ -68,8 +68,9 @@ def load_run(network: nn.Module, backbone: Backbone, source: Source) -> Taken:
     """
     tensors, own = read_run(source.file), network.state_dict()
     source_of = {name: find(new, tensors) for name, new in plain(own).items()}
-    fitting = {name: other for name, other in source_of.items() if other and tensors[other].shape == own[name].shape}
-    network.load_state_dict({name: tensors[other] for name, other in fitting.items()}, strict=False)
+    adapted = {name: adapt_channels(tensors[other], own[name]) for name, other in source_of.items() if other}
+    fitting = {name: other for name, other in source_of.items() if other and adapted[name].shape == own[name].shape}
+    network.load_state_dict({name: adapted[name] for name in fitting}, strict=False)
     in_it = backbone.taken.names if backbone.taken else ()
     resampled = {name for name in own if is_resampled(name) and name.removeprefix("backbone.") in in_it}
     wanted = [name for name, tensor in own.items() if tensor.is_floating_point() and not is_classifier(name)]
@@ -79,6 +80,14 @@ def load_run(network: nn.Module, backbone: Backbone, source: Source) -> Taken:
     left = [name for name in wanted if name not in names]
     left_of_run = [name for name, tensor in tensors.items() if name not in used and tensor.is_floating_point()]
     return Taken(source.name, "the network", names, left, left_of_run, kinds=("network", "run"))
+
+
+def adapt_channels(kernel: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
+    """Returns the first convolution's kernel of a network of color images for one of gray images, or the reverse: it
+    gives the same for gray images. Any other tensor is returned as it is."""
+    if kernel.ndim != 4 or kernel.shape[::2] != new.shape[::2] or {kernel.shape[1], new.shape[1]} != {1, 3}:
+        return kernel
+    return kernel.sum(dim=1, keepdim=True) if new.shape[1] == 1 else (kernel / 3).expand(-1, 3, -1, -1)
 
 
 def find(name: str, tensors: Tensors) -> str | None:

@@ -4,6 +4,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from timm.layers import resample_abs_pos_embed
+from torch.nn.functional import conv2d
 
 from pipeline.config import load_config, to_yaml
 from pipeline.methods import one_objective
@@ -81,6 +82,19 @@ def test_stems_are_mapped_by_name(before, now, run_of):
         for rest in ("conv1.0.weight", "bn1.running_var"):
             assert torch.equal(made[f"{ours}{rest}"], tensors[f"{theirs}{rest}"])
     assert torch.equal(made["backbone.layer1.0.conv1.weight"], tensors["backbone.layer1.0.conv1.weight"])
+
+
+@pytest.mark.parametrize(("before", "now"), [("color", "gray"), ("gray", "color"), ("gray", "gray")])
+def test_gray_images_give_the_same_in_a_network_of_another_input(before, now, run_of):
+    folder, tensors = run_of(f"model.input={before}")
+    tensors["stems.infrared.conv1.0.weight"].normal_()
+    save_file(tensors, folder / "model.safetensors", FACTS)
+    made = network_of(f"model.input={now}", f"model.weights={folder}").state_dict()
+    gray = torch.randn(1, 1, 32, 32)
+    for stem in ("visible", "infrared"):
+        first, second = (all_[f"stems.{stem}.conv1.0.weight"] for all_ in (tensors, made))
+        images = [gray.expand(-1, kernel.shape[1], -1, -1) for kernel in (first, second)]
+        torch.testing.assert_close(conv2d(images[0], first), conv2d(images[1], second), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(
