@@ -18,16 +18,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
-from omegaconf import DictConfig, OmegaConf, read_write
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from pipeline import former
+from pipeline.layering import PART_GROUPS, begun_anew, check_parts, kinds_of_parts, names_method, unclaimed
 from pipeline.parts import PartOptions, reason_of
-from pipeline.settings import DEFAULT_HEADS, DEFAULT_METHOD, Settings
+from pipeline.settings import Settings
 from pipeline.shipped import find_shipped
-from pipeline.text import nearest
 
-PART_GROUPS = ("inserts", "heads", "losses")
 PARTS = ("method.", *(f"{group}." for group in PART_GROUPS))  # how the full names of keys of parts begin
 
 log = logging.getLogger("pipeline")
@@ -174,7 +173,7 @@ def merge(config: DictConfig, layer: Layer) -> DictConfig:
         if {"method", *PART_GROUPS} & plain.keys():
             OmegaConf.to_object(merged)  # makes the parts, which check their keys
             if not names_method(plain) and kinds_of_parts(merged) != kinds_of_parts(config):
-                merged = put_over(merged, unclaimed(plain))
+                merged = unclaimed(merged, plain)
     except OmegaConfBaseException as error:
         where = f"{error.full_key}: " if error.full_key else ""
         raise ValueError(f"{layer.origin}: {where}{reason_of(error)}") from None
@@ -195,55 +194,6 @@ def put_over(config: DictConfig, values: dict) -> DictConfig:
     merged = OmegaConf.merge(config, values)
     assert isinstance(merged, DictConfig)
     return merged
-
-
-def check_parts(config: DictConfig, layer: dict[str, Any]) -> None:
-    """Raises ValueError where a layer's parts aren't given by name, or one is taken away that isn't there."""
-    if not isinstance(layer.get("method", {}), dict):
-        raise ValueError(f"method: expected the keys of a method; found {layer['method']!r}")
-    for group in PART_GROUPS:
-        named = layer.get(group, {})
-        if not isinstance(named, dict):
-            raise ValueError(f"{group}: expected parts by name, as {{NAME: {{...}}}}; found {named!r}")
-        there = [str(name) for name, part in config[group].items() if part is not None]
-        for name, part in named.items():
-            if part is None and name not in there:
-                hint = nearest(str(name), there) or f"; there are: {', '.join(there) or 'none'}"
-                raise ValueError(f"{group}.{name}: null takes a part away, and there is none of this name{hint}")
-
-
-def begun_anew(config: DictConfig, layer: dict, varies: bool) -> DictConfig:
-    """Returns `config` without what was given of another method or optimizer, where a file's layer names its own.
-
-    varies: the layer's method is a variety of the one before, and has its parts.
-    """
-    config = put_over(config, {})  # a copy
-    with read_write(config):
-        if names_method(layer) and not varies:  # each whole: another type of part has other keys
-            config["method"] = DEFAULT_METHOD
-            config["inserts"], config["losses"] = {}, {}
-            config["heads"] = {} if "heads" in layer else DEFAULT_HEADS
-    if "name" in layer.get("optimizer", {}):
-        with read_write(config["optimizer"]):
-            config["optimizer"]["kwargs"] = {}
-    return config
-
-
-def names_method(layer: dict) -> bool:
-    return isinstance(layer.get("method"), dict) and "name" in layer["method"]
-
-
-def kinds_of_parts(config: DictConfig) -> dict[str, str]:
-    """Returns the type of every part by its full name."""
-    named = ((f"{group}.{name}", name, part) for group in PART_GROUPS for name, part in config[group].items())
-    return {full: part.get("type") or name for full, name, part in named if part is not None}
-
-
-def unclaimed(layer: dict) -> dict[str, Any]:
-    """Returns values for a method with other parts than its file gave it: it follows no source and is no published one,
-    unless the layer says so."""
-    given = layer.get("method") or {}
-    return {"method": {name: given.get(name) for name in ("source", "published")}}
 
 
 def check_known(values: dict, settings: type, prefix: str, origin: str) -> None:

@@ -23,7 +23,7 @@ pipeline.metric_columns pipeline.precision pipeline.settings_key pipeline.routin
 pipeline.weights_source
 pipeline.parts
 pipeline.settings
-pipeline.optimization pipeline.protocols
+pipeline.layering pipeline.optimization pipeline.protocols
 pipeline.datasets
 pipeline.config pipeline.synthetic
 pipeline.normalization pipeline.recipe
