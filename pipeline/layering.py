@@ -7,10 +7,11 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, read_write
 
-from pipeline.settings import DEFAULT_HEADS, DEFAULT_METHOD
+from pipeline.settings import DEFAULT_HEADS, DEFAULT_METHOD, DEFAULT_NAME
 from pipeline.text import nearest
 
 PART_GROUPS = ("inserts", "heads", "losses")
+CHANGED = ", changed"  # behind the name of a method with other parts than its file gave it
 
 
 def check_parts(config: DictConfig, layer: dict[str, Any]) -> None:
@@ -56,10 +57,10 @@ def kinds_of_parts(config: DictConfig) -> dict[str, str]:
 
 
 def unclaimed(config: DictConfig, layer: dict) -> DictConfig:
-    """Returns `config`, whose method has other parts than its file gave it: it follows no source and is no published
-    one, unless the layer says so."""
-    given = layer.get("method") or {}
-    claims = {"method": {name: given.get(name) for name in ("source", "published")}}
-    merged = OmegaConf.merge(config, claims)
+    """Returns `config`, whose method has other parts than its file gave it: its name says so, it follows no source and
+    is no published one, unless the layer says otherwise."""
+    given, name = layer.get("method") or {}, config["method"].get("name") or DEFAULT_NAME
+    claims = {"name": f"{name.removesuffix(CHANGED)}{CHANGED}", "source": None, "published": None}
+    merged = OmegaConf.merge(config, {"method": claims | given})
     assert isinstance(merged, DictConfig)
     return merged

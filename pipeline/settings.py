@@ -22,6 +22,7 @@ def options_of(table: parts.PartTable, value: Any, key_: str, name: str = "") ->
         raise parts.located(key_, error) from None
 
 
+DEFAULT_NAME = "base_derivative"  # of a method that isn't named
 DEFAULT_METHOD = {"type": "one_objective"}  # of a file that names a method
 PAPERS_METHOD = DEFAULT_METHOD | {"source": "paper"}
 DEFAULT_HEADS = {"global": {"type": "bnneck"}}

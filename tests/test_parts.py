@@ -182,13 +182,14 @@ def test_a_method_behind_another_has_its_own_parts_alone(second):
         (["configs/small.yaml"], True),
         (["losses.adversary.weight=1"], False),
         (["losses.weighted_triplet=null"], False),
+        (["losses.adversary.weight=1", "losses.views.weight=1"], False),
         (["heads.global.type=embedding"], False),
     ],
 )
 def test_a_method_of_other_parts_is_no_published_one(changes, claimed):
     method = load_config(["configs/methods/agw.yaml", *changes]).method
-    assert method.name == "agw"
-    assert (method.source, method.published) == (("authors' code", "AGW") if claimed else (None, None))
+    claims = ("agw", "authors' code", "AGW") if claimed else ("agw, changed", None, None)
+    assert (method.name, method.source, method.published) == claims
 
 
 def test_other_parts_may_be_said_to_be_a_published_method():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -13,6 +14,8 @@ from pipeline.methods.one_objective import OneObjective
 from pipeline.models.embedding_head import EmbeddingHead
 from pipeline.settings import Settings
 from pipeline.settings_key import key
+
+log = logging.getLogger("pipeline")
 
 
 class Decorrelation(OneObjective):
@@ -70,6 +73,7 @@ class Decorrelation(OneObjective):
             for head in self.decorrelated:
                 head.decorrelate()
                 keep_equal(head)
+            log.info(f"step {step + 1}: a round of decorrelation begins")
 
     def held_still(self, step: int, steps_per_epoch: int) -> Collection[nn.Parameter]:
         begun = sum(step >= first for first in self.stages(steps_per_epoch))

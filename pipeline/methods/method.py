@@ -17,7 +17,7 @@ from pipeline.losses.term import Parts
 from pipeline.normalization import with_normalization
 from pipeline.optimization import ParameterGroup, create_optimizer, learning_rate_factor
 from pipeline.parts import METHODS, PartOptions
-from pipeline.settings import Settings
+from pipeline.settings import DEFAULT_NAME, Settings
 from pipeline.settings_key import key
 
 Source = Literal["authors' code", "paper", "reconstruction"]
@@ -53,7 +53,7 @@ class Method(nn.Module):
     class Options(PartOptions):
         depends_on_length: ClassVar[bool] = False  # whether a step differs where `train.epochs` does
         name: str = key(
-            "base_derivative",
+            DEFAULT_NAME,
             "of the method, as tables show it; a file that gives it starts without the parts of files before it",
         )
         source: Source | None = key(

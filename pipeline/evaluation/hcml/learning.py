@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,8 @@ from pipeline.run.folder import run_path
 from pipeline.run.provenance import describe_precision
 from pipeline.run.training_data import difference, read_training_data, training_data
 from pipeline.settings import DataSettings, Settings
+
+log = logging.getLogger("pipeline")
 
 VERSION = "1"  # of what is learned from the same features: a change of the formulas is another
 
@@ -87,6 +90,8 @@ def learn_from_run(extractor: Extractor, settings: Settings, kept: Settings, acc
     index, table = on_first_rank(accelerator, lambda: read_trained(trained, run_path(kept)))
     rows, labels, infrared = images_of(table)
     features = prepare_features(extract_features(extractor, index, rows, trained, accelerator), "training")
+    if accelerator.is_main_process:
+        log.info(f"hcml: learning from the features of {len(rows)} training images: minutes, on the CPU")
     return on_first_rank(accelerator, lambda: learn_projection(features, labels, infrared))
 
 
