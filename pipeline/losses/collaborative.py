@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import nn
 
 from pipeline.losses.distillation import teaching_loss
 from pipeline.losses.identity import identity_loss
 from pipeline.losses.term import LossContext, LossTerm, Parts, Rows
-from pipeline.models.classifier import new_classifier
+from pipeline.models.classifier import classifiers_of_captured
 from pipeline.settings_key import key
 
 
@@ -39,9 +38,8 @@ class CollaborativeLoss(LossTerm):
 
     def __init__(self, settings: Options, context: LossContext) -> None:
         super().__init__(settings, context)
-        bases = dict.fromkeys(modality.base.key for modality in context.modalities)
         width = self.width_of("embedding")
-        self.classifiers = nn.ModuleDict({base: new_classifier(width, context.identities) for base in bases})
+        self.classifiers = classifiers_of_captured(context.modalities, width, context.identities)
 
     def forward(self, rows: Rows) -> Parts:
         specific, teaching = [], []

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import nn
 
 from pipeline.losses.identity import identity_loss
 from pipeline.losses.term import LossContext, LossTerm, Rows
-from pipeline.models.classifier import new_classifier
+from pipeline.models.classifier import classifiers_of_captured
 from pipeline.settings_key import key
 
 
@@ -31,8 +30,8 @@ class ViewLoss(LossTerm):
 
     def __init__(self, settings: Options, context: LossContext) -> None:
         super().__init__(settings, context)
-        width, bases = self.width_of("pooled"), dict.fromkeys(modality.base.key for modality in context.modalities)
-        self.classifiers = nn.ModuleDict({base: new_classifier(width, settings.views, bias=True) for base in bases})
+        width = self.width_of("pooled")
+        self.classifiers = classifiers_of_captured(context.modalities, width, settings.views, bias=True)
 
     def forward(self, rows: Rows) -> torch.Tensor:
         divided = [(rows.of(modality), self.classifiers[modality.base.key]) for modality in self.context.modalities]

@@ -52,7 +52,7 @@ class Decorrelation(OneObjective):
                 "norm and no activation behind it"
             )
         for name, term in method.objective.terms.items():
-            if "embedding" in term.reads and any(True for _ in term.parameters()):
+            if "embedding" in term.reads and [*term.parameters()]:
                 raise ValueError(f"losses.{name}: has layers for an embedding, which decorrelation turns without them")
         return method
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from torch import nn
+
+from pipeline.batch import Modality
 
 DEVIATION = 0.001  # of the initial weights: the first predictions are nearly equal
 
@@ -15,3 +19,11 @@ def new_classifier(width: int, classes: int, bias: bool = False) -> nn.Linear:
     if bias:
         nn.init.zeros_(classifier.bias)
     return classifier
+
+
+def classifiers_of_captured(
+    modalities: Iterable[Modality], width: int, classes: int, bias: bool = False
+) -> nn.ModuleDict:
+    """Returns a `new_classifier` for each captured modality, by its key, that is in use or has a derivative in use."""
+    bases = dict.fromkeys(modality.base.key for modality in modalities)
+    return nn.ModuleDict({base: new_classifier(width, classes, bias) for base in bases})
