@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import itertools
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from unittest import mock
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -28,12 +28,13 @@ from pipeline.config import load_config
 from pipeline.distributed import create_accelerator
 from pipeline.errors import one_line_errors
 from pipeline.losses.term import Rows
-from pipeline.methods.method import Share, method_of
+from pipeline.methods.method import TRAIN, Share, method_of
 from pipeline.run.folder import open_run
 from pipeline.run.provenance import starting_facts
 from pipeline.settings import Settings
 from pipeline.training.prepare import prepare_training
-from pipeline.training.step import Training, set_training_mode, train_step
+from pipeline.training.state import Training
+from pipeline.training.step import set_training_mode, train_step
 
 WARM_UP, STEPS = 5, 25
 PEAK_SIZE = {"cuda": 8192, "cpu": 2048}  # of the matrices whose product shows the peak
@@ -139,10 +140,10 @@ class Measured:
 def measure(training: Training, identities: int) -> Measured:
     set_training_mode(training)
     with_loader, waiting = ours(training)
-    batch = next(training.batches)
+    batch = training.batches.take(TRAIN, training.step)
     training.batches.close()
-    training.batches = itertools.repeat(batch)
-    in_memory, _ = ours(training)
+    with mock.patch.object(training.batches, "take", return_value=batch):
+        in_memory, _ = ours(training)
     of_losses, work = objective(training, batch), operations(training, batch)
     plain_loop = plain(training.settings, identities, batch, training.accelerator.device)
     return Measured(plain_loop, in_memory, with_loader, of_losses, work, len(batch), waiting)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import distributed
+from torch import distributed, nn
 
 
 class _GatherRows(torch.autograd.Function):
@@ -37,9 +37,35 @@ def gather_rows(rows: torch.Tensor, counts: Sequence[int]) -> torch.Tensor:
     return rows if len(counts) == 1 else _GatherRows.apply(rows, counts)
 
 
+def number_of_ranks() -> int:
+    return distributed.get_world_size() if distributed.is_initialized() else 1
+
+
+def gather_even(rows: torch.Tensor) -> torch.Tensor:
+    """Returns `gather_rows` of ranks that have equally many rows."""
+    return gather_rows(rows, [len(rows)] * number_of_ranks())
+
+
+def roll_rows(rows: torch.Tensor, by: int) -> torch.Tensor:
+    """Returns this rank's share of the rows of all ranks, each in the place `by` rows on; without a gradient.
+
+    Ranks have equally many rows.
+    """
+    own, first = len(rows), distributed.get_rank() * len(rows) if number_of_ranks() > 1 else 0
+    return gather_even(rows.detach()).roll(by, dims=0)[first : first + own]
+
+
 def mean_over_ranks(values: torch.Tensor) -> torch.Tensor:
     """Returns the mean over the ranks of a tensor of scalars. A NaN or infinity of any rank reaches all."""
-    if distributed.is_initialized() and distributed.get_world_size() > 1:
+    if number_of_ranks() > 1:
         distributed.all_reduce(values)
-        values = values / distributed.get_world_size()
+        values = values / number_of_ranks()
     return values
+
+
+@torch.no_grad()
+def keep_equal(module: nn.Module) -> None:
+    """Gives all ranks the first one's weights and buffers, in place. Called by all ranks."""
+    if number_of_ranks() > 1:
+        for tensor in (*module.parameters(), *module.buffers()):
+            distributed.broadcast(tensor.detach(), src=0)

@@ -56,7 +56,7 @@ from pipeline.settings import Settings
 from pipeline.tracking import Trackers
 from pipeline.training.keeping import keep_last
 from pipeline.training.prepare import prepare_training
-from pipeline.training.step import Training
+from pipeline.training.state import Training
 from pipeline.training.stopping import StopRequest
 from pipeline.training.trainer import train
 

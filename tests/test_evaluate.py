@@ -21,7 +21,7 @@ from pipeline.evaluation.results import LABELS, METRICS, read_rows
 from pipeline.loading.batches import evaluation_batches
 from pipeline.loading.derivations import parse_stages
 from pipeline.loading.images import FolderImages
-from pipeline.methods.one_objective import build_network
+from pipeline.methods.network import build_network
 from pipeline.synthetic.generation import generate
 
 LEARNED = ["derive.visible=learned", "derive.infrared=learned", "model.stems=modality"]

@@ -17,7 +17,7 @@ from benchmarks.loading import open_batches
 from pipeline import evaluate
 from pipeline.config import load_config
 from pipeline.evaluation.distances import DISTANCES
-from pipeline.methods.one_objective import build_network
+from pipeline.methods.network import build_network
 from pipeline.models.norm import share_statistics
 from pipeline.optimization import create_optimizer
 from pipeline.settings import Settings

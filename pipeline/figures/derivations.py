@@ -23,7 +23,7 @@ from pipeline.figures.sheet import INK, MARGIN, PAPER, save_sheet
 from pipeline.files import write_atomically
 from pipeline.loading.derivations import parse_stages
 from pipeline.loading.images import check_size, open_images
-from pipeline.loading.sampling import sample_derivation
+from pipeline.loading.sampling import Random, sample_derivation
 from pipeline.settings import Settings
 
 PEOPLE, DRAWS = 2, 3
@@ -61,7 +61,7 @@ def derived_images(settings: Settings, index: pd.DataFrame, rows: np.ndarray, vi
     columns = layout.width(max(len(view.stages) for view in views.values()))
     parameters = np.zeros((len(repeated), len(views), columns), np.float32)
     for place, view in enumerate(views.values()):
-        sample_derivation(parameters[:, place], Modality.VISIBLE, view, augment, seed=0, number=0)
+        sample_derivation(parameters[:, place], Modality.VISIBLE, view, augment, Random(seed=0, number=0))
     pipeline = training_pipeline(
         lambda _: (image_source.feed(repeated), parameters),
         batch_size=len(repeated),

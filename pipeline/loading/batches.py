@@ -40,12 +40,13 @@ def training_batches(
     start: int = 0,
     rank: int = 0,
     ranks: int = 1,
+    tag: int = 0,
 ) -> Generator[Batch, None, None]:
     """Yields this rank's share of the global batches number `start`, `start` + 1, ... without end.
 
     `index` is that of `settings.data.root`; `views` say what the images of each modality show (`views_in_use` unless
     they are given). An image that can't be read or decoded raises ValueError with its path, or is replaced by another,
-    as `loader.on_corrupt_image` says.
+    as `loader.on_corrupt_image` says. Of several streams of batches with the same seed each has its own `tag`.
     """
     views = views_in_use(settings) if views is None else views
     image_source, replacements = open_images(settings.data.root, index), Replacements(table)
@@ -53,7 +54,7 @@ def training_batches(
     columns = {name: index[name].to_numpy(np.int64) for name in ("identity", "camera")}
 
     def plan_of(number: int) -> Plan:
-        sampled = plan_batch(table, views, settings.batch, settings.augment, settings.seed, number, rank, ranks)
+        sampled = plan_batch(table, views, settings.batch, settings.augment, settings.seed, number, rank, ranks, tag)
         return replacements.apply(sampled)
 
     count = identities_of_ranks(settings.batch.ids_per_batch, ranks)[rank] * settings.batch.images_per_modality

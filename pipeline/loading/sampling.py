@@ -26,7 +26,7 @@ ERASING_ATTEMPTS = 10  # boxes sampled until one fits; as in torchvision's Rando
 
 
 class Purpose(IntEnum):
-    """The purpose of a random stream. Separate streams: switching one thing off leaves all else as it was."""
+    """What random numbers are for. Each has its own: switching one thing off leaves all else as it was."""
 
     IDENTITIES = 0
     IMAGES = 1
@@ -35,6 +35,20 @@ class Purpose(IntEnum):
     DERIVATION = 4
     STAGES = 5
     MIXING = 6
+
+
+@dataclass(frozen=True)
+class Random:
+    """The random numbers of batch `number` of the stream of batches with that `tag`."""
+
+    seed: int
+    number: int
+    tag: int = 0
+
+    def of(self, purpose: Purpose, modality: int = 0) -> np.random.Generator:
+        """Returns a counter-based generator for a purpose and a modality, independent of all others."""
+        key, counter = [self.seed, self.number], [0, self.tag, modality, purpose]
+        return np.random.Generator(np.random.Philox(key=key, counter=counter))
 
 
 @dataclass(frozen=True)
@@ -132,14 +146,16 @@ def plan_batch(
     number: int,
     rank: int = 0,
     ranks: int = 1,
+    tag: int = 0,
 ) -> Plan:
-    """Plans batch `number` (0, 1, ...) of the training; returns the share of `rank`."""
+    """Plans batch `number` (0, 1, ...) of the stream of batches with that tag; returns the share of `rank`."""
+    random = Random(seed, number, tag)
     # Every rank samples the whole batch and then takes its own part, so that a batch doesn't depend on their number.
-    labels = stream(seed, number, Purpose.IDENTITIES).choice(len(table.identities), batch.ids_per_batch, replace=False)
+    labels = random.of(Purpose.IDENTITIES).choice(len(table.identities), batch.ids_per_batch, replace=False)
     # The images of each identity, one captured modality at a time: the derived ones are made of the same.
     rows = {}
     for base in table.rows:
-        generator = stream(seed, number, Purpose.IMAGES, base)
+        generator = random.of(Purpose.IMAGES, base)
         rows[base] = np.concatenate(
             [sample_images(table.rows[base][label], batch.images_per_modality, generator) for label in labels]
         )
@@ -148,18 +164,13 @@ def plan_batch(
     columns = layout.width(max(len(view.stages) for view in views.values()))
     parameters = np.zeros((len(labels), len(views), columns), np.float32)
     for place, (modality, view) in enumerate(views.items()):
-        sample_augmentation(parameters[:, place], modality, augment, seed, number)
-        sample_derivation(parameters[:, place], modality, view, augment, seed, number)
+        sample_augmentation(parameters[:, place], modality, augment, random)
+        sample_derivation(parameters[:, place], modality, view, augment, random)
     # This rank's identities: images of an identity stand together, so they are one slice.
     shares = identities_of_ranks(batch.ids_per_batch, ranks)
     begin = sum(shares[:rank])
     mine = slice(begin * batch.images_per_modality, (begin + shares[rank]) * batch.images_per_modality)
     return Plan({base: rows[base][mine] for base in rows}, labels[mine], parameters[mine])
-
-
-def stream(seed: int, number: int, purpose: Purpose, modality: int = 0) -> np.random.Generator:
-    """Returns a counter-based generator for one batch, purpose and modality, independent of all others."""
-    return np.random.Generator(np.random.Philox(key=[seed, number], counter=[0, 0, modality, purpose]))
 
 
 def sample_images(rows: np.ndarray, count: int, generator: np.random.Generator) -> np.ndarray:
@@ -168,28 +179,26 @@ def sample_images(rows: np.ndarray, count: int, generator: np.random.Generator) 
     return np.concatenate(rounds)[:count]
 
 
-def sample_augmentation(
-    parameters: np.ndarray, modality: Modality, augment: AugmentSettings, seed: int, number: int
-) -> None:
+def sample_augmentation(parameters: np.ndarray, modality: Modality, augment: AugmentSettings, random: Random) -> None:
     """Fills in crop, flip and erased box of a modality's images: (n, columns) float32."""
     source = modality.base if augment.derivative_geometry == "shared" else modality
     count = len(parameters)
-    parameters[:, layout.GEOMETRY] = sample_geometry(stream(seed, number, Purpose.GEOMETRY, source), count, augment)
+    parameters[:, layout.GEOMETRY] = sample_geometry(random.of(Purpose.GEOMETRY, source), count, augment)
     if augment.random_erasing_prob > 0:
-        parameters[:, layout.ERASING] = sample_erasing(stream(seed, number, Purpose.ERASING, source), count, augment)
+        parameters[:, layout.ERASING] = sample_erasing(random.of(Purpose.ERASING, source), count, augment)
 
 
 def sample_derivation(
-    parameters: np.ndarray, modality: Modality, view: View, augment: AugmentSettings, seed: int, number: int
+    parameters: np.ndarray, modality: Modality, view: View, augment: AugmentSettings, random: Random
 ) -> None:
     """Fills in how a modality's images are derived, and mixed with the captured ones: (n, columns) float32."""
     count = len(parameters)
-    numbers, applied = (stream(seed, number, purpose, modality) for purpose in (Purpose.DERIVATION, Purpose.STAGES))
+    numbers, applied = (random.of(purpose, modality) for purpose in (Purpose.DERIVATION, Purpose.STAGES))
     for place, stage in enumerate(view.stages):
         parameters[:, layout.derivation(place)] = stage.derivation.sample(numbers, count)
         parameters[:, layout.applied(place)] = applied.random(count) < stage.probability
     if view.mixing is not None:
-        generator = stream(seed, number, Purpose.MIXING, modality)
+        generator = random.of(Purpose.MIXING, modality)
         sampled = MIXINGS[view.mixing].sample(generator, count, augment.height, augment.width)
         parameters[:, layout.MIXING] = sampled * (generator.random((count, 1)) < view.mixing_probability)
 

@@ -6,9 +6,9 @@ import logging
 from collections.abc import Collection
 from dataclasses import dataclass
 
-import torch
 from torch import nn
 
+from pipeline.gathering import keep_equal
 from pipeline.methods.method import Share
 from pipeline.methods.one_objective import OneObjective
 from pipeline.models.embedding_head import EmbeddingHead
@@ -72,7 +72,7 @@ class Decorrelation(OneObjective):
         if step in self.stages(steps_per_epoch)[::2]:
             for head in self.decorrelated:
                 head.decorrelate()
-                keep_equal(head)
+                keep_equal(head)  # another device may have decomposed it another way
             log.info(f"step {step + 1}: a round of decorrelation begins")
 
     def held_still(self, step: int, steps_per_epoch: int) -> Collection[nn.Parameter]:
@@ -80,10 +80,3 @@ class Decorrelation(OneObjective):
         if begun % 2 == 0:  # before the rounds, or in a relaxation
             return ()
         return [parameter for head in self.decorrelated for parameter in head.connected.parameters()]
-
-
-def keep_equal(head: nn.Module) -> None:
-    """Gives all ranks the first one's weights: another device may have decomposed them another way."""
-    if torch.distributed.is_initialized():
-        for parameter in head.parameters():
-            torch.distributed.broadcast(parameter.detach(), src=0)

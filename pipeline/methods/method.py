@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar, Literal
@@ -13,13 +13,16 @@ from torch import nn
 from dali_ops.views import View
 from pipeline.batch import Batch, Modality
 from pipeline.loading.derivations import views_in_use
+from pipeline.loading.streams import Stream
 from pipeline.losses.term import Parts
+from pipeline.methods.players import Player
 from pipeline.normalization import with_normalization
 from pipeline.optimization import ParameterGroup, create_optimizer, learning_rate_factor
 from pipeline.parts import METHODS, PartOptions
 from pipeline.settings import DEFAULT_NAME, Settings
 from pipeline.settings_key import key
 
+TRAIN = "train"  # the stream of batches of methods that have one
 Source = Literal["authors' code", "paper", "reconstruction"]
 
 
@@ -29,18 +32,6 @@ class Share:
 
     rank: int
     identities: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Player:
-    """An optimizer and its schedule: epoch, with its fraction -> factor of the initial learning rates.
-
-    Of several, all step after the one backward pass.
-    """
-
-    name: str
-    optimizer: torch.optim.Optimizer
-    schedule: Callable[[float], float]
 
 
 class Method(nn.Module):
@@ -88,6 +79,11 @@ class Method(nn.Module):
     def views(cls, settings: Settings) -> dict[Modality, View]:
         """Returns what the loader makes of each modality in use. Raises ValueError naming the key."""
         return views_in_use(settings)
+
+    @classmethod
+    def streams(cls, settings: Settings) -> dict[str, Stream]:
+        """Returns the streams of batches that it is trained on, by name."""
+        return {TRAIN: Stream(settings)}
 
     # ---- trained
 

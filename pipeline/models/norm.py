@@ -89,8 +89,13 @@ def norm_layers(module: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
 
 @torch.no_grad()
 def average_buffers(network: nn.Module) -> None:
-    """Gives every rank the mean over the ranks of each buffer of a float type, in one exchange. Called by all ranks."""
-    buffers = [buffer for buffer in network.buffers() if buffer.is_floating_point()]
+    """Gives every rank the mean over the ranks of the statistics that norm layers keep, in one exchange.
+
+    Those of instance norms are means over images, so that the result doesn't depend on the number of ranks. Called by
+    all ranks.
+    """
+    layers = [layer for layer in network.modules() if isinstance(layer, nn.modules.batchnorm._NormBase)]
+    buffers = [buffer for layer in layers for buffer in layer.buffers() if buffer.is_floating_point()]
     if not buffers:
         return
     joined = torch.cat([buffer.flatten() for buffer in buffers])

@@ -27,7 +27,7 @@ from pipeline.config import describe, load_config, load_kept, read_kept, to_yaml
 from pipeline.datasets.manifest import write_splits
 from pipeline.errors import one_line_errors
 from pipeline.files import write_atomically
-from pipeline.metric_columns import VALIDATION
+from pipeline.metric_columns import MEASURED, POSITION
 from pipeline.recipe import decides_weights
 from pipeline.run.ancestors import ancestors, keep_ancestors, lineage
 from pipeline.run.checkpoint import checkpoints, newest_step, weights_facts
@@ -305,9 +305,10 @@ def read_metrics(path: Path) -> pd.DataFrame:
 
 
 class MetricsFile:
-    """metrics.csv: one row per interval of steps, appended as they come, with the same columns each.
+    """metrics.csv: one row per interval of steps, appended as they come.
 
-    Rows after the step that the run resumes from, and a row that a crash truncated, are dropped at the start.
+    Stages of a training may report other parts of the loss, which are empty in the rows without them. Rows after the
+    step that the run resumes from, and a row that a crash truncated, are dropped at the start.
     """
 
     def __init__(self, path: Path, resumed_step: int) -> None:
@@ -315,12 +316,23 @@ class MetricsFile:
         if not path.exists():
             return
         rows = read_metrics(path)
-        kept = rows[rows["step"] <= resumed_step].dropna(subset=[name for name in rows if name not in VALIDATION])
+        whole = [name for name in (*POSITION, "loss", *MEASURED) if name in rows]
+        kept = rows[rows["step"] <= resumed_step].dropna(subset=whole)
         write_atomically(path, kept.to_csv(index=False) if len(kept) else "")
 
     def append(self, row: Mapping[str, float | None]) -> None:
         first = not self.path.exists() or self.path.stat().st_size == 0
-        pd.DataFrame([row]).to_csv(self.path, mode="a", header=first, index=False)
+        columns = [*row] if first else [*pd.read_csv(self.path, nrows=0)]
+        if new := [name for name in row if name not in columns]:
+            columns = self.widen(columns, new)
+        pd.DataFrame([row], columns=columns).to_csv(self.path, mode="a", header=first, index=False)
+
+    def widen(self, columns: list[str], new: list[str]) -> list[str]:
+        """Gives the rows there are empty columns in front of what every row measures; returns all columns."""
+        place = next((columns.index(name) for name in MEASURED if name in columns), len(columns))
+        columns = [*columns[:place], *new, *columns[place:]]
+        write_atomically(self.path, pd.read_csv(self.path, dtype=str).reindex(columns=columns).to_csv(index=False))
+        return columns
 
 
 def settings_of(folder: Path) -> Settings:

@@ -9,7 +9,7 @@ from pipeline.evaluation.model_info import ModelInfo, epochs_of, hash_of_weights
 from pipeline.run.chosen import BEST
 from pipeline.run.provenance import read_facts
 from pipeline.run.trained import best_path, weights_path
-from pipeline.training.step import Training
+from pipeline.training.state import Training
 
 
 def keep_last(training: Training) -> None:

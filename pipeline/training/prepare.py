@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import warnings
 from collections import Counter
+from collections.abc import Generator
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -13,19 +14,24 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 from timm.utils import ModelEmaV3
 
+from pipeline.batch import Batch
 from pipeline.build import place_network
 from pipeline.distributed import on_first_rank
+from pipeline.gathering import keep_equal
 from pipeline.loading.batches import training_batches
 from pipeline.loading.replacement import ReplacedCount
 from pipeline.loading.sampling import TrainingTable, identities_of_ranks, steps_per_epoch
-from pipeline.methods.method import Method, Player, Share, method_of
+from pipeline.loading.streams import Stream, Streams
+from pipeline.methods.game import Game
+from pipeline.methods.method import Method, Share, method_of
+from pipeline.methods.players import Players
 from pipeline.models.norm import choose_norm, share_statistics
 from pipeline.run.checkpoint import load_newest
 from pipeline.run.folder import run_path
 from pipeline.run.trained import best_path
 from pipeline.settings import Settings
 from pipeline.training.freezing import check_freezing
-from pipeline.training.step import Training
+from pipeline.training.state import Training
 from pipeline.training.validation import Validation, prepare_validation
 
 
@@ -48,7 +54,7 @@ def prepare_training(
     set_seed(settings.seed, device_specific=True)
     # The average is a copy of the bare module: made before Accelerate wraps it or torch compiles it.
     average = ModelEmaV3(method.tested, decay=settings.train.ema) if settings.train.ema else None
-    players = method.players(settings)
+    players = Players(method.players(settings), settings.optimizer.clip_grad_norm)
     if settings.train.compile:
         method.tested.compile()
     wrapped, players = wrap(method, players, accelerator)
@@ -63,18 +69,13 @@ def prepare_training(
     folder = run_path(settings)
     step = load_newest(accelerator, folder / "checkpoints")
     on_first_rank(accelerator, lambda: check_best_kept(settings, folder, validation, step))
-    # The loader has no state: it starts at the batch that the step stands for.
-    accumulate = settings.train.grad_accum_steps
-    batches = training_batches(
-        index, table, settings, accelerator.device, method.views(settings), step * accumulate, rank, ranks
-    )
     return Training(
         settings,
         accelerator,
         norm,
         wrapped,
         players,
-        batches,
+        open_streams(method, settings, index, table, accelerator),
         steps_per_epoch(images, settings),
         len(table.identities),
         folder,
@@ -95,22 +96,41 @@ def check_best_kept(settings: Settings, folder: Path, validation: Validation | N
         )
 
 
-def wrap(method: Method, players: list[Player], accelerator: Accelerator) -> tuple[torch.nn.Module, list[Player]]:
+def wrap(method: Method, players: Players, accelerator: Accelerator) -> tuple[torch.nn.Module, Players]:
     """Returns both as Accelerate prepares them: for ranks and mixed precision.
 
-    Raises ValueError for several optimizers in fp16, whose one scaler Accelerate updates at each of them.
+    A game averages gradients itself (`Players`): DistributedDataParallel is for one backward pass a step. Raises
+    ValueError for several optimizers in fp16, whose one scaler Accelerate updates at each of them.
     """
     if len(players) > 1 and accelerator.scaler is not None:
         raise ValueError("train.precision: fp16 is for methods of one optimizer; use bf16 or fp32")
     check_players(method, players)
     with warnings.catch_warnings():  # what torch advises instead of broadcast_buffers, Accelerate doesn't know
         warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated")
-        wrapped, *optimizers = accelerator.prepare(method, *(player.optimizer for player in players))
-    pairs = zip(players, optimizers, strict=True)
-    return wrapped, [dataclasses.replace(player, optimizer=optimizer) for player, optimizer in pairs]
+        wrapped = accelerator.prepare_model(method, evaluation_mode=isinstance(method, Game))
+    if isinstance(method, Game):
+        keep_equal(method)
+    prepared = [replace(player, optimizer=accelerator.prepare_optimizer(player.optimizer)) for player in players]
+    return wrapped, Players(prepared, players.clip)
 
 
-def check_players(method: Method, players: list[Player]) -> None:
+def open_streams(
+    method: Method, settings: Settings, index: pd.DataFrame, table: TrainingTable, accelerator: Accelerator
+) -> Streams:
+    """Returns the streams that the method draws from, on the device. Raises ValueError for one that can't be."""
+    device, views = accelerator.device, method.views(settings)
+    rank, ranks = accelerator.process_index, accelerator.num_processes
+    streams = method.streams(settings)
+    for stream in streams.values():
+        stream.check(len(table.identities), ranks, even=isinstance(method, Game))
+
+    def begin(stream: Stream, number: int) -> Generator[Batch, None, None]:
+        return training_batches(index, table, stream.settings, device, views, number, rank, ranks, stream.tag)
+
+    return Streams(streams, begin)
+
+
+def check_players(method: Method, players: Players) -> None:
     """Raises ValueError naming a trained parameter that no optimizer has, or several have."""
     groups = [group for player in players for group in player.optimizer.param_groups]
     held = Counter(id(parameter) for group in groups for parameter in group["params"])

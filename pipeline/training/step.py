@@ -1,86 +1,22 @@
-"""The state of a training, and one optimizer step of it, which is queued on the device and read later."""
+"""A step of a training, which is queued on the device and read later."""
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
 import math
-import time
-from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
-from accelerate import Accelerator
-from timm.utils import ModelEmaV3
 
-from pipeline.batch import Batch
 from pipeline.gathering import mean_over_ranks
-from pipeline.loading.replacement import ReplacedCount
-from pipeline.losses.term import Parts
-from pipeline.methods.method import Method, Player
-from pipeline.models.norm import average_buffers, freeze_statistics, statistics_kept
+from pipeline.methods.game import Game
+from pipeline.models.norm import average_buffers, freeze_statistics
 from pipeline.optimization import set_learning_rate
 from pipeline.run.checkpoint import checkpoints
-from pipeline.settings import Settings
-from pipeline.tracking import Trackers
-from pipeline.training.freezing import drop_gradients, frozen_steps
-from pipeline.training.stopping import StopRequest
-from pipeline.training.validation import Validation
-
-
-@dataclass
-class Training:
-    """The state that the loop works on.
-
-    `method`, and the optimizers of `players`, are prepared by Accelerate; `batches` start at `step`.
-    """
-
-    settings: Settings
-    accelerator: Accelerator
-    norm: str  # one of `pipeline.models.norm.NORMS`
-    method: torch.nn.Module
-    players: list[Player]
-    batches: Generator[Batch, None, None]
-    steps_per_epoch: int
-    identities: int  # trained on
-    folder: Path
-    step: int = 0
-    first_step: int | None = None  # of this start
-    average: ModelEmaV3 | None = None
-    replaced: ReplacedCount = field(default_factory=ReplacedCount)
-    validation: Validation | None = None
-    stop: StopRequest = field(default_factory=StopRequest)
-    trackers: Trackers = field(default_factory=Trackers)
-
-    @property
-    def ended(self) -> bool:
-        """Whether there is nothing left to train: after the last step, or the validation that ends the training."""
-        return self.step >= self.steps or (self.validation is not None and self.validation.ends_training)
-
-    @property
-    def steps(self) -> int:
-        return self.settings.train.epochs * self.steps_per_epoch
-
-    @property
-    def frozen_steps(self) -> int:
-        """Number of first steps in which the pre-trained part of the method stands still."""
-        return frozen_steps(self.settings, self.steps_per_epoch)
-
-    @property
-    def bare_method(self) -> Method:
-        """The method without what Accelerate wraps it in."""
-        return self.accelerator.unwrap_model(self.method)
-
-    @property
-    def tested(self) -> torch.nn.Module:
-        return self.average.module if self.average else self.bare_method.tested
-
-    @property
-    def lr(self) -> float:
-        """The learning rate of the group "heads"; of the last group where no group has that name."""
-        groups = {group.get("name", ""): group["lr"] for group in self.players[0].optimizer.param_groups}
-        return groups.get("heads", [*groups.values()][-1])
+from pipeline.training.backward import collect_gradients, move
+from pipeline.training.play import play
+from pipeline.training.state import Training
+from pipeline.training.taking import Taken
 
 
 @dataclass
@@ -129,84 +65,26 @@ def set_training_mode(training: Training) -> None:
 
 def train_step(training: Training) -> QueuedStep:
     """Queues a step; nothing waits for the device."""
-    settings, accelerator = training.settings, training.accelerator
     if 0 < training.frozen_steps == training.step:
         set_training_mode(training)
     # The learning rate is a function of the step, and so is the stage of a method.
     training.bare_method.begin_step(training.step, training.steps_per_epoch)
     for player in training.players:
         set_learning_rate(player.optimizer, player.schedule(training.step / training.steps_per_epoch))
-    sums: dict[str, torch.Tensor] = {}
-    images, replaced, waiting = 0, 0, 0.0
-    # Gradients of `accumulate` batches add up; ranks exchange them with the last.
-    accumulate = settings.train.grad_accum_steps
-    for number in range(accumulate):
-        begin = time.perf_counter()
-        batch = next(training.batches)
-        waiting += time.perf_counter() - begin
-        images += settings.batch.rows
-        replaced += batch.replaced
-        last = number == accumulate - 1
-        with contextlib.nullcontext() if last else accelerator.no_sync(training.method):
-            parts = loss_of(training, batch)
-            with backward_context(training):
-                accelerator.backward(parts["loss"] / accumulate)
-        del batch  # its memory is free for the next one
-        for name, value in parts.items():
-            sums[name] = sums.get(name, 0) + value.detach() / accumulate
+    taken, game = Taken(training), isinstance(training.bare_method, Game)
+    metrics = play(training, taken) if game else collect_gradients(training, taken)
     if training.first_step is None:
         training.first_step = training.step
-        check_gradients(training.bare_method)
-    if training.step < training.frozen_steps:
-        drop_gradients(training.bare_method.pretrained_parameters())
-    drop_gradients(training.bare_method.held_still(training.step, training.steps_per_epoch))
     # The metrics are queued for exchange before the optimizer steps, so that the host can read them meanwhile.
-    sums["gradient_norm"] = gradient_norm(training)
-    values = exchange(training, sums, replaced)
-    for player in training.players:
-        player.optimizer.step()
-        player.optimizer.zero_grad(set_to_none=True)
+    values = exchange(training, metrics, taken.replaced)
+    if not game:
+        move(training)
     # Buffers must be equal on all ranks (`pipeline.distributed`); then the moving average of the weights follows.
-    if training.norm == "local":
+    if training.norm == "local" or game and training.accelerator.num_processes > 1:
         average_buffers(training.bare_method)
     if training.average is not None:
         training.average.update(training.bare_method.tested, training.step)
-    return QueuedStep(training.step + 1, [*sums], values, images, waiting)
-
-
-def backward_context(training: Training) -> contextlib.AbstractContextManager[None]:
-    """Returns the context of a backward pass: one that runs layers again must not count a batch twice."""
-    again = training.settings.model.grad_checkpointing
-    return statistics_kept(training.bare_method) if again else contextlib.nullcontext()
-
-
-def check_gradients(method: Method) -> None:
-    """Raises ValueError naming a parameter without a gradient: ranks would wait for it, and weight decay shrink it."""
-    missing = [
-        name for name, parameter in method.named_parameters() if parameter.requires_grad and parameter.grad is None
-    ]
-    if missing:
-        others = f", nor {len(missing) - 1} others" if len(missing) > 1 else ""
-        raise ValueError(
-            f"method: {missing[0]} got no gradient in the first step{others}; every trained parameter needs one in "
-            "each step: use it in a loss, or set its requires_grad to False"
-        )
-
-
-def gradient_norm(training: Training) -> torch.Tensor:
-    """Returns the Euclidean norm of the gradient, a scalar on the device, and clips it as `optimizer` says."""
-    parameters = [parameter for parameter in training.method.parameters() if parameter.grad is not None]
-    training.accelerator.unscale_gradients([player.optimizer for player in training.players])
-    norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-    if training.settings.optimizer.clip_grad_norm is not None:
-        torch.nn.utils.clip_grads_with_norm_(parameters, training.settings.optimizer.clip_grad_norm, norm)
-    return norm.detach()
-
-
-def loss_of(training: Training, batch: Batch) -> Parts:
-    if training.settings.train.channels_last:
-        batch = dataclasses.replace(batch, images=batch.images.contiguous(memory_format=torch.channels_last))
-    return training.method(batch)
+    return QueuedStep(training.step + 1, [*metrics], values, taken.images, taken.waiting)
 
 
 def exchange(training: Training, parts: dict[str, torch.Tensor], replaced: int) -> Callable[[], list[float]]:

@@ -16,7 +16,8 @@ from pipeline.metric_columns import VALIDATION, main_parts
 from pipeline.run.checkpoint import save_checkpoint
 from pipeline.run.folder import MetricsFile
 from pipeline.training.keeping import keep_best
-from pipeline.training.step import QueuedStep, Step, Training, read_step, set_training_mode, train_step
+from pipeline.training.state import Training
+from pipeline.training.step import QueuedStep, Step, read_step, set_training_mode, train_step
 
 log = logging.getLogger("pipeline")
 

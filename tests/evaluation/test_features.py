@@ -11,7 +11,7 @@ from pipeline.config import load_config
 from pipeline.evaluation.features import Extractor, extract_features, network_extractor, pixel_features
 from pipeline.loading.batches import evaluation_batches
 from pipeline.loading.images import FolderImages
-from pipeline.methods.one_objective import build_network
+from pipeline.methods.network import build_network
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from pipeline.figures.attention import (
     token_grid,
 )
 from pipeline.figures.evaluated_run import LeftOut
-from pipeline.methods.one_objective import build_network
+from pipeline.methods.network import build_network
 
 
 def slow_norm(features):

@@ -15,9 +15,11 @@ from pipeline.distributed import create_training_accelerator
 from pipeline.evaluation.features import choose_extractor
 from pipeline.evaluation.model_info import ModelInfo
 from pipeline.evaluation.session import Session, evaluate_extractor
+from pipeline.methods.method import TRAIN
 from pipeline.run.folder import run_path
+from pipeline.training.backward import loss_of
 from pipeline.training.prepare import prepare_training
-from pipeline.training.step import loss_of, read_step, set_training_mode, train_step
+from pipeline.training.step import read_step, set_training_mode, train_step
 from tests.methods.parts import CENTER
 
 STEPS = 10
@@ -63,7 +65,7 @@ def run(arguments):
     training = prepare_training(settings, accelerator, index, build_table(settings, index))
     method = accelerator.unwrap_model(training.method)
     set_training_mode(training)
-    accelerator.backward(loss_of(training, next(training.batches))["loss"])
+    accelerator.backward(loss_of(training, training.batches.take(TRAIN, 0))["loss"])
     gradients = torch.cat([p.grad.flatten() for p in method.parameters() if p.grad is not None])
     for player in training.players:
         player.optimizer.zero_grad()

@@ -155,6 +155,19 @@ def test_rows_without_a_validation_are_kept_and_older_files_go_on_as_they_are(tm
     assert pd.read_csv(file).to_dict("list") == {"step": [10, 20], "loss": [3.0, 2.0]}
 
 
+def test_a_stage_with_other_parts_of_the_loss_gets_columns_of_its_own(tmp_path):
+    file = tmp_path / "metrics.csv"
+    beside = {"gradient_norm": 1.0, "images_per_second": 9.5}
+    MetricsFile(file, 0).append({"step": 10, "loss": 1.0, "identity": 0.1} | beside)
+    MetricsFile(file, 10).append({"step": 20, "loss": 2.0, "cycle": 0.25} | beside)
+    MetricsFile(file, 20).append({"step": 30, "loss": 3.0, "identity": 0.5, "cycle": 0.125} | beside)
+    kept = pd.read_csv(file)
+    assert [*kept] == ["step", "loss", "identity", "cycle", "gradient_norm", "images_per_second"]
+    assert kept["loss"].tolist() == [1, 2, 3] and kept["images_per_second"].tolist() == [9.5] * 3
+    assert kept["identity"].fillna(-1).tolist() == [0.1, -1, 0.5]
+    assert kept["cycle"].fillna(-1).tolist() == [-1, 0.25, 0.125]
+
+
 def test_metrics_start_anew_where_nothing_counts(tmp_path):
     file = tmp_path / "metrics.csv"
     MetricsFile(file, 0).append({"step": 5, "loss": 1.0})

@@ -8,7 +8,7 @@ from torch.nn.functional import conv2d
 
 from pipeline.config import load_config, to_yaml
 from pipeline.methods import one_objective
-from pipeline.methods.one_objective import build_network
+from pipeline.methods.network import build_network
 from pipeline.models.weights import find_weights
 from pipeline.run.checkpoint import save_weights
 from tests.models.weights.files import model, save, shuffled

@@ -1,0 +1,128 @@
+"""What games have in common: stages, streams, and what they refuse."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from pipeline.batch import Batch
+from pipeline.config import load_config
+from pipeline.loading.streams import Stream
+from pipeline.methods.game import IMAGES, REID, pair_of
+from pipeline.methods.method import Share, method_of
+from tests.methods.toy_game import TOY
+
+SMALL = [
+    "model.backbone=resnet10t",
+    "model.pretrained=false",
+    "augment.height=64",
+    "augment.width=32",
+    "batch.modalities=[visible,infrared]",
+    f"method.type={TOY}",
+    "losses.identity=null",
+    "losses.intra=null",
+    "losses.cross=null",
+]
+
+
+def resolve(*overrides):
+    settings = load_config([*SMALL, *overrides])
+    return method_of(settings).resolved(settings)
+
+
+@pytest.fixture(scope="module")
+def toy():
+    return method_of(settings := resolve()).build(settings, 5, Share(0, (8,)))
+
+
+def test_a_stage_is_a_function_of_the_step_and_all_steps_have_one(toy):
+    names = [toy.stage_at(step, 20).name for step in range(20)]
+    assert names == ["features"] * 5 + ["images"] * 5 + ["both"] * 10
+    assert [toy.stage_at(step, 3).name for step in range(3)] == ["features", "images", "both"]
+    toy.lengths, published = [5000, 10000, 10100], toy.lengths
+    try:
+        begins = {toy.stage_at(step, 25100).name: step for step in reversed(range(25100))}
+    finally:
+        toy.lengths = published
+    assert begins == {"features": 0, "images": 5000, "both": 15000}
+
+
+def test_a_stage_of_length_0_is_left_out():
+    settings = resolve("method.stages=[0,1,0]")
+    game = method_of(settings).build(settings, 5, Share(0, (8,)))
+    assert {game.stage_at(step, 7).name for step in range(7)} == {"images"}
+
+
+@pytest.mark.parametrize("lengths", ["[1,1]", "[0,0,0]"])
+def test_lengths_that_fit_no_stages_are_refused(lengths):
+    settings = resolve(f"method.stages={lengths}")
+    with pytest.raises(
+        ValueError, match=r"method\.stages: expected the lengths of features, images, both, one above 0"
+    ):
+        method_of(settings).build(settings, 5, Share(0, (8,)))
+
+
+def test_the_stream_of_images_has_sizes_and_random_numbers_of_its_own():
+    settings = resolve(
+        "augment.random_erasing_prob=0.5", "method.image_batch.ids_per_batch=3", "method.image_batch.width=16"
+    )
+    streams = method_of(settings).streams(settings)
+    assert streams[REID] == Stream(settings)
+    images = streams[IMAGES].settings
+    assert (images.batch.ids_per_batch, images.batch.images_per_modality) == (3, 4)
+    assert (images.augment.height, images.augment.width) == (64, 16)
+    assert (images.augment.pad, images.augment.random_erasing_prob, images.augment.hflip_prob) == (0, 0, 0.5)
+    assert streams[IMAGES].tag != streams[REID].tag
+
+
+def test_a_stream_that_ranks_cannot_share_evenly_or_people_do_not_suffice_for():
+    settings = resolve("method.image_batch.ids_per_batch=6")
+    stream = method_of(settings).streams(settings)[IMAGES]
+    stream.check(identities=6, ranks=3, even=True)
+    with pytest.raises(ValueError, match=r"method\.image_batch\.ids_per_batch: expected a multiple of the 4 processes"):
+        stream.check(identities=6, ranks=4, even=True)
+    with pytest.raises(ValueError, match="two for each or more; found 6"):
+        stream.check(identities=6, ranks=6, even=True)
+    with pytest.raises(ValueError, match="expected at most 5, the number of training identities; found 6"):
+        stream.check(identities=5, ranks=1, even=True)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("train.grad_accum_steps=2", "train.grad_accum_steps: expected 1"),
+        ("train.compile=true", "train.compile: expected False"),
+        ("train.precision=fp16", "train.precision: .* use bf16 or fp32"),
+        ("model.grad_checkpointing=true", "model.grad_checkpointing: expected False"),
+        (
+            "batch.modalities=[visible,infrared,visible_derived]",
+            r"batch.modalities: expected \['visible', 'infrared'\]",
+        ),
+        ("losses.identity.weight=1", "losses.identity: the method .* has its own; leave it out"),
+        ("inserts.non_local.at=layer3", "inserts.non_local: the method .* has its own"),
+        ("heads.stripes.count=2", "heads: the method .* has its own"),
+        ("evaluation.fusion=mean", "evaluation.fusion: expected none"),
+    ],
+)
+def test_what_a_game_does_not_heed_is_refused_in_one_line(override, message):
+    with pytest.raises(ValueError, match=message) as error:
+        resolve(override)
+    assert "\n" not in str(error.value)
+
+
+def test_rows_of_a_pair_show_the_same_person():
+    labels = torch.tensor([3, 3, 1, 1])
+    images = torch.arange(8.0, dtype=torch.float32).view(8, 1, 1, 1).expand(8, 3, 2, 2).bfloat16()
+    batch = Batch(images, labels.repeat(2), labels, labels, (0,) * 4 + (1,) * 4, labels)
+    pair = pair_of(batch)
+    assert pair.visible.dtype == torch.float32 and pair.infrared[0, 0, 0, 0] == 4
+    assert pair.labels.tolist() == [3, 3, 1, 1] and len(pair.visible) == len(pair.infrared) == 4
+
+
+def test_moving_one_player_leaves_the_networks_of_the_others(toy):
+    settings = resolve()
+    players = toy.players(settings)
+    held = [{id(parameter) for parameter in player.parameters} for player in players]
+    trained = {id(parameter) for parameter in toy.parameters() if parameter.requires_grad}
+    assert set().union(*held) == trained and sum(map(len, held)) == len(trained)
+    assert dataclasses.asdict(settings)["method"]["stages"] == [1.0, 1.0, 2.0]
