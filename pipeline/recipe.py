@@ -15,8 +15,8 @@ from pipeline.settings import Settings
 # keys, or groups of keys, that say where a run is kept, how it is loaded and how it is evaluated
 FREE: tuple[str, ...] = ("name", "output", "method.name", "method.source", "method.published")
 FREE += ("data.root", "data.test_split", "loader.", "evaluation.")
-FREE += ("train.resume", "train.checkpoint_steps", "train.keep_checkpoints", "train.log_steps", "train.trackers")
-FREE += ("train.wandb_project", "validation.selection")
+FREE += ("train.resume", "train.checkpoint_steps", "train.keep_checkpoints", "train.log_steps", "train.image_steps")
+FREE += ("train.trackers", "train.wandb_project", "validation.selection")
 # The result of these depends on the launcher too; it is kept and compared by itself (pipeline.run.provenance).
 FREE += ("train.precision", "train.norm")
 FREE += ("model.grad_checkpointing",)  # computes the same numbers

@@ -228,6 +228,12 @@ class TrainSettings:
     checkpoint_steps: int | None = key(None, "optimizer steps between checkpoints; null: an epoch", min=1)
     keep_checkpoints: int = key(2, "newest checkpoints kept", min=1)
     log_steps: int = key(50, "optimizer steps between rows of metrics.csv", min=1)
+    image_steps: int | None = key(
+        None,
+        "optimizer steps between sheets of the images that a method makes, in images/ of the run; null: a twentieth of "
+        "the training",
+        min=1,
+    )
     trackers: list[str] = key(
         [], "also log to: tensorboard, wandb (Accelerate's trackers)", choices=("tensorboard", "wandb")
     )

@@ -27,9 +27,10 @@ from pipeline.errors import INTERRUPTED, one_line_errors
 from pipeline.evaluation.model_info import recipe_hash
 from pipeline.evaluation.results import read_rows, summarize
 from pipeline.run.chosen import BEST
-from pipeline.run.folder import check_same_run, is_finished, read_metrics, run_path, settings_of
+from pipeline.run.folder import check_same_run, is_finished, run_path, settings_of
 from pipeline.run.job_logs import failure, newest_logs
 from pipeline.run.lock import current_training
+from pipeline.run.metrics import read_metrics
 from pipeline.settings import Settings
 from pipeline.shipped import find_shipped
 

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from accelerate.tracking import GeneralTracker, TensorBoardTracker, WandBTracker
 
 from pipeline.config import describe
@@ -54,6 +55,12 @@ class Trackers:
         """Gives values by name to all running trackers."""
         for name, tracker in [*self.running.items()]:
             self._call(name, partial(tracker.log, values, step=step))
+
+    def log_image(self, name: str, image: np.ndarray, step: int) -> None:
+        """Gives an image (height, width, 3) uint8 to all running trackers."""
+        for tracker_name, tracker in [*self.running.items()]:
+            layout = {"dataformats": "NHWC"} if tracker_name == "tensorboard" else {}
+            self._call(tracker_name, partial(tracker.log_images, {name: image[None]}, step=step, **layout))
 
     def finish(self) -> None:
         """Ends all running trackers, after what they have yet to write or send."""

@@ -42,12 +42,12 @@ from pipeline.run.folder import (
     log_failure,
     mark_finished,
     open_run,
-    read_metrics,
     run_path,
     settings_of,
     start_log,
 )
 from pipeline.run.lock import RunLock, check_shared_folder
+from pipeline.run.metrics import read_metrics
 from pipeline.run.provenance import record_weights, starting_facts
 from pipeline.run.trained import is_trained
 from pipeline.run.trained_identities import check_split_untrained, named_splits
@@ -56,6 +56,7 @@ from pipeline.settings import Settings
 from pipeline.tracking import Trackers
 from pipeline.training.keeping import keep_last
 from pipeline.training.prepare import prepare_training
+from pipeline.training.sheets import Sheets
 from pipeline.training.state import Training
 from pipeline.training.stopping import StopRequest
 from pipeline.training.trainer import train
@@ -112,12 +113,18 @@ def train_run(
     if training.validation is not None:
         training.validation.validator.rehearse(training.tested)
     trackers.start(settings, training.folder, training.step)
-    if not train(training):
+    if not train(training, prepare_sheets(training, index, table)):
         return False
     on_first_rank(accelerator, lambda: keep_last(training))
     replaced = training.replaced.count
     log.info(f"{training.folder}: trained" + (f"; {replaced} images were replaced in all" if replaced else ""))
     return True
+
+
+def prepare_sheets(training: Training, index: pd.DataFrame, table: TrainingTable) -> Sheets | None:
+    """Returns the sheets of a training whose method makes images."""
+    settings = method_of(training.settings).shown_settings(training.settings)
+    return None if settings is None else Sheets(settings, index, table, training.accelerator.device)
 
 
 def train_and_evaluate(

@@ -13,7 +13,7 @@ from pipeline.figures.cmc import DASHES
 from pipeline.figures.evaluated_run import LeftOut
 from pipeline.figures.labels import fit, run_label
 from pipeline.metric_columns import VALIDATION, main_parts
-from pipeline.run.folder import read_metrics
+from pipeline.run.metrics import read_metrics
 
 TITLES = {"lr": "learning rate"}  # of columns whose name says too little
 TITLES |= {"val_mAP": "validation: mAP", "val_rank_1": "validation: rank-1", "val_mINP": "validation: mINP"}

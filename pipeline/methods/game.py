@@ -71,10 +71,7 @@ class Stage:
 
 
 class Game(Method):
-    """The base of such methods. A subclass gives its networks, its players and its stages.
-
-    chance  what a discriminator's loss, by the name it is reported by, is where it can tell nothing
-    """
+    """The base of such methods. A subclass gives its networks, its players and its stages, and shows what it makes."""
 
     @dataclass(frozen=True)
     class Options(Method.Options):
@@ -82,8 +79,6 @@ class Game(Method):
         stages: list[float] = key([1.0], "lengths of the stages, as parts of their sum", min=0)
         image_batch: ImageBatch = key(ImageBatch, "batches of generators and discriminators")
         image_optimizer: ImageOptimizer = key(ImageOptimizer, "of generators and discriminators")
-
-    chance: ClassVar[Mapping[str, float]] = {}
 
     def __init__(self, settings: Settings, identities: int, weights: bool) -> None:
         """Makes the untrained networks for that many training identities; the stages follow `method.stages`."""
@@ -123,12 +118,9 @@ class Game(Method):
 
     # ---- shown
 
-    @abstractmethod
-    def shown(self, visible: torch.Tensor, infrared: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Returns rows of images by what they show, (n, 3, H, W) normalized, of n people in both modalities.
-
-        In evaluation mode; it changes neither statistics nor random numbers.
-        """
+    @classmethod
+    def shown_settings(cls, settings: Settings) -> Settings:
+        return with_image_batch(settings)
 
     def translate(self, images: torch.Tensor, modality: Modality, style: torch.Tensor | None = None) -> torch.Tensor:
         """Returns images (n, 3, H, W), normalized, as the other modality would show them. modality: theirs.

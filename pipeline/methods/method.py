@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar, Literal
@@ -51,6 +51,9 @@ class Method(nn.Module):
             None, "what it follows: the authors' code, the paper where that says all, or a reconstruction from less"
         )
         published: str | None = key(None, "the method's name in the tables of the literature, if it has a row there")
+
+    # what a discriminator's loss, by the name it is reported by, is where it can tell nothing
+    chance: ClassVar[Mapping[str, float]] = {}
 
     # ---- made of a configuration
 
@@ -134,6 +137,18 @@ class Method(nn.Module):
         return self.tested(images, modality).embedding
 
     # ---- shown
+
+    @classmethod
+    def shown_settings(cls, settings: Settings) -> Settings | None:
+        """Returns the settings that the images of `shown` are loaded with; None: the method makes no images."""
+        return None
+
+    def shown(self, visible: torch.Tensor, infrared: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Returns rows of images by what they show, (n, 3, H, W) normalized, of n people in both modalities.
+
+        Called in evaluation mode; it must change neither statistics nor the state of random numbers.
+        """
+        raise NotImplementedError
 
     @classmethod
     def label(cls, settings: Settings) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
+from PIL import Image
 
 from pipeline.evaluation.scoring import excluded_pairs
 from pipeline.figures.attention import attention
@@ -25,11 +27,12 @@ from pipeline.figures.labels import person_labels
 from pipeline.figures.ranked_lists import nearest, ranked_lists
 from pipeline.figures.t_sne import t_sne
 from pipeline.report.images import PageImage, page_images
-from pipeline.run.folder import settings_of
+from pipeline.run.folder import settings_of, sheets
 
 QUERIES, PEOPLE, COLUMNS, CONFUSIONS = 4, 8, 8, 10
 TEXTS = {
     "batch": "The first training batch: rows are modalities, columns captured images.",
+    "made": "Images that the method made of training images; a column is a person.",
     "ranked lists": "Queries and the first of their galleries; framed by whether it is the same person.",
     "distances": "Distances between images of the same and of different people.",
     "t-SNE": "Features of some test people on a plane: colors are people, shapes modalities.",
@@ -56,6 +59,21 @@ def batch_images(folder: Path) -> list[PageImage]:
     if not (folder / "config.yaml").is_file():
         return [PageImage("batch", "left out: without config.yaml there was no training")]
     return page_images("batch", TEXTS["batch"], lambda: {"batch": draw_first_batch(settings_of(folder), COLUMNS)})
+
+
+def made_images(folder: Path) -> list[PageImage]:
+    """Returns the first and the last sheet of images that the run's method made, if it makes some."""
+    found = sheets(folder)
+    ends = dict.fromkeys(path for path in (*found[:1], *found[-1:]))
+    return [
+        image
+        for path in ends
+        for image in page_images(f"after {path.stem.replace('-', ' ')}", TEXTS["made"], partial(opened, path))
+    ]
+
+
+def opened(path: Path) -> dict[str, Image.Image]:
+    return {"made": Image.open(path)}
 
 
 def run_images(run: EvaluatedRun | str) -> list[PageImage]:

@@ -127,7 +127,7 @@ def run_part(folder: Path, run: EvaluatedRun | str) -> RunPart:
         part.environment = facts.environment_rows(folder)
     except (ValueError, OSError) as reason:
         part.reasons.append(f"The environment is left out: {reason}")
-    part.images = [*evaluated.batch_images(folder), *evaluated.run_images(run)]
+    part.images = [*evaluated.batch_images(folder), *evaluated.made_images(folder), *evaluated.run_images(run)]
     part.confusions = evaluated.confusions(run) if isinstance(run, EvaluatedRun) else {}
     try:
         part.hardest = facts.hardest_queries(folder, read_rows(folder / "results.csv"))

@@ -33,6 +33,7 @@ from pipeline.settings import Settings
 from pipeline.training.freezing import check_freezing
 from pipeline.training.state import Training
 from pipeline.training.validation import Validation, prepare_validation
+from pipeline.training.watch import DiscriminatorWatch
 
 
 def prepare_training(
@@ -83,6 +84,7 @@ def prepare_training(
         average=average,
         replaced=replaced,
         validation=validation,
+        watch=DiscriminatorWatch(method.chance),
     )
 
 

@@ -18,6 +18,7 @@ from pipeline.tracking import Trackers
 from pipeline.training.freezing import frozen_steps
 from pipeline.training.stopping import StopRequest
 from pipeline.training.validation import Validation
+from pipeline.training.watch import DiscriminatorWatch
 
 
 @dataclass
@@ -41,6 +42,7 @@ class Training:
     average: ModelEmaV3 | None = None
     replaced: ReplacedCount = field(default_factory=ReplacedCount)
     validation: Validation | None = None
+    watch: DiscriminatorWatch = field(default_factory=lambda: DiscriminatorWatch({}))
     stop: StopRequest = field(default_factory=StopRequest)
     trackers: Trackers = field(default_factory=Trackers)
 

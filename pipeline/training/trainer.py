@@ -14,8 +14,9 @@ from tqdm import tqdm
 
 from pipeline.metric_columns import VALIDATION, main_parts
 from pipeline.run.checkpoint import save_checkpoint
-from pipeline.run.folder import MetricsFile
+from pipeline.run.metrics import MetricsFile
 from pipeline.training.keeping import keep_best
+from pipeline.training.sheets import Sheets
 from pipeline.training.state import Training
 from pipeline.training.step import QueuedStep, Step, read_step, set_training_mode, train_step
 
@@ -59,7 +60,7 @@ def mean_of_finite(values: list[float]) -> float:
     return sum(finite) / len(finite) if finite else math.inf
 
 
-def train(training: Training) -> bool:
+def train(training: Training, sheets: Sheets | None = None) -> bool:
     """Trains to the last step. Returns False where it was asked to stop before (a checkpoint is then written).
 
     Raises FloatingPointError on all ranks together, before a checkpoint is written, when a loss or a gradient isn't
@@ -67,7 +68,7 @@ def train(training: Training) -> bool:
     """
     training.stop.saves = True
     try:
-        return loop(training)
+        return loop(training, sheets)
     finally:
         training.stop.saves = False
 
@@ -96,7 +97,7 @@ class Due:
         )
 
 
-def loop(training: Training) -> bool:
+def loop(training: Training, sheets: Sheets | None) -> bool:
     """Runs the steps that are left. Returns and raises what `train` does."""
     main = training.accelerator.is_main_process
     metrics = MetricsFile(training.folder / "metrics.csv", training.step) if main else None
@@ -116,6 +117,7 @@ def loop(training: Training) -> bool:
             stop = read_steps(training, queued, (interval, epoch_interval), newest_too=pause)
             if stop:  # a checkpoint follows: the newest step must be known to be finite as well
                 read_steps(training, queued, (interval, epoch_interval), newest_too=True)
+            show(training, sheets, (interval, epoch_interval))
             found = validate(training, (interval, epoch_interval)) if due.validation else {}
             # The first rank writes what all have measured together.
             if metrics is not None and due.row:
@@ -133,6 +135,18 @@ def loop(training: Training) -> bool:
                 announce_stop(training)
                 return False
     return True
+
+
+def show(training: Training, sheets: Sheets | None, sums: Sequence[Interval]) -> None:
+    """Has the first rank make the sheet of images that follows this step, if one does."""
+    main = training.accelerator.is_main_process
+    if sheets is None or not main or not sheets.due(training.step, training.steps):
+        return
+    begin = time.perf_counter()
+    sheets.write(training)
+    set_training_mode(training)
+    for interval in sums:
+        interval.leave_out(time.perf_counter() - begin)
 
 
 def validate(training: Training, sums: Sequence[Interval]) -> dict[str, float]:
@@ -170,7 +184,8 @@ def read_steps(training: Training, queued: list[QueuedStep], sums: Sequence[Inte
     """
     stop = False
     while len(queued) > (0 if newest_too else 1):
-        done = read_step(training, queued.pop(0))
+        number, done = queued[0].number, read_step(training, queued.pop(0))
+        training.watch.add(number, done.parts)
         training.replaced.count += done.replaced
         for interval in sums:
             interval.add(done)

@@ -21,7 +21,7 @@ from pipeline.evaluation.session import evaluate as evaluate_session
 from pipeline.evaluation.session import open_session
 from pipeline.evaluation.validation import Validator
 from pipeline.metric_columns import VALIDATION
-from pipeline.run.folder import read_metrics
+from pipeline.run.metrics import read_metrics
 from pipeline.run.training_data import read_training_data
 from pipeline.synthetic.generation import generate
 from pipeline.training.prepare import prepare_training

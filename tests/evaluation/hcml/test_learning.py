@@ -25,7 +25,7 @@ from pipeline.evaluation.results import METRICS, read_rows, summarize
 from pipeline.evaluation.session import evaluate as evaluate_session
 from pipeline.evaluation.session import open_session, read_evaluation_arguments
 from pipeline.run.checkpoint import weights_facts
-from pipeline.run.folder import read_metrics
+from pipeline.run.metrics import read_metrics
 from pipeline.run.trained import weights_path
 from pipeline.tables.lines import lines_of
 from tests.end_to_end.runs import refusal
