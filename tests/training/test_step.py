@@ -9,6 +9,7 @@ from pipeline.distributed import create_accelerator
 from pipeline.training.prepare import prepare_training
 from pipeline.training.step import QueuedStep, read_later, set_training_mode, train_step
 from pipeline.training.trainer import Interval, read_steps
+from pipeline.training.watch import STEPS, DiscriminatorWatch
 
 
 def queued(number, loss, replaced=0.0, stop=0.0, norm=1.0):
@@ -18,7 +19,8 @@ def queued(number, loss, replaced=0.0, stop=0.0, norm=1.0):
 @pytest.fixture()
 def training(tmp_path):
     accelerator, counted = SimpleNamespace(num_processes=2, scaler=None), SimpleNamespace(count=0)
-    return SimpleNamespace(accelerator=accelerator, folder=tmp_path, replaced=counted)
+    watch = DiscriminatorWatch({"loss": 1.0})
+    return SimpleNamespace(accelerator=accelerator, folder=tmp_path, replaced=counted, watch=watch)
 
 
 def test_the_newest_step_stays_in_the_queue_until_all_are_wanted(training):
@@ -34,6 +36,18 @@ def test_the_newest_step_stays_in_the_queue_until_all_are_wanted(training):
 def test_a_stop_request_of_any_step_that_is_read_counts(training):
     steps = [queued(1, 1.0, stop=0.5), queued(2, 1.0)]
     assert read_steps(training, steps, [], newest_too=True)
+
+
+def test_a_discriminator_that_wins_is_warned_of_once_in_a_row(training, caplog):
+    for number in range(2 * STEPS):
+        read_steps(training, [queued(number + 1, 0.079)], [], newest_too=True)
+    assert [record.getMessage()[: len(f"step {STEPS}: loss")] for record in caplog.records] == [f"step {STEPS}: loss"]
+    read_steps(training, [queued(2 * STEPS + 1, 0.081)], [], newest_too=True)
+    for number in range(STEPS - 1):
+        read_steps(training, [queued(number, 0.01)], [], newest_too=True)
+    assert len(caplog.records) == 1
+    read_steps(training, [queued(3 * STEPS, 0.01)], [], newest_too=True)
+    assert len(caplog.records) == 2
 
 
 def test_a_loss_that_is_not_finite_names_its_step(training):
