@@ -14,7 +14,6 @@ from torch import nn
 
 from pipeline.batch import Batch
 from pipeline.loading.derivations import derivations, modalities_in_use
-from pipeline.losses.distance import wide
 from pipeline.losses.objective import Objective, build_objective
 from pipeline.losses.term import FEATURES, LossContext, Parts, Rows
 from pipeline.methods.method import Method, Share
@@ -29,6 +28,7 @@ from pipeline.models.timm_model import Backbone
 from pipeline.models.weights import Source, find_weights, load_run
 from pipeline.normalization import normalization_of
 from pipeline.optimization import ParameterGroup
+from pipeline.precision import wide
 from pipeline.settings import Settings
 from pipeline.settings_key import key
 
