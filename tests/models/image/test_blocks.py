@@ -1,5 +1,3 @@
-import statistics
-
 import pytest
 import torch
 from torch import nn
@@ -15,6 +13,7 @@ from pipeline.models.image.blocks import (
     to_image,
     up_blocks,
 )
+from tests.models.image.reference import adain, exactly, instance, layer_norm, reflected
 
 
 @pytest.fixture
@@ -27,35 +26,15 @@ def style(*shape):
     return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 
 
-def exactly(found, expected):
-    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
-
-
-def loop_adain(features, shift, scale):
-    result = torch.empty_like(features)
-    for sample, channels in enumerate(features):
-        for channel, places in enumerate(channels):
-            values = places.flatten().tolist()
-            mean, deviation = statistics.fmean(values), (statistics.pvariance(values) + 1e-5) ** 0.5
-            result[sample, channel] = scale[sample, channel] * (places - mean) / deviation + shift[sample, channel]
-    return result
-
-
 def test_adaptive_instance_norm_equals_a_loop(features):
     shift, scale = style(2, 2, 4)
-    exactly(adaptive_instance_norm(features, shift, scale), loop_adain(features, shift, scale))
+    exactly(adaptive_instance_norm(features, shift, scale), adain(features, shift, scale))
 
 
 def test_sample_layer_norm_equals_a_loop(features):
     norm = SampleLayerNorm(4).double()
     nn.init.normal_(norm.bias)
-    expected = torch.empty_like(features)
-    for sample, places in enumerate(features):
-        values = places.flatten().tolist()
-        normalized = (places - statistics.fmean(values)) / (statistics.stdev(values) + 1e-5)
-        for channel in range(4):
-            expected[sample, channel] = norm.weight[channel] * normalized[channel] + norm.bias[channel]
-    exactly(norm(features), expected)
+    exactly(norm(features), layer_norm(features, norm.weight, norm.bias))
 
 
 def test_sample_layer_norm_starts_uniform_and_without_shift():
@@ -82,15 +61,15 @@ def test_gradients_of_equal_values_are_finite(norm):
 def test_residual_block_equals_its_formula(features):
     block = ResidualBlock(4, norm="instance", slope=0.3).double()
     (first, *_), (second, _) = block.layers
-    hidden = functional.leaky_relu(instance(reflected(features, first)), 0.3)
-    exactly(block(features), features + instance(reflected(hidden, second)))
+    hidden = functional.leaky_relu(instance(reflected(features, *first.parameters())), 0.3)
+    exactly(block(features), features + instance(reflected(hidden, *second.parameters())))
 
 
 def test_adaptive_residual_block_equals_its_formula(features):
     block, of_block = AdaptiveResidualBlock(4, slope=0.3).double(), style(2, 2, 2, 4)
-    hidden = loop_adain(reflected(features, block.first[0]), of_block[:, 0, 0], of_block[:, 0, 1])
+    hidden = adain(reflected(features, *block.first.parameters()), of_block[:, 0, 0], of_block[:, 0, 1])
     hidden = torch.where(hidden > 0, hidden, 0.3 * hidden)
-    expected = loop_adain(reflected(hidden, block.second[0]), of_block[:, 1, 0], of_block[:, 1, 1])
+    expected = adain(reflected(hidden, *block.second.parameters()), of_block[:, 1, 0], of_block[:, 1, 1])
     exactly(block(features, of_block), features + expected)
 
 
@@ -98,7 +77,7 @@ def test_up_block_equals_its_formula(features):
     block = UpBlock(4, 2, slope=0.1).double()
     _, (convolution,), norm, _ = block
     twice = features.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
-    exactly(block(features), functional.leaky_relu(norm(reflected(twice, convolution)), 0.1))
+    exactly(block(features), functional.leaky_relu(norm(reflected(twice, *convolution.parameters())), 0.1))
 
 
 def test_up_blocks_double_the_size_and_halve_the_channels():
@@ -120,7 +99,7 @@ def test_sizes_are_divided_by_the_stride(kernel, stride, padding):
 def test_padding_is_what_it_is_called(features):
     mirrored, with_zeros = conv(4, 2, 3).double(), conv(4, 2, 3, padding="zeros").double()
     with_zeros.load_state_dict(mirrored.state_dict())
-    exactly(mirrored(features), reflected(features, mirrored[0]))
+    exactly(mirrored(features), reflected(features, *mirrored[0].parameters()))
     exactly(with_zeros(features), functional.conv2d(features, *with_zeros[0].parameters(), padding=1))
     exactly(mirrored(features)[:, :, 1:-1, 1:-1], with_zeros(features)[:, :, 1:-1, 1:-1])
 
@@ -148,19 +127,3 @@ def test_images_end_in_signed_levels():
     images = to_image(4)(100 * torch.randn(2, 4, 8, 8))
     assert images.shape == (2, 3, 8, 8)
     assert images.abs().max() <= 1 and images.min() < -0.9 and images.max() > 0.9
-
-
-def instance(features):
-    ones = torch.ones(features.shape[:2], dtype=features.dtype)
-    return loop_adain(features, 0 * ones, ones)
-
-
-def reflected(features, convolution):
-    """A convolution of features whose edges are mirrored, index by index."""
-    edge = convolution.kernel_size[0] // 2
-    rows, columns = (mirrored_indices(size, edge) for size in features.shape[2:])
-    return functional.conv2d(features[:, :, rows][:, :, :, columns], convolution.weight, convolution.bias)
-
-
-def mirrored_indices(size, edge):
-    return [min(abs(place), 2 * (size - 1) - abs(place)) for place in range(-edge, size + edge)]

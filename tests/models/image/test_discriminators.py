@@ -12,6 +12,7 @@ from pipeline.models.image.discriminators import (
     patch_discriminator_of_scales,
 )
 from tests.models.image.images import images
+from tests.models.image.reference import exactly, instance, leaky, reflected
 
 
 @pytest.mark.parametrize(
@@ -77,16 +78,33 @@ def test_too_many_scales_for_an_image_are_refused():
         patch_discriminator_of_scales(3, 2, 4)(images())
 
 
-def test_the_patch_discriminator_is_its_layers():
-    """By torch's functions, in float64."""
-    network = PatchDiscriminator(3, 3).double()
-    found = batch = images(32, 16).double()
-    *layers, judge = network
-    for place, (convolution, *_) in enumerate(layers):
-        found = functional.conv2d(found, convolution.weight, convolution.bias, stride=2, padding=1)
-        if place:
-            mean, variance = found.mean(dim=(2, 3), keepdim=True), found.var(dim=(2, 3), keepdim=True, correction=0)
-            found = (found - mean) / (variance + 1e-5).sqrt()
-        found = torch.where(found > 0, found, 0.2 * found)
-    expected = functional.conv2d(found, judge.weight, padding=1)
-    torch.testing.assert_close(network(batch), expected, rtol=1e-12, atol=1e-12)
+def test_the_patch_discriminator_equals_its_formula():
+    network, batch = PatchDiscriminator(3, 3).double(), images(32, 16).double()
+    parameters = iter(network.parameters())
+    found = leaky(halved(batch, parameters))
+    for _ in range(2):
+        found = leaky(instance(halved(found, parameters)))
+    exactly(network(batch), functional.conv2d(found, next(parameters), padding=1))
+
+
+def test_the_joint_discriminator_equals_its_formula():
+    network, batch = JointDiscriminator(3, 6, 2, 2).double(), images(32, 16).double()
+    features = torch.randn(2, 6, 8, 4, dtype=torch.float64)  # of the size of the image's map
+    parameters = iter(network.parameters())
+    of_image = leaky(instance(halved(leaky(halved(batch, parameters)), parameters)))
+    of_features = leaky(functional.conv2d(features, next(parameters), next(parameters)))
+    found = torch.cat([of_image, of_features], dim=1)
+    for _ in range(2):
+        found = leaky(instance(halved(found, parameters)))
+    exactly(network(batch, features), functional.conv2d(found, next(parameters), padding=1))
+
+
+def test_a_scale_equals_its_formula():
+    network, batch = patch_discriminator_of_scales(1, 3, 2).double(), images(32, 16).double()
+    first, first_bias, second, second_bias, judge, bias = network.parameters()
+    found = leaky(reflected(leaky(reflected(batch, first, first_bias, 2)), second, second_bias, 2))
+    exactly(network(batch)[0], functional.conv2d(found, judge, bias))
+
+
+def halved(features, parameters):
+    return functional.conv2d(features, next(parameters), next(parameters), stride=2, padding=1)

@@ -1,8 +1,10 @@
 import pytest
 import torch
+from torch.nn import functional
 
 from pipeline.models.image.translator import Translator
 from tests.models.image.images import images
+from tests.models.image.reference import exactly, tracked
 
 
 @pytest.mark.parametrize("size", [(64, 32), (48, 32), (8, 16)])
@@ -22,3 +24,20 @@ def test_a_translator_uses_the_image_in_training_and_its_statistics_in_evaluatio
     translator.train()(batch)
     assert not torch.equal(translator.eval()(other), before)  # the running statistics moved
     assert torch.equal(translator(other), translator(other))
+
+
+def test_it_equals_its_formula_in_training():
+    network, batch = Translator(2, 1).double(), images(16, 8).double()
+    parameters = iter(network.parameters())
+    found = batch
+    for stride, padding in ((1, 3), (2, 1), (2, 1)):
+        found = functional.conv2d(found, next(parameters), stride=stride, padding=padding)
+        found = tracked(found, next(parameters), next(parameters)).relu()
+    hidden = functional.conv2d(found, next(parameters), padding=1)
+    hidden = tracked(hidden, next(parameters), next(parameters)).relu()
+    hidden = functional.conv2d(hidden, next(parameters), padding=1)
+    found = found + tracked(hidden, next(parameters), next(parameters))
+    for _ in range(2):
+        found = functional.conv_transpose2d(found, next(parameters), stride=2, padding=1)
+        found = tracked(found, next(parameters), next(parameters)).relu()
+    exactly(network(batch), functional.conv2d(found, next(parameters), padding=3).tanh())
