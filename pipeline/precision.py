@@ -25,6 +25,11 @@ def full_float32() -> Iterator[None]:
         products.allow_tf32 = before
 
 
+def wide(values: torch.Tensor) -> torch.Tensor:
+    """Returns values in float32, or wider where they are."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
 def multiply(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """Returns the product of (N, D) and (D, M) in their own type, whatever autocast and TF32 are set to; so is its
     gradient."""

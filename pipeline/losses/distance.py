@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch.autograd.function import once_differentiable
 
-from pipeline.precision import multiply
+from pipeline.precision import multiply, wide
 
 
 @torch.no_grad()
@@ -56,8 +56,3 @@ def to_unit_length(features: torch.Tensor) -> torch.Tensor:
     """Returns rows (N, D) divided by their length, in float32 or wider. A row of zeros stays one, with gradient 0."""
     length = torch.linalg.vector_norm(wide(features), dim=1, keepdim=True)
     return wide(features) / length.masked_fill(length == 0, torch.inf)
-
-
-def wide(features: torch.Tensor) -> torch.Tensor:
-    """Returns features in float32, or wider where they are."""
-    return features.to(torch.promote_types(features.dtype, torch.float32))

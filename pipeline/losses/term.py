@@ -11,8 +11,9 @@ import torch
 from torch import nn
 
 from pipeline.batch import Modality
-from pipeline.losses.distance import to_unit_length, wide
+from pipeline.losses.distance import to_unit_length
 from pipeline.parts import PartOptions
+from pipeline.precision import wide
 from pipeline.routing import rows_of, runs_of
 from pipeline.settings_key import key
 

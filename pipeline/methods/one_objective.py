@@ -10,7 +10,6 @@ from torch import nn
 
 from pipeline.batch import Batch
 from pipeline.loading.derivations import modalities_in_use
-from pipeline.losses.distance import wide
 from pipeline.losses.objective import Objective, build_objective
 from pipeline.losses.term import FEATURES, LossContext, Parts, Rows
 from pipeline.methods.method import Method, Share
@@ -20,6 +19,7 @@ from pipeline.models.heads import Feature
 from pipeline.models.parameter_groups import network_groups, never_decayed, split_by_decay
 from pipeline.models.reid import ReIDNetwork
 from pipeline.optimization import ParameterGroup
+from pipeline.precision import wide
 from pipeline.settings import Settings
 from pipeline.settings_key import key
 

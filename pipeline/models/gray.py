@@ -8,15 +8,16 @@ from torch import nn
 from pipeline.models.stems import first_convolution
 
 WEIGHTS = (0.299, 0.587, 0.114)  # of red, green and blue: ITU-R BT.601
+FOUR_DIGITS = (0.2989, 0.5870, 0.1140)  # the same standard's, as MATLAB rounds them
 
 
-def to_gray(images: torch.Tensor) -> torch.Tensor:
+def to_gray(images: torch.Tensor, weights: tuple[float, float, float] = WEIGHTS) -> torch.Tensor:
     """Returns (B, 1, H, W) of images (B, 3, H, W), normalized: the weighted sum of their channels.
 
     It is the gray image where all channels are normalized alike, and an infrared image, whose channels are equal then,
     stays what it is.
     """
-    red, green, blue = (weight * channel for weight, channel in zip(WEIGHTS, images.split(1, dim=1), strict=True))
+    red, green, blue = (weight * channel for weight, channel in zip(weights, images.split(1, dim=1), strict=True))
     return red + green + blue
 
 

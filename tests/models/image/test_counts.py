@@ -1,0 +1,50 @@
+"""Every network has as many parameters as the published code's. Nothing is computed: the device is `meta`."""
+
+import pytest
+import torch
+from torch import nn
+
+from pipeline.models.image.blocks import conv
+from pipeline.models.image.discriminators import (
+    JointDiscriminator,
+    PatchDiscriminator,
+    patch_discriminator_of_scales,
+)
+from pipeline.models.image.style import StyleDecoder, StyleEncoder, StyleParameters
+from pipeline.models.image.translator import Translator
+from pipeline.models.image.vae import Decoder, Encoder
+
+
+def hicmd_decoder():
+    last = nn.Sequential(conv(64, 64, 3, slope=0.3), conv(64, 64, 3, slope=0.3), conv(64, 3, 1))
+    return StyleDecoder(256, blocks=4, ups=2, slope=0.3, last=last)
+
+
+@pytest.mark.parametrize(
+    ("network", "parameters"),
+    [
+        (Translator, 6_053_504),
+        (PatchDiscriminator, 11_155_392),
+        (JointDiscriminator, 11_810_816),
+        (StyleEncoder, 709_824),
+        (StyleDecoder, 3_198_723),
+        (StyleParameters, 625_152),
+        (patch_discriminator_of_scales, 1_380_802),
+        (hicmd_decoder, 5_819_267),
+    ],
+)
+def test_as_many_parameters_as_published(network, parameters):
+    assert count(network) == parameters
+
+
+@pytest.mark.parametrize(
+    ("network", "millions"),
+    [(Encoder, "5.39"), (Decoder, "5.75"), (lambda: patch_discriminator_of_scales(3, 64), "8.27")],
+)
+def test_as_many_millions_as_unit_prints(network, millions):
+    assert f"{count(network) / 1e6:.2f}" == millions
+
+
+def count(network):
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in network().parameters())
