@@ -123,14 +123,6 @@ class Game(Method):
     def shown_settings(cls, settings: Settings) -> Settings:
         return with_image_batch(settings)
 
-    def translate(self, images: torch.Tensor, modality: Modality, style: torch.Tensor | None = None) -> torch.Tensor:
-        """Returns images (n, 3, H, W), normalized, as the other modality would show them. modality: theirs.
-
-        style: (1, 3, H, W) of the other modality, for methods that need one. Raises ValueError for a direction that
-        wasn't trained, or without the style that it needs.
-        """
-        raise ValueError(f"{type(self).__name__} doesn't translate images")
-
 
 def pair_of(batch: Batch) -> Pair:
     """Returns a batch of both captured modalities, in float32 or wider; the loader has aligned its rows by identity."""

@@ -5,12 +5,15 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
-from pipeline import train
+from pipeline import train, translate
+from pipeline.batch import Modality
 from pipeline.config import load_config
 from pipeline.evaluation.results import METRICS, read_rows
-from tests.end_to_end.runs import weights
+from pipeline.translate import TranslatingRun
+from tests.end_to_end.runs import refusal, weights
 from tests.methods.games import SIZES
 
 STAGE = 2  # steps
@@ -75,3 +78,62 @@ def test_a_game_killed_in_any_stage_is_resumed_to_the_same_bits(name, stage, who
     before, after = (pd.read_csv(path / "metrics.csv") for path in (folder, killed))
     timed = ["images_per_second", "waiting_for_data"]
     pd.testing.assert_frame_equal(before.drop(columns=timed), after.drop(columns=timed))
+
+
+@pytest.fixture()
+def photos(tmp_path):
+    """A folder of images of two sizes, in two formats, and a file that is none."""
+    folder = tmp_path / "photos"
+    (folder / "day").mkdir(parents=True)
+    pixels = np.random.default_rng(0).integers(0, 256, (90, 40, 3), np.uint8)
+    Image.fromarray(pixels).save(folder / "day" / "one.png")
+    Image.fromarray(pixels[:50]).save(folder / "two.jpg")
+    (folder / "broken.jpg").write_bytes(b"no image")
+    (folder / "notes.txt").write_text("no image either")
+    return folder
+
+
+def test_a_folder_is_translated_under_the_same_names_in_the_same_sizes(whole, photos, tmp_path, caplog, capsys):
+    _, run = whole("aligngan")
+    out = tmp_path / "made"
+    translate.main([str(run), str(photos), "--out", str(out)])
+    assert capsys.readouterr().out == f"{out}: 2 images of {photos}, translated from visible\n"
+    assert "broken.jpg: left out: " in caplog.text
+    found = {str(path.relative_to(out)): Image.open(path) for path in sorted(out.rglob("*.*"))}
+    assert {name: (image.format, image.size) for name, image in found.items()} == {
+        "day/one.png": ("PNG", (40, 90)),
+        "two.jpg": ("JPEG", (40, 50)),
+    }
+    translate.main([str(run), str(photos), "--out", str(out), "--size=network", "--checkpoint=1"])
+    assert {Image.open(path).size for path in out.rglob("*.*")} == {(32, 64)}
+
+
+def test_a_translation_is_what_the_network_makes(whole, photos, tmp_path):
+    _, run = whole("aligngan")
+    translate.main([str(run), str(photos), "--out", str(tmp_path), "--size=network", "--modality=infrared"])
+    loaded = TranslatingRun.load(run, None)
+    (images,) = loaded.load_images([photos / "day" / "one.png"], Modality.INFRARED)
+    network, pixels = loaded.method.to_visible, loaded.method.pixels
+    with torch.no_grad():
+        expected = (network(pixels.signed(images))[0] + 1) / 2
+    found = torch.from_numpy(np.asarray(Image.open(tmp_path / "day" / "one.png")) / 255.0).permute(2, 0, 1)
+    assert (found - expected).abs().max() < 1 / 255
+
+
+def test_what_cannot_be_translated_is_said_in_one_line(whole, photos, tmp_path, capsys, people):
+    _, run = whole("aligngan")
+    inside = refusal(translate.main, [run, photos, "--out", photos / "made"], capsys)
+    assert f"--out: expected a folder outside of {photos}" in inside
+    assert "expected a folder of images; found none" in refusal(translate.main, [run, "nowhere", "--out", "x"], capsys)
+    (tmp_path / "empty").mkdir()
+    assert "expected images (.jpg" in refusal(
+        translate.main, [run, tmp_path / "empty", "--out", tmp_path / "x"], capsys
+    )
+    assert "expected a run, with config.yaml" in refusal(translate.main, [people, photos, "--out", "x"], capsys)
+    missing = refusal(translate.main, [run, photos, "--out", tmp_path / "x", "--checkpoint=77"], capsys)
+    assert "checkpoint: expected last, best or a step that" in missing
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.yaml").write_text("seed: 0\n")
+    assert "its method, base_derivative, makes no images" in refusal(
+        translate.main, [tmp_path / "run", photos, "--out", tmp_path / "x"], capsys
+    )
