@@ -30,8 +30,9 @@ from pipeline.precision import wide
 from pipeline.settings import Settings
 from pipeline.settings_key import key
 
-# players; what a judge loses is reported by the name of its player
-FEATURES, TRANSLATORS, OF_VISIBLE, OF_INFRARED = "features", "translators", "visible_judge", "infrared_judge"
+# players; a discriminator's loss is reported by the name of its player
+FEATURES, TRANSLATORS = "features", "translators"
+OF_VISIBLE, OF_INFRARED = "visible_discriminator", "infrared_discriminator"
 
 
 class AlignGAN(Game):
@@ -62,7 +63,7 @@ class AlignGAN(Game):
         recognition_weight: float = key(0.1, "of the translators' triplet and identity losses", min=0)
         alignment_weight: float = key(0.1, "of the features' loss against the joint discriminator", min=0)
 
-    chance = {"visible_judge": 0.25, "infrared_judge": 0.25, "joint_judge": 0.25}
+    chance = {"visible_discriminator": 0.25, "infrared_discriminator": 0.25, "joint_discriminator": 0.25}
 
     def __init__(self, settings: Settings, identities: int, weights: bool) -> None:
         super().__init__(settings, identities, weights)
@@ -70,10 +71,13 @@ class AlignGAN(Game):
         sizes = {"width": self.options.width, "depth": self.options.depth}
         self.network = self.build_tested(settings, identities, weights)
         self.to_visible = Translator(self.options.width, self.options.blocks)
-        self.visible_judge = PatchDiscriminator(**sizes)
-        self.first_visible_judge, self.first_infrared_judge = PatchDiscriminator(**sizes), PatchDiscriminator(**sizes)
+        self.visible_discriminator = PatchDiscriminator(**sizes)
+        self.first_visible_discriminator, self.first_infrared_discriminator = (
+            PatchDiscriminator(**sizes),
+            PatchDiscriminator(**sizes),
+        )
         channels = self.network.backbone.num_features
-        self.joint_judge = JointDiscriminator(self.options.width, channels, 3, self.options.depth - 3)
+        self.joint_discriminator = JointDiscriminator(self.options.width, channels, 3, self.options.depth - 3)
         self.images_per_modality = settings.method.image_batch.images_per_modality
 
     @classmethod
@@ -107,21 +111,11 @@ class AlignGAN(Game):
         return [*norm_layers(self.network.backbone)]
 
     def players(self, settings: Settings) -> list[Player]:
-        optimizer = settings.optimizer
-        rates = {"backbone": optimizer.backbone_lr_mult, "head": optimizer.heads_lr_mult}
-        groups = [
-            {
-                "name": "heads" if name == "head" else name,
-                "params": [one for one in getattr(self.network, name).parameters() if one.requires_grad],
-                "lr": optimizer.lr * rate,
-            }
-            for name, rate in rates.items()
-        ]
         return [
-            reid_player(FEATURES, groups, settings),
+            reid_player(FEATURES, self.network.backbone, [self.network.pooling, self.network.head], settings),
             image_player(TRANSLATORS, [self.to_infrared, self.to_visible], settings),
-            image_player(OF_VISIBLE, [self.visible_judge, self.first_visible_judge], settings),
-            image_player(OF_INFRARED, [self.joint_judge, self.first_infrared_judge], settings),
+            image_player(OF_VISIBLE, [self.visible_discriminator, self.first_visible_discriminator], settings),
+            image_player(OF_INFRARED, [self.joint_discriminator, self.first_infrared_discriminator], settings),
         ]
 
     # ---- stages
@@ -145,23 +139,25 @@ class AlignGAN(Game):
     def align_pixels(self, batches: Batches, players: Players) -> Parts:
         """Learns to translate, against discriminators of images."""
         made = self.make(batches[IMAGES])
-        fooled = least_squares(self.first_infrared_judge(made.to_infrared), 1)
-        parts = self.move_translators(made, self.first_visible_judge, fooled, players)
-        for name, judge, real, fake in (
-            (OF_VISIBLE, self.first_visible_judge, made.visible, made.to_visible),
-            (OF_INFRARED, self.first_infrared_judge, made.infrared, made.to_infrared),
+        fooled = least_squares(self.first_infrared_discriminator(made.to_infrared), 1)
+        parts = self.move_translators(made, self.first_visible_discriminator, fooled, players)
+        for name, discriminator, real, fake in (
+            (OF_VISIBLE, self.first_visible_discriminator, made.visible, made.to_visible),
+            (OF_INFRARED, self.first_infrared_discriminator, made.infrared, made.to_infrared),
         ):
-            parts |= detached(**{name: judge_images(judge, real, fake, name, players)})
+            parts |= detached(**{name: discriminate(discriminator, real, fake, name, players)})
         return parts
 
     def align_both(self, batches: Batches, players: Players) -> Parts:
         """Learns features of real and translated images, and to translate, against the joint discriminator."""
         parts = self.move_features(batches[REID], players)
         made = self.make(batches[IMAGES])
-        fooled = least_squares(self.joint_judge(made.to_infrared, made.map.detach()), 1)
-        parts |= self.move_translators(made, self.visible_judge, fooled, players)
-        visible = judge_images(self.visible_judge, made.visible, made.to_visible, OF_VISIBLE, players)
-        return parts | detached(visible_judge=visible, joint_judge=self.move_joint_judge(made, players))
+        fooled = least_squares(self.joint_discriminator(made.to_infrared, made.map), 1)
+        parts |= self.move_translators(made, self.visible_discriminator, fooled, players)
+        visible = discriminate(self.visible_discriminator, made.visible, made.to_visible, OF_VISIBLE, players)
+        return parts | detached(
+            visible_discriminator=visible, joint_discriminator=self.move_joint_discriminator(made, players)
+        )
 
     # ---- moves
 
@@ -175,11 +171,13 @@ class AlignGAN(Game):
         made_map = self.network.map_of(to_infrared)
         return Made(visible, infrared, labels, to_visible, to_infrared, map_, made_map)
 
-    def move_translators(self, made: Made, visible_judge: nn.Module, fooled: torch.Tensor, players: Players) -> Parts:
+    def move_translators(
+        self, made: Made, visible_discriminator: nn.Module, fooled: torch.Tensor, players: Players
+    ) -> Parts:
         """L_G. fooled: what the infrared discriminator says of the translated images, against 1."""
         options, of_real, of_made = self.options, self.network.pooling(made.map), self.network.pooling(made.made_map)
         recognized = self.network.head(of_made)
-        adversarial = (least_squares(visible_judge(made.to_visible), 1) + fooled) / 2
+        adversarial = (least_squares(visible_discriminator(made.to_visible), 1) + fooled) / 2
         cycle = mean_absolute(self.to_visible(made.to_infrared), made.visible)
         cycle = (cycle + mean_absolute(self.to_infrared(made.to_visible), made.infrared)) / 2
         same = mean_absolute(self.to_visible(made.visible), made.visible)
@@ -201,17 +199,17 @@ class AlignGAN(Game):
         made, real = self.network.feature_of(made_map), self.network.feature_of(self.network.map_of(infrared))
         classification = classified(made, labels) + classified(real, labels)
         triplet = self.triplet_both_ways(made.embedding, real.embedding, labels)
-        alignment = least_squares(self.joint_judge(infrared, made_map), 1)
+        alignment = least_squares(self.joint_discriminator(infrared, made_map), 1)
         players.descend(classification + triplet + self.options.alignment_weight * alignment, FEATURES)
         return detached(classification=classification, triplet=triplet, alignment=alignment)
 
-    def move_joint_judge(self, made: Made, players: Players) -> torch.Tensor:
+    def move_joint_discriminator(self, made: Made, players: Players) -> torch.Tensor:
         """L_Dj: real is a real image with its own map; made are images of others, or maps or images of translations."""
-        fake, map_, fake_map = made.to_infrared.detach(), made.map.detach(), made.made_map.detach()
+        fake, map_, fake_map = made.to_infrared.detach(), made.map, made.made_map.detach()
         others = roll_rows(made.infrared, self.images_per_modality)  # each the image of another identity
         pairs = ((others, map_), (made.infrared, fake_map), (fake, map_), (fake, fake_map))
-        wrong = torch.stack([least_squares(self.joint_judge(*pair), 0) for pair in pairs]).mean()
-        loss = (least_squares(self.joint_judge(made.infrared, map_), 1) + wrong) / 2
+        wrong = torch.stack([least_squares(self.joint_discriminator(*pair), 0) for pair in pairs]).mean()
+        loss = (least_squares(self.joint_discriminator(made.infrared, map_), 1) + wrong) / 2
         players.descend(loss, OF_INFRARED)
         return loss
 
@@ -254,11 +252,11 @@ class Made(NamedTuple):
     made_map: torch.Tensor
 
 
-def judge_images(
-    judge: nn.Module, real: torch.Tensor, fake: torch.Tensor, player: str, players: Players
+def discriminate(
+    discriminator: nn.Module, real: torch.Tensor, fake: torch.Tensor, player: str, players: Players
 ) -> torch.Tensor:
     """Moves a discriminator of images; returns its loss."""
-    loss = (least_squares(judge(real), 1) + least_squares(judge(fake.detach()), 0)) / 2
+    loss = (least_squares(discriminator(real), 1) + least_squares(discriminator(fake.detach()), 0)) / 2
     players.descend(loss, player)
     return loss
 

@@ -6,7 +6,7 @@ They learn to make images of one modality from images of the other, in stages, f
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import accumulate
@@ -147,9 +147,8 @@ def with_image_batch(settings: Settings) -> Settings:
 def image_player(name: str, networks: Sequence[nn.Module], settings: Settings) -> Player:
     """Returns the player of generators or discriminators."""
     options = settings.method.image_optimizer
-    parameters = [parameter for network in networks for parameter in network.parameters()]
     optimizer = torch.optim.Adam(
-        [{"name": name, "params": parameters, "initial_lr": options.lr}],
+        [{"name": name, "params": trained(networks), "initial_lr": options.lr}],
         lr=options.lr,
         betas=options.betas,
         weight_decay=options.weight_decay,
@@ -158,9 +157,25 @@ def image_player(name: str, networks: Sequence[nn.Module], settings: Settings) -
     return Player(name, optimizer, schedule_of(settings))
 
 
-def reid_player(name: str, groups: list[ParameterGroup], settings: Settings) -> Player:
+def reid_player(name: str, backbone: nn.Module, heads: Sequence[nn.Module], settings: Settings) -> Player:
+    """Returns the player of a re-identification network, with the optimizer and the rates of `optimizer`."""
+    optimizer = settings.optimizer
+    rates = {"backbone": ([backbone], optimizer.backbone_lr_mult), "heads": (heads, optimizer.heads_lr_mult)}
+    groups = [{"name": group, "params": trained(of), "lr": optimizer.lr * rate} for group, (of, rate) in rates.items()]
+    return new_player(name, groups, settings)
+
+
+def new_player(name: str, groups: list[ParameterGroup], settings: Settings) -> Player:
     """Returns a player with the optimizer of `optimizer`; its groups have a "name", "params" and a "lr" each."""
-    return Player(name, create_optimizer(groups, settings.optimizer), schedule_of(settings))
+    return Player(
+        name,
+        create_optimizer([group for group in groups if group["params"]], settings.optimizer),
+        schedule_of(settings),
+    )
+
+
+def trained(modules: Iterable[nn.Module]) -> list[nn.Parameter]:
+    return [parameter for module in modules for parameter in module.parameters() if parameter.requires_grad]
 
 
 def schedule_of(settings: Settings) -> Callable[[float], float]:

@@ -41,8 +41,8 @@ class Plain:
             network.backbone,
             network.head,
         )
-        self.d_v, self.d_j = game.visible_judge, game.joint_judge
-        self.d_wv, self.d_wi = game.first_visible_judge, game.first_infrared_judge
+        self.d_v, self.d_j = game.visible_discriminator, game.joint_discriminator
+        self.d_wv, self.d_wi = game.first_visible_discriminator, game.first_infrared_discriminator
 
     def pair(self, batch):
         signed = 2 * (batch.images.double() * STD.double().float() + MEAN.double().float()) - 1
@@ -133,10 +133,10 @@ def test_an_update_is_that_of_a_plain_loop_in_float64(stage, game, settings, bat
 
 MOVED = {
     "features": {"network.backbone", "network.head"},
-    "pixels": {"network.translator", "to_visible", "first_visible_judge", "first_infrared_judge"},
+    "pixels": {"network.translator", "to_visible", "first_visible_discriminator", "first_infrared_discriminator"},
     "joint": {
         *("network.backbone", "network.head", "network.translator"),
-        *("to_visible", "visible_judge", "joint_judge"),
+        *("to_visible", "visible_discriminator", "joint_discriminator"),
     },
 }
 
