@@ -11,7 +11,13 @@ from pipeline.config import load_config
 from pipeline.evaluation.results import METRICS, read_rows
 
 METHODS = sorted(Path("configs/methods").glob("*.yaml"))
-TINY = ["batch.ids_per_batch=4", "batch.images_per_modality=2", "loader.threads=1", "train.log_steps=1"]
+TINY = [
+    "model.backbone=test_resnet",
+    "batch.ids_per_batch=4",
+    "batch.images_per_modality=2",
+    "loader.threads=1",
+    "train.log_steps=1",
+]
 SHORT = ["train.epochs=1", "train.steps_per_epoch=2", "optimizer.warmup=0"]
 
 
