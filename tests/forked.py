@@ -9,7 +9,8 @@ import pytest
 import torch
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["pipeline.train", "pipeline.evaluate"])
+SERVER = forkserver.ForkServer()  # another than that of this process's own work, which imports less
+SERVER.set_forkserver_preload(["pipeline.train", "pipeline.evaluate"])
 
 
 def fork(function, *arguments, output, environment=None, threads=1):
@@ -17,12 +18,12 @@ def fork(function, *arguments, output, environment=None, threads=1):
 
     `threads` are torch's. Its session is its own.
     """
-    with pytest.MonkeyPatch.context() as patch:  # of the process that imports; it is started with the first
-        patch.setenv("OMP_NUM_THREADS", "1")
-        patch.setenv("CUDA_VISIBLE_DEVICES", "")
-        forkserver.ensure_running()
     process = CONTEXT.Process(target=_call, args=(function, arguments, output, environment or {}, threads))
-    process.start()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")  # of the server, which the first call starts
+        patch.setenv("CUDA_VISIBLE_DEVICES", "")
+        patch.setattr(forkserver, "connect_to_new_process", SERVER.connect_to_new_process)
+        process.start()
     return process
 
 

@@ -1,7 +1,6 @@
 import os
 import re
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -12,6 +11,7 @@ from pipeline import sweep, train
 from pipeline.config import load_config
 from pipeline.run.folder import open_run
 from pipeline.sweep import progress, read_list
+from tests.forked import fork
 
 SWEEPS = Path("configs/sweeps")
 ABLATION = ["b1", "b2", "mdl4"]  # which is the base-derivative method
@@ -194,32 +194,31 @@ while :; do sleep 0.1; done
 """
 
 
+def sweep_with(training, folder, *arguments):
+    """`pipeline.sweep` in a folder, with another program in the place of Python."""
+    os.chdir(folder)
+    sys.executable = str(training)
+    sweep.main([*arguments])
+
+
 @pytest.mark.parametrize("status", [0, 130])
 def test_ctrl_c_waits_for_the_training_and_begins_no_other(status, tmp_path):
     """The training is a stand-in that takes its time to save; Ctrl-C reaches both, twice."""
     training = tmp_path / "training"
     training.write_text(TRAINING.format(status=status))
     training.chmod(0o755)
-    runs = tmp_path / "two.list"
+    runs, output = tmp_path / "two.list", tmp_path / "output.txt"
     config = Path("configs/demo.yaml").resolve()
     runs.write_text(f"{config} name=a\n{config} name=b\n")
-    code = "import sys; from pipeline import sweep; sys.executable = sys.argv[1]; sweep.main(sys.argv[2:])"
-    begin = subprocess.Popen(
-        [sys.executable, "-c", code, training, runs, f"output={tmp_path}"],
-        env=os.environ | {"PYTHONPATH": str(Path.cwd())},
-        cwd=tmp_path,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        # shells start background jobs, such as these tests may be, with the signal of Ctrl-C ignored
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
+    begun = fork(sweep_with, training, tmp_path, str(runs), f"output={tmp_path}", output=output)
     while not (tmp_path / "begun").exists():
-        assert begin.poll() is None
+        assert begun.is_alive()
         time.sleep(0.05)
     for _ in range(2):
-        os.killpg(begin.pid, signal.SIGINT)
+        os.killpg(begun.pid, signal.SIGINT)
         time.sleep(0.2)
-    _, said = begin.communicate(timeout=60)
-    assert begin.returncode == 130 and (tmp_path / "saved").exists()
-    assert said == f"{runs}: interrupted in {tmp_path / 'a'}; the same command resumes\n"
+    begun.join(60)
+    assert begun.exitcode == 130 and (tmp_path / "saved").exists()
+    first, said = output.read_text().splitlines()
+    assert first == f"{runs}: 1 of 2: {config} name=a output={tmp_path}"
+    assert said == f"{runs}: interrupted in {tmp_path / 'a'}; the same command resumes"
