@@ -98,11 +98,10 @@ def test_a_failed_member_stops_no_other_and_the_same_command_resumes(people, tin
     train.main(["configs/folder.yaml", *more, "name=a", f"data.root={people}"])
     written = (tmp_path / "a" / "results.csv").stat().st_mtime_ns
     with pytest.raises(SystemExit) as ended:
-        sweep.main([str(runs), "--processes", "2", *more])
+        sweep.main([str(runs), *more])
     assert ended.value.code == 2
     said = capfd.readouterr()
-    assert f"1 of 3 members failed: {tmp_path / 'b'} (status 1)" in said.err and "missing" in said.err
-    assert "on 2 x cpu" in (tmp_path / "c" / "log.txt").read_text()
+    assert f"1 of 3 members failed: {tmp_path / 'b'} (status 2)" in said.err and "missing" in said.err
     assert (tmp_path / "a" / "results.csv").stat().st_mtime_ns == written
     table = progress(read_list(runs, more))
     assert table["state"].tolist() == ["finished", "waiting", "finished"] and table["step"].tolist() == [2, 0, 2]
@@ -110,6 +109,7 @@ def test_a_failed_member_stops_no_other_and_the_same_command_resumes(people, tin
     sweep.main([str(runs), "--unfinished", *more])
     assert capfd.readouterr().out == "2\n"
     runs.write_text("".join(lines))
+    monkeypatch.setattr(sweep, "train_member", lambda member, _: train.main([*member.arguments]) or 0)  # sooner
     monkeypatch.setenv("STOP_FILE", str(tmp_path))
     with pytest.raises(SystemExit):
         sweep.main([str(runs), *more])
@@ -189,7 +189,7 @@ def test_members_that_failed_as_slurm_jobs_are_told_from_those_that_wait(tmp_pat
 
 TRAINING = """#!/bin/sh
 trap 'sleep 1; touch saved; exit {status}' INT
-touch begun
+echo "$@" > begun
 while :; do sleep 0.1; done
 """
 
@@ -201,8 +201,11 @@ def sweep_with(training, folder, *arguments):
     sweep.main([*arguments])
 
 
-@pytest.mark.parametrize("status", [0, 130])
-def test_ctrl_c_waits_for_the_training_and_begins_no_other(status, tmp_path):
+@pytest.mark.parametrize(
+    ("status", "more", "launch"),
+    [(0, [], ""), (130, ["--processes", "2"], "-m torch.distributed.run --standalone --nproc-per-node=2 ")],
+)
+def test_ctrl_c_waits_for_the_training_and_begins_no_other(status, more, launch, tmp_path):
     """The training is a stand-in that takes its time to save; Ctrl-C reaches both, twice."""
     training = tmp_path / "training"
     training.write_text(TRAINING.format(status=status))
@@ -210,8 +213,8 @@ def test_ctrl_c_waits_for_the_training_and_begins_no_other(status, tmp_path):
     runs, output = tmp_path / "two.list", tmp_path / "output.txt"
     config = Path("configs/demo.yaml").resolve()
     runs.write_text(f"{config} name=a\n{config} name=b\n")
-    begun = fork(sweep_with, training, tmp_path, str(runs), f"output={tmp_path}", output=output)
-    while not (tmp_path / "begun").exists():
+    begun = fork(sweep_with, training, tmp_path, str(runs), *more, f"output={tmp_path}", output=output)
+    while not ((tmp_path / "begun").exists() and (tmp_path / "begun").read_text()):
         assert begun.is_alive()
         time.sleep(0.05)
     for _ in range(2):
@@ -220,5 +223,7 @@ def test_ctrl_c_waits_for_the_training_and_begins_no_other(status, tmp_path):
     begun.join(60)
     assert begun.exitcode == 130 and (tmp_path / "saved").exists()
     first, said = output.read_text().splitlines()
-    assert first == f"{runs}: 1 of 2: {config} name=a output={tmp_path}"
+    arguments = f"{config} name=a output={tmp_path}"
+    assert (tmp_path / "begun").read_text() == f"{launch}-m pipeline.train {arguments}\n"
+    assert first == f"{runs}: 1 of 2: {arguments}"
     assert said == f"{runs}: interrupted in {tmp_path / 'a'}; the same command resumes"
