@@ -29,6 +29,7 @@ def conv(
     kernel: int,
     stride: int = 1,
     *,
+    dilation: int = 1,
     padding: Padding = "reflect",
     norm: Norm = "none",
     slope: float | None = None,
@@ -36,11 +37,12 @@ def conv(
 ) -> nn.Sequential:
     """Returns a convolution, its norm and its activation: (B, channels, H, W) -> (B, to, H / stride, W / stride).
 
-    H and W are multiples of the stride, 1 or 2; a kernel of even size has stride 2.
+    H and W are multiples of the stride, 1 or 2; a kernel of even size has stride 2. dilation: the distance of the
+    places that a kernel of odd size sees.
     """
-    edge = (kernel - 1) // 2
+    edge = dilation * ((kernel - 1) // 2)
     mode = padding if edge else "zeros"  # nothing to pad: no copy of the features for it
-    convolution = nn.Conv2d(channels, to, kernel, stride, edge, bias=bias, padding_mode=mode)
+    convolution = nn.Conv2d(channels, to, kernel, stride, edge, dilation, bias=bias, padding_mode=mode)
     return nn.Sequential(convolution, *norm_layers(norm, to), *activation_layers(slope))
 
 

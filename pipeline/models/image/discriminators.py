@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from pipeline.models.image.blocks import Norm, conv
+from pipeline.models.image.blocks import Norm, ResidualBlock, conv
 from pipeline.models.image.initial import start_gaussian, start_gaussian_weights
 from pipeline.models.image.sizes import check_halvings
 
@@ -116,3 +116,25 @@ def patch_discriminator_of_scales(scales: int = 2, width: int = 32, depth: int =
         return nn.Sequential(*strided, conv(widths[-1], 1, 1))
 
     return MultiScaleDiscriminator(network, scales, depth)
+
+
+def residual_discriminator_of_scales(scales: int = 3, width: int = 32, blocks: int = 4) -> MultiScaleDiscriminator:
+    """Returns Hi-CMD's discriminator: five layers, two of them of stride 2, residual blocks and conv1 for each of
+    `scales` sizes, without norms (1,025,571 parameters).
+
+    An output is (B, 1, h, w), h = H / 4 for the largest size.
+    """
+    slope = 0.3
+
+    def network() -> nn.Sequential:
+        return nn.Sequential(
+            conv(3, width, 1, slope=slope),
+            conv(width, width, 3, slope=slope),
+            conv(width, width, 3, 2, slope=slope),
+            conv(width, width, 3, slope=slope),
+            conv(width, 2 * width, 3, 2, slope=slope),
+            *(ResidualBlock(2 * width, norm="none", slope=slope) for _ in range(blocks)),
+            conv(2 * width, 1, 1),
+        )
+
+    return MultiScaleDiscriminator(network, scales, halvings=2)
