@@ -23,6 +23,7 @@ from pipeline.methods.method import Method, Share
 from pipeline.methods.network import with_pooling
 from pipeline.methods.players import Player, Players
 from pipeline.optimization import ParameterGroup, create_optimizer, learning_rate_factor
+from pipeline.precision import wide
 from pipeline.settings import Settings
 from pipeline.settings_key import key
 
@@ -122,19 +123,16 @@ class Game(Method):
     def shown_settings(cls, settings: Settings) -> Settings:
         return with_image_batch(settings)
 
-    def translate(self, images: torch.Tensor, modality: Modality, style: torch.Tensor | None = None) -> torch.Tensor:
-        """Returns images (n, 3, H, W), normalized, as the other modality would show them. modality: theirs.
-
-        style: (1, 3, H, W) of the other modality, for methods that need one. Raises ValueError for a direction that
-        wasn't trained, or without the style that it needs.
-        """
-        raise ValueError(f"{type(self).__name__} doesn't translate images")
-
 
 def pair_of(batch: Batch) -> Pair:
-    """Returns the rows of a batch of both captured modalities, in float32; the loader aligns them by identity."""
-    visible, infrared = batch.images.float().chunk(2)
+    """Returns a batch of both captured modalities, in float32 or wider; the loader has aligned its rows by identity."""
+    visible, infrared = wide(batch.images).chunk(2)
     return Pair(visible, infrared, batch.label[: len(visible)])
+
+
+def detached(**parts: torch.Tensor) -> Parts:
+    """Returns scalars to report, without their graphs."""
+    return {name: value.detach() for name, value in parts.items()}
 
 
 def with_image_batch(settings: Settings) -> Settings:

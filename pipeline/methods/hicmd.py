@@ -16,10 +16,10 @@ from torch.nn import functional
 from pipeline.batch import Modality
 from pipeline.loading.streams import Stream
 from pipeline.losses.term import Parts
-from pipeline.methods.game import IMAGES, Batches, Game, Stage, image_player, reid_player
+from pipeline.methods.game import IMAGES, Batches, Game, Stage, detached, image_player, reid_player
 from pipeline.methods.hicmd_losses import (
     INFRARED,
-    MODALITIES,
+    JUDGES,
     OTHER,
     PARTS,
     VISIBLE,
@@ -71,7 +71,7 @@ class HiCMD(Game):
         triplet_width: int = key(1024, "values that the triplet losses compare", min=1)
         dropout: float = key(0.5, "of the embedding", min=0, max=0.99)
 
-    chance = {f"discriminator_{modality.key}": 0.5 for modality in MODALITIES}
+    chance = dict.fromkeys(JUDGES.values(), 0.25)
 
     def __init__(self, settings: Settings, identities: int, weights: bool) -> None:
         super().__init__(settings, identities, weights)
@@ -162,8 +162,7 @@ class HiCMD(Game):
         losses |= self.reid_losses(people, made)
         weighted = [getattr(self.options.weights, name) * loss for name, loss in losses.items()]
         players.descend(torch.stack(weighted).sum(), "reid", GENERATORS)
-        measured = {name: loss.detach() for name, loss in losses.items()}
-        return measured | told | {"alpha": self.network.alpha.detach().clone()}
+        return detached(**losses, **told, alpha=self.network.alpha.clone())
 
     def reid_losses(self, people: People, made: Mapping[Modality, Imitations]) -> Parts:
         """Returns the losses of features of erased images, by their names in `Weights`."""

@@ -13,6 +13,7 @@ from pipeline.gathering import gather_even
 from pipeline.losses.cosine_triplet import pulled_cosine_triplet
 from pipeline.losses.image_losses import gradient_penalty, least_squares, mean_absolute
 from pipeline.losses.term import Parts
+from pipeline.methods.game import pair_of
 from pipeline.models.image.attributes import AttributeDecoder
 from pipeline.models.image.disentangled import DisentangledNetwork
 from pipeline.models.image.erasing import RandomErasing
@@ -21,6 +22,7 @@ from pipeline.precision import wide
 
 MODALITIES = VISIBLE, INFRARED = Modality.VISIBLE, Modality.INFRARED
 OTHER = {VISIBLE: INFRARED, INFRARED: VISIBLE}
+JUDGES = {one: f"{one.key}_judge" for one in MODALITIES}  # as discriminators' errors are reported
 PARTS = 3  # of a batch: people in both modalities, in visible images only, in infrared images only
 OF_PAIRS = 4  # rows of features of a modality for each pair: real, decoded, and two that are joined of both
 
@@ -43,8 +45,7 @@ def people_of(batch: Batch) -> People:
 
     How two thirds of its people look in the modality they aren't seen in is left out.
     """
-    visible, infrared = (rows.chunk(PARTS) for rows in wide(batch.images).chunk(2))
-    labels = batch.label[: len(batch) // 2].chunk(PARTS)
+    visible, infrared, labels = (rows.chunk(PARTS) for rows in pair_of(batch))
     return People(
         {VISIBLE: visible[0], INFRARED: infrared[0]},
         labels[0],
@@ -66,7 +67,7 @@ def imitated(decoder: AttributeDecoder, codes: Codes) -> Made:
 def discriminator_losses(
     discriminators: nn.ModuleDict, images: Images, made: Made, penalty: float
 ) -> tuple[Parts, torch.Tensor]:
-    """Returns each discriminator's loss, the mean over its sizes, to be reported; and what they minimize, a scalar.
+    """Returns each discriminator's mean squared error, to be reported; and what both minimize, a scalar.
 
     Both kinds of decoded images are compared with the same real ones, so all counts twice in the latter, with the
     gradient penalty of that weight. Not under autocast, as second derivatives are needed.
@@ -78,7 +79,7 @@ def discriminator_losses(
             of_made, of_real = (discriminators[one.key](wide(seen)) for seen in (made[one].judged, real))
             loss = least_squares(of_made, 0.0) + least_squares(of_real, 1.0)
             total.append(2 * (loss + gradient_penalty(of_real, real, penalty)))
-        told[f"discriminator_{one.key}"] = loss.detach() / len(of_real)
+        told[JUDGES[one]] = loss.detach() / (2 * len(of_real))
     return told, torch.stack(total).sum()
 
 
