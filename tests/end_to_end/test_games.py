@@ -41,7 +41,7 @@ def whole(people, tmp_path_factory, hidden_gpus):
             output = tmp_path_factory.mktemp(name)
             arguments = arguments_of(name, people, output)
             with hidden_gpus():
-                train.main([*arguments, "name=whole", "train.image_steps=2"])
+                train.main([*arguments, "name=whole", "train.image_steps=1"])
             made[name] = arguments, output / "whole"
         return made[name]
 
@@ -59,7 +59,7 @@ def test_a_game_is_trained_in_its_stages_evaluated_and_shown(name, whole):
     assert len(rows) == 2 and rows[METRICS].notna().all(axis=None)
     assert set(rows["method"]) == {method.name} and set(rows["method_source"]) == {method.source}
     sheets = sorted((folder / "images").glob("*.png"))
-    assert [int(path.stem.removeprefix("step-")) for path in sheets] == [*range(2, STAGE * STAGES[name] + 1, 2)]
+    assert [int(path.stem.removeprefix("step-")) for path in sheets] == [*range(1, STAGE * STAGES[name] + 1)]
     assert len({Image.open(path).tobytes() for path in sheets}) > 1  # the networks have learned something
 
 
