@@ -122,6 +122,7 @@ METHODS = PartTable(
         "one_objective": "pipeline.methods.one_objective:OneObjective",
         "decorrelation": "pipeline.methods.decorrelation:Decorrelation",
         "aligngan": "pipeline.methods.aligngan:AlignGAN",
+        "hicmd": "pipeline.methods.hicmd:HiCMD",
     },
     "pipeline.methods.method:Method",
 )

@@ -79,12 +79,12 @@ class TranslatingRun:
     def translate(self, paths: list[Path], modality: Modality, style: Path | None) -> Iterator[Image.Image]:
         """Yields the translation of each file, in the size that the method makes."""
         other = Modality.INFRARED if modality is Modality.VISIBLE else Modality.VISIBLE
-        painted = None if style is None else next(self.load_images([style], other)).float()
+        style_image = None if style is None else next(self.load_images([style], other)).float()
         normalized_by = normalization_of(self.settings)
         mean, std = (torch.tensor(values).view(3, 1, 1) for values in (normalized_by.mean, normalized_by.std))
         for images in self.load_images(paths, modality):
             with self.accelerator.autocast():
-                made = self.method.translate(images.float(), modality, painted).float().cpu()
+                made = self.method.translate(images.float(), modality, style_image).float().cpu()
             yield from (to_pil_image(image) for image in (made * std + mean).clamp(0, 1))
 
 

@@ -134,6 +134,7 @@ HASHES = {
     "ebdtr.yaml": "b138f550",
     "folder.yaml": "ea1e3e65",
     "hcml.yaml": "0de5bc1a",  # whose weights are TONE's
+    "hicmd.yaml": "576fc3e7",
     "hsme.yaml": "7d626612",
     "llcm.yaml": "70394e75",
     "mac.yaml": "2fd41c3e",

@@ -26,7 +26,7 @@ def read_options(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="of images, with those below it")
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")
     parser.add_argument("--modality", choices=MODALITIES, default="visible", help="of FOLDER (default: visible)")
-    parser.add_argument("--style", type=Path, metavar="IMAGE", help="of the other modality: how JSIA and Hi-CMD paint")
+    parser.add_argument("--style", type=Path, metavar="IMAGE", help="of the other modality: for JSIA and Hi-CMD")
     size = "original: as the source; network: as made (default: original)"
     parser.add_argument("--size", choices=("original", "network"), default="original", help=size)
     parser.add_argument("--checkpoint", type=int, metavar="STEP", help="of this step (default: the newest)")

@@ -1,4 +1,4 @@
-"""Losses of images, and of those who judge them: in float32 or wider."""
+"""Losses of images and of discriminators: in float32 or wider."""
 
 from __future__ import annotations
 

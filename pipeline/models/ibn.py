@@ -6,6 +6,8 @@ import torch
 from timm.models.resnet import ResNet
 from torch import nn
 
+from pipeline.models.instance_norm import InstanceNorm
+
 STAGES = ("layer1", "layer2", "layer3")
 
 
@@ -19,7 +21,7 @@ class InstanceBatchNorm(nn.Module):
     def __init__(self, norm: nn.BatchNorm2d) -> None:
         super().__init__()
         half, rest = norm.num_features // 2, norm.num_features - norm.num_features // 2
-        self.IN = nn.InstanceNorm2d(half, eps=norm.eps, affine=True)
+        self.IN = InstanceNorm(half, eps=norm.eps, affine=True)
         self.BN = nn.BatchNorm2d(rest, eps=norm.eps, momentum=norm.momentum)
         channels = {name: values for name, values in norm.state_dict().items() if values.ndim}
         self.IN.load_state_dict({name: channels[name][:half] for name in ("weight", "bias")})

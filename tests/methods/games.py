@@ -18,9 +18,16 @@ SIZES = {
         *("method.width=4", "method.blocks=1", "method.depth=4"),
         *(f"method.{key}=null" for key in ("image_batch.height", "image_batch.width", "reid_height", "reid_width")),
     ],
+    "hicmd": [
+        *("batch.ids_per_batch=6", "batch.images_per_modality=1", "method.dilations=[1,2,3]", "method.width=4"),
+        *("method.blocks=1", "method.embedding=16", "method.triplet_width=16"),
+    ],
 }
 # what of it draws random numbers, which differ between ranks
-WITHOUT_CHANCE = {"aligngan": ["method.dropout=0"]}
+WITHOUT_CHANCE = {
+    "aligngan": ["method.dropout=0"],
+    "hicmd": ["method.dropout=0", "augment.random_erasing_prob=0"],
+}
 SMALL = ["model.backbone=resnet10t", "model.pretrained=false", "augment.height=64", "augment.width=32"]
 
 

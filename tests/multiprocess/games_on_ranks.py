@@ -1,5 +1,6 @@
 """Run by each rank of `test_games`: trains the shipped games for some steps and saves what came of it."""
 
+from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
@@ -28,6 +29,8 @@ def train_games(out, games):
         index = build_index(settings.data)
         with mock.patch("pipeline.training.prepare.place_network", in_double):
             training = prepare_training(settings, accelerator, index, build_table(settings, index))
+        take = training.batches.take
+        training.batches.take = lambda *wanted, take=take: in_double_too(take(*wanted))
         set_training_mode(training)
         losses = []
         for _ in range(training.steps):
@@ -42,3 +45,7 @@ def train_games(out, games):
 
 def in_double(network, *more):
     return place_network(network.double(), *more)
+
+
+def in_double_too(batch):
+    return replace(batch, images=batch.images.double())

@@ -1,1 +1,1 @@
-"""Networks that translate images between modalities, and those that judge the result."""
+"""Networks that translate images between modalities, and discriminators."""

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from pipeline.models.instance_norm import InstanceNorm, with_right_gradient
 from pipeline.precision import wide
 
 Padding = Literal["zeros", "reflect"]
@@ -29,6 +30,7 @@ def conv(
     kernel: int,
     stride: int = 1,
     *,
+    dilation: int = 1,
     padding: Padding = "reflect",
     norm: Norm = "none",
     slope: float | None = None,
@@ -36,11 +38,12 @@ def conv(
 ) -> nn.Sequential:
     """Returns a convolution, its norm and its activation: (B, channels, H, W) -> (B, to, H / stride, W / stride).
 
-    H and W are multiples of the stride, 1 or 2; a kernel of even size has stride 2.
+    H and W are multiples of the stride, 1 or 2; a kernel of even size has stride 2. dilation: the distance of the
+    places that a kernel of odd size sees.
     """
-    edge = (kernel - 1) // 2
+    edge = dilation * ((kernel - 1) // 2)
     mode = padding if edge else "zeros"  # nothing to pad: no copy of the features for it
-    convolution = nn.Conv2d(channels, to, kernel, stride, edge, bias=bias, padding_mode=mode)
+    convolution = nn.Conv2d(channels, to, kernel, stride, edge, dilation, bias=bias, padding_mode=mode)
     return nn.Sequential(convolution, *norm_layers(norm, to), *activation_layers(slope))
 
 
@@ -51,7 +54,7 @@ def norm_layers(norm: Norm, channels: int) -> list[nn.Module]:
     if norm == "none":
         return []
     tracked = norm == "tracked"
-    return [nn.InstanceNorm2d(channels, EPSILON, affine=tracked, track_running_stats=tracked)]
+    return [InstanceNorm(channels, EPSILON, affine=tracked, track_running_stats=tracked)]
 
 
 def activation_layers(slope: float | None) -> list[nn.Module]:
@@ -89,7 +92,7 @@ def adaptive_instance_norm(features: torch.Tensor, shift: torch.Tensor, scale: t
     Mean and biased variance are those of each sample and channel, over more than one place (Huang and Belongie,
     "Arbitrary Style Transfer in Real-time with Adaptive Instance Normalization", ICCV 2017, eq. 8).
     """
-    normalized = functional.instance_norm(features, eps=EPSILON)
+    normalized = with_right_gradient(functional.instance_norm(features, eps=EPSILON))
     return normalized * scale[:, :, None, None] + shift[:, :, None, None]
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from pipeline.models.image.blocks import Norm, conv
+from pipeline.models.image.blocks import Norm, ResidualBlock, conv
 from pipeline.models.image.initial import start_gaussian, start_gaussian_weights
 from pipeline.models.image.sizes import check_halvings
 
@@ -26,8 +26,8 @@ class PatchDiscriminator(nn.Sequential):
 
     def __init__(self, width: int = 64, depth: int = 5) -> None:
         last = width << depth - 1
-        judge = nn.Conv2d(last, 1, 3, padding=1, bias=False)
-        super().__init__(*strided_layers(3, width, depth), judge)
+        last_layer = nn.Conv2d(last, 1, 3, padding=1, bias=False)
+        super().__init__(*strided_layers(3, width, depth), last_layer)
         self.depth = depth
         start_gaussian_weights(self)
 
@@ -52,7 +52,7 @@ class JointDiscriminator(nn.Module):
         self.image = strided_layers(3, width, image_depth)
         self.feature = conv(features, width, 1, slope=SLOPE)
         self.joint = strided_layers(image_width + width, joint_width, joint_depth, first="instance")
-        self.judge = nn.Conv2d(joint_width << joint_depth - 1, 1, 3, padding=1, bias=False)
+        self.last = nn.Conv2d(joint_width << joint_depth - 1, 1, 3, padding=1, bias=False)
         self.depth = image_depth + joint_depth
         start_gaussian_weights(self)
 
@@ -62,7 +62,7 @@ class JointDiscriminator(nn.Module):
         check_halvings(images, self.depth, NORMED_PLACES)
         of_image = self.image(images)
         of_features = functional.interpolate(self.feature(features), of_image.shape[2:], mode="bilinear")
-        return self.judge(self.joint(torch.cat([of_image, of_features], dim=1)))
+        return self.last(self.joint(torch.cat([of_image, of_features], dim=1)))
 
 
 def strided_layers(channels: int, width: int, depth: int, first: Norm = "none") -> nn.Sequential:
@@ -116,3 +116,25 @@ def patch_discriminator_of_scales(scales: int = 2, width: int = 32, depth: int =
         return nn.Sequential(*strided, conv(widths[-1], 1, 1))
 
     return MultiScaleDiscriminator(network, scales, depth)
+
+
+def residual_discriminator_of_scales(scales: int = 3, width: int = 32, blocks: int = 4) -> MultiScaleDiscriminator:
+    """Returns Hi-CMD's discriminator: five layers, two of them of stride 2, residual blocks and conv1 for each of
+    `scales` sizes, without norms (1,025,571 parameters).
+
+    An output is (B, 1, h, w), h = H / 4 for the largest size.
+    """
+    slope = 0.3
+
+    def network() -> nn.Sequential:
+        return nn.Sequential(
+            conv(3, width, 1, slope=slope),
+            conv(width, width, 3, slope=slope),
+            conv(width, width, 3, 2, slope=slope),
+            conv(width, width, 3, slope=slope),
+            conv(width, 2 * width, 3, 2, slope=slope),
+            *(ResidualBlock(2 * width, norm="none", slope=slope) for _ in range(blocks)),
+            conv(2 * width, 1, 1),
+        )
+
+    return MultiScaleDiscriminator(network, scales, halvings=2)

@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -106,7 +108,7 @@ def test_padding_is_what_it_is_called(features):
 
 def test_layers_of_a_convolution():
     kinds = [type(layer).__name__ for layer in conv(3, 4, 3, norm="instance", slope=0.2)]
-    assert kinds == ["Conv2d", "InstanceNorm2d", "LeakyReLU"]
+    assert kinds == ["Conv2d", "InstanceNorm", "LeakyReLU"]
     assert [type(layer).__name__ for layer in conv(3, 4, 3, slope=0.0)] == ["Conv2d", "ReLU"]
     (convolution,) = conv(3, 4, 3, bias=False)
     assert convolution.bias is None
@@ -127,3 +129,30 @@ def test_images_end_in_signed_levels():
     images = to_image(4)(100 * torch.randn(2, 4, 8, 8))
     assert images.shape == (2, 3, 8, 8)
     assert images.abs().max() <= 1 and images.min() < -0.9 and images.max() > 0.9
+
+
+@pytest.mark.parametrize("images", [1, 2])
+@pytest.mark.parametrize("norm", ["instance", "tracked"])
+def test_gradients_of_instance_norms_are_the_same_in_both_memory_formats(images, norm):
+    torch.manual_seed(0)
+    network = nn.Sequential(conv(3, 8, 3, norm=norm, slope=0.2), ResidualBlock(8, norm=norm), conv(8, 4, 3)).double()
+    inputs, found = torch.randn(images, 3, 16, 8, dtype=torch.float64), []
+    weight = torch.randn(images, 4, 16, 8, dtype=torch.float64)
+    for layout in (torch.contiguous_format, torch.channels_last):
+        laid_out = copy.deepcopy(network).to(memory_format=layout)
+        loss = (laid_out(inputs.contiguous(memory_format=layout)) * weight).sum()
+        found.append(torch.autograd.grad(loss, [*laid_out.parameters()]))
+    for first, second in zip(*found, strict=True):
+        torch.testing.assert_close(first, second, rtol=1e-10, atol=1e-10)
+
+
+def test_the_gradient_of_an_adaptive_norm_of_one_image_is_right_in_channels_last():
+    torch.manual_seed(0)
+    features = torch.randn(1, 6, 8, 4, dtype=torch.float64)
+    shift, scale, weight = torch.randn(1, 6), torch.randn(1, 6), torch.randn_like(features)
+    found = []
+    for layout in (torch.contiguous_format, torch.channels_last):
+        given = features.contiguous(memory_format=layout).requires_grad_()
+        out = adaptive_instance_norm(given, shift.double(), scale.double())
+        found.append(torch.autograd.grad(out, given, weight.contiguous(memory_format=layout))[0])
+    torch.testing.assert_close(*found)

@@ -4,20 +4,28 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.models.image.blocks import conv
+from pipeline.models.classifier import new_classifier
+from pipeline.models.image.attributes import AttributeDecoder, AttributeParameters
 from pipeline.models.image.discriminators import (
     JointDiscriminator,
     PatchDiscriminator,
     patch_discriminator_of_scales,
+    residual_discriminator_of_scales,
 )
+from pipeline.models.image.disentangled import embedding_layers, linear
+from pipeline.models.image.prototype import PrototypeEncoder
 from pipeline.models.image.style import StyleDecoder, StyleEncoder, StyleParameters
 from pipeline.models.image.translator import Translator
 from pipeline.models.image.vae import Decoder, Encoder
 
 
 def hicmd_decoder():
-    last = nn.Sequential(conv(64, 64, 3, slope=0.3), conv(64, 64, 3, slope=0.3), conv(64, 3, 1))
-    return StyleDecoder(256, blocks=4, ups=2, slope=0.3, last=last)
+    return AttributeDecoder().decoder
+
+
+def hicmd_head():
+    """That of RegDB's 206 people."""
+    return nn.ModuleList([embedding_layers(2048, 2048), linear(2048, 1024), new_classifier(2048, 206, bias=True)])
 
 
 @pytest.mark.parametrize(
@@ -31,6 +39,11 @@ def hicmd_decoder():
         (StyleParameters, 625_152),
         (patch_discriminator_of_scales, 1_380_802),
         (hicmd_decoder, 5_819_267),
+        (hicmd_head, 6_720_718),
+        (AttributeParameters, 6_303_744),
+        (AttributeDecoder, 5_819_267 + 6_303_744),
+        (PrototypeEncoder, 1_520_448),
+        (residual_discriminator_of_scales, 1_025_571),
     ],
 )
 def test_as_many_parameters_as_published(network, parameters):

@@ -10,6 +10,7 @@ from pipeline.models.image.discriminators import (
     MultiScaleDiscriminator,
     PatchDiscriminator,
     patch_discriminator_of_scales,
+    residual_discriminator_of_scales,
 )
 from tests.models.image.images import images
 from tests.models.image.reference import exactly, instance, leaky, reflected
@@ -108,3 +109,18 @@ def test_a_scale_equals_its_formula():
 
 def halved(features, parameters):
     return functional.conv2d(features, next(parameters), next(parameters), stride=2, padding=1)
+
+
+def test_a_scale_with_residual_blocks_equals_its_formula():
+    network, batch = residual_discriminator_of_scales(1, 3, 1).double(), images(32, 16).double()
+    parameters, found = iter(network.parameters()), batch
+    for stride in (1, 1, 2, 1, 2):
+        found = leaky(reflected(found, next(parameters), next(parameters), stride), 0.3)
+    hidden = leaky(reflected(found, next(parameters), next(parameters)), 0.3)
+    found = found + reflected(hidden, next(parameters), next(parameters))
+    exactly(network(batch)[0], reflected(found, *parameters))
+
+
+def test_residual_discriminators_halve_twice_at_each_scale():
+    maps = residual_discriminator_of_scales(3, 2, 1)(images(64, 32))
+    assert [tuple(one.shape[1:]) for one in maps] == [(1, 16, 8), (1, 8, 4), (1, 4, 2)]

@@ -48,6 +48,7 @@ def test_a_decoder_takes_each_block_its_own_style():
 
 def test_a_decoder_without_bounds():
     decoder = StyleDecoder(8, blocks=1, ups=2, slope=0.3, last=nn.Conv2d(2, 3, 1))
+    nn.init.constant_(decoder.last.bias, 10.0)
     made = decoder(torch.randn(1, 8, 4, 4), 100 * torch.randn(1, 2, 2, 8))
     assert made.shape == (1, 3, 16, 16)
     assert made.abs().max() > 1
