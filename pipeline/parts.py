@@ -121,6 +121,7 @@ METHODS = PartTable(
     {
         "one_objective": "pipeline.methods.one_objective:OneObjective",
         "decorrelation": "pipeline.methods.decorrelation:Decorrelation",
+        "aligngan": "pipeline.methods.aligngan:AlignGAN",
         "d2rl": "pipeline.methods.d2rl:D2RL",
     },
     "pipeline.methods.method:Method",

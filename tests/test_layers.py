@@ -36,7 +36,7 @@ pipeline.training
 pipeline.tables
 pipeline.figures
 pipeline.report
-pipeline.api pipeline.evaluate pipeline.prepare pipeline.sweep pipeline.train
+pipeline.api pipeline.evaluate pipeline.prepare pipeline.sweep pipeline.train pipeline.translate
 """
 # `__main__` modules are above all. What only these may import, whatever their layers:
 ONLY_FOR = {"pipeline.synthetic": ("pipeline.synthetic", "pipeline.cli.synthetic")}  # readers of data don't know it

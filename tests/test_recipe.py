@@ -122,6 +122,7 @@ def test_the_first_defaults_stay_what_they_were():
 
 HASHES = {
     "agw.yaml": "66ff5907",
+    "aligngan.yaml": "c6056300",
     "asymmetric_fc.yaml": "1aed178c",
     "b1.yaml": "8995f920",
     "b2.yaml": "01ae5405",

@@ -15,6 +15,7 @@ from pipeline.text import nearest
 COMMANDS = {
     "train": ("pipeline.train", "train a network, then evaluate it"),
     "evaluate": ("pipeline.evaluate", "evaluate a run, or precomputed features"),
+    "translate": ("pipeline.translate", "images of one modality as another would show them"),
     "prepare": ("pipeline.prepare", "check a data set before training, and pack it"),
     "tables": ("pipeline.tables.__main__", "tables of results, next to the literature's"),
     "report": ("pipeline.report.__main__", "one page of everything that is known of some runs"),

@@ -1,4 +1,4 @@
-"""The tested network of a checkpoint, and what is known of it: read from Accelerate's files without a training.
+"""The method of a checkpoint and what is known of it, read from Accelerate's files without a training.
 
 A checkpoint holds the whole method, as Accelerate wrapped it, and what was registered by `training.prepare`: the moving
 average of the weights where there is one, then the count of replaced images.
@@ -17,7 +17,7 @@ from timm.utils import ModelEmaV3
 from pipeline.evaluation.model_info import ModelInfo, epochs_of, hash_of_weights, recipe_hash
 from pipeline.loading.replacement import ReplacedCount
 from pipeline.loading.sampling import steps_per_epoch
-from pipeline.methods.method import Share, method_of
+from pipeline.methods.method import Method, Share, method_of
 from pipeline.run.checkpoint import step_of
 from pipeline.run.chosen import ChosenWeights
 from pipeline.run.folder import kept_facts
@@ -28,9 +28,15 @@ WRAPPED = "module."  # how names of tensors begin in a checkpoint of several ran
 
 
 def checkpointed_network(settings: Settings, kept: Settings, checkpoint: Path) -> torch.nn.Module:
-    """Returns the tested network of an intact checkpoint of the run `kept`, on the CPU: the moving average, if any.
+    """Returns the tested network of `checkpointed_method`."""
+    return checkpointed_method(settings, kept, checkpoint).tested
 
-    Raises ValueError where the checkpoint isn't of such a network.
+
+def checkpointed_method(settings: Settings, kept: Settings, checkpoint: Path) -> Method:
+    """Returns the whole method of an intact checkpoint of the run `kept`, on the CPU; its tested network has the moving
+    average of the weights, if there is one.
+
+    Raises ValueError where the checkpoint isn't of such a method.
     """
     identities = len(trained_data(checkpoint).identities)
     share = Share(0, (settings.batch.ids_per_batch,))
@@ -38,11 +44,11 @@ def checkpointed_network(settings: Settings, kept: Settings, checkpoint: Path) -
     try:
         tensors = load_file(checkpoint / "model.safetensors")
         method.load_state_dict({name.removeprefix(WRAPPED): tensor for name, tensor in tensors.items()})
-        if not kept.train.ema:
-            return method.tested
-        average = ModelEmaV3(method.tested)
-        average.load_state_dict(registered(checkpoint, 0))
-        return average.module
+        if kept.train.ema:
+            average = ModelEmaV3(method.tested)
+            average.load_state_dict(registered(checkpoint, 0))
+            method.tested.load_state_dict(average.module.state_dict())
+        return method
     except (RuntimeError, OSError, SafetensorError) as error:
         reason = str(error).splitlines()[-1].strip()
         raise ValueError(f"{checkpoint}: not the weights of this network: {reason}") from None

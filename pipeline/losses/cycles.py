@@ -59,7 +59,7 @@ def of_one(images: torch.Tensor, cycle: Cycle, judge: Callable[[torch.Tensor], O
 
 
 def discriminator_losses(images: Images, cycles: Cycles, judges: Judges) -> Parts:
-    """Returns the loss of each judge, "discriminator_MODALITY": outputs of real images to 1, of translated ones to 0.
+    """Returns the loss of each judge, "MODALITY_discriminator": outputs of real images to 1, of translated ones to 0.
 
     Means are summed over sizes. It reaches the judges alone: translated images are detached.
     """
@@ -67,5 +67,5 @@ def discriminator_losses(images: Images, cycles: Cycles, judges: Judges) -> Part
     for modality, other in OTHER.items():
         judge, made = judges[modality], cycles[other].translated.detach()
         real = least_squares(judge(images[modality]), 1.0)
-        losses[f"discriminator_{modality.key}"] = real + least_squares(judge(made), 0.0)
+        losses[f"{modality.key}_discriminator"] = real + least_squares(judge(made), 0.0)
     return losses

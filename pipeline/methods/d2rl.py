@@ -19,7 +19,7 @@ from pipeline.losses.cycles import Cycles, Images, ImageWeights, Judges, discrim
 from pipeline.losses.identity import identity_loss
 from pipeline.losses.intra import intra_modality_loss
 from pipeline.losses.term import Parts
-from pipeline.methods.game import IMAGES, REID, Batches, Game, Stage, image_player, pair_of, reid_player, schedule_of
+from pipeline.methods.game import IMAGES, REID, Batches, Game, Stage, detached, image_player, new_player, pair_of
 from pipeline.methods.players import Player, Players
 from pipeline.methods.unified_network import build_unified, check_sizes
 from pipeline.models.image.discriminators import patch_discriminator_of_scales
@@ -45,7 +45,7 @@ class D2RL(Game):
         margin: float = key(0.3, "of the batch-hard triplet loss", min=0)
 
     # reported as means over the sizes, of the sum of a loss of real and one of made images
-    chance = {"discriminator_visible": 0.5, "discriminator_infrared": 0.5}
+    chance = {"visible_discriminator": 0.5, "infrared_discriminator": 0.5}
 
     def __init__(self, settings: Settings, identities: int, weights: bool) -> None:
         super().__init__(settings, identities, weights)
@@ -84,14 +84,14 @@ class D2RL(Game):
         nothing of them. All are multiplied by `joint_rate` in the joint stage.
         """
         network, joint = self.unified.network, self.joint_schedule(settings)
-        groups, schedule = network_groups(network, settings.optimizer), schedule_of(settings)
+        groups = network_groups(network, settings.optimizer)
         if not settings.optimizer.decay_norm_bias:
             groups = split_by_decay(groups, never_decayed(network.named_parameters(), network))
-        features = reid_player("features", [group for group in groups if group["params"]], settings)
+        features = new_player("features", groups, settings)
         translation = image_player("translation", [self.unified.translation], settings)
         discriminators = image_player("discriminators", [self.discriminators], settings)
         return [
-            replace(features, schedule=lambda epoch: schedule(epoch) * joint(epoch)),
+            replace(features, schedule=lambda epoch: features.schedule(epoch) * joint(epoch)),
             replace(translation, schedule=joint),
             replace(discriminators, schedule=joint),
         ]
@@ -115,7 +115,7 @@ class D2RL(Game):
     def learn_images(self, batches: Batches, players: Players) -> Parts:
         images, cycles, losses = self.translated(batches[IMAGES])
         players.descend(self.options.image_weights.weigh(losses), "translation")
-        return detached(losses) | self.judge(images, cycles, players)
+        return detached(**losses) | self.judge(images, cycles, players)
 
     def learn_features(self, batches: Batches, players: Players) -> Parts:
         batch = batches[REID]
@@ -123,7 +123,7 @@ class D2RL(Game):
             images = self.unified.unified(batch.images, batch.modality)
         losses = self.feature_losses(images, batch)
         players.descend(losses["identity"] + losses["triplet"], "features")
-        return detached(losses)
+        return detached(**losses)
 
     def learn_jointly(self, batches: Batches, players: Players) -> Parts:
         batch, options = batches[REID], self.options
@@ -132,7 +132,7 @@ class D2RL(Game):
         images, cycles, of_images = self.translated(batches[IMAGES])
         players.collect(options.joint_image_weight * options.image_weights.weigh(of_images), "translation")
         players.step("features", "translation")
-        return detached(of_features | of_images) | self.judge(images, cycles, players)
+        return detached(**of_features, **of_images) | self.judge(images, cycles, players)
 
     def translated(self, batch: Batch) -> tuple[Images, Cycles, Parts]:
         """Returns the images of each modality, in -1 .. 1, what becomes of them, and the losses of that."""
@@ -145,7 +145,7 @@ class D2RL(Game):
         """Moves the discriminators; returns the loss of each as the mean over sizes, detached."""
         losses = discriminator_losses(images, cycles, self.judges)
         players.descend(torch.stack([*losses.values()]).sum(), "discriminators")
-        return {name: loss / self.options.scales for name, loss in detached(losses).items()}
+        return {name: loss / self.options.scales for name, loss in detached(**losses).items()}
 
     @property
     def judges(self) -> Judges:
@@ -168,13 +168,9 @@ class D2RL(Game):
             cycle = self.unified.translation.cycle(pixels.signed(images), modality)
             rows[modality.key] = images
             rows[f"to {OTHER[modality].key}"] = pixels.normalized(cycle.translated)
-            rows[f"{modality.key} cycled"] = pixels.normalized(cycle.cycled)
+            rows[f"{modality.key} again"] = pixels.normalized(cycle.cycled)
         return rows
 
     def translate(self, images: torch.Tensor, modality: Modality, style: torch.Tensor | None = None) -> torch.Tensor:
         pixels = self.unified.pixels
         return pixels.normalized(self.unified.translation(pixels.signed(images), modality))
-
-
-def detached(parts: Parts) -> Parts:
-    return {name: part.detach() for name, part in parts.items()}

@@ -6,7 +6,7 @@ They learn to make images of one modality from images of the other, in stages, f
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import accumulate
@@ -23,6 +23,7 @@ from pipeline.methods.method import Method, Share
 from pipeline.methods.network import with_pooling
 from pipeline.methods.players import Player, Players
 from pipeline.optimization import ParameterGroup, create_optimizer, learning_rate_factor
+from pipeline.precision import wide
 from pipeline.settings import Settings
 from pipeline.settings_key import key
 
@@ -122,19 +123,16 @@ class Game(Method):
     def shown_settings(cls, settings: Settings) -> Settings:
         return with_image_batch(settings)
 
-    def translate(self, images: torch.Tensor, modality: Modality, style: torch.Tensor | None = None) -> torch.Tensor:
-        """Returns images (n, 3, H, W), normalized, as the other modality would show them. modality: theirs.
-
-        style: (1, 3, H, W) of the other modality, for methods that need one. Raises ValueError for a direction that
-        wasn't trained, or without the style that it needs.
-        """
-        raise ValueError(f"{type(self).__name__} doesn't translate images")
-
 
 def pair_of(batch: Batch) -> Pair:
-    """Returns the rows of a batch of both captured modalities, in float32; the loader aligns them by identity."""
-    visible, infrared = batch.images.float().chunk(2)
+    """Returns a batch of both captured modalities, in float32 or wider; the loader has aligned its rows by identity."""
+    visible, infrared = wide(batch.images).chunk(2)
     return Pair(visible, infrared, batch.label[: len(visible)])
+
+
+def detached(**parts: torch.Tensor) -> Parts:
+    """Returns scalars to report, without their graphs."""
+    return {name: value.detach() for name, value in parts.items()}
 
 
 def with_image_batch(settings: Settings) -> Settings:
@@ -149,9 +147,8 @@ def with_image_batch(settings: Settings) -> Settings:
 def image_player(name: str, networks: Sequence[nn.Module], settings: Settings) -> Player:
     """Returns the player of generators or discriminators."""
     options = settings.method.image_optimizer
-    parameters = [parameter for network in networks for parameter in network.parameters()]
     optimizer = torch.optim.Adam(
-        [{"name": name, "params": parameters, "initial_lr": options.lr}],
+        [{"name": name, "params": trained(networks), "initial_lr": options.lr}],
         lr=options.lr,
         betas=options.betas,
         weight_decay=options.weight_decay,
@@ -160,9 +157,25 @@ def image_player(name: str, networks: Sequence[nn.Module], settings: Settings) -
     return Player(name, optimizer, schedule_of(settings))
 
 
-def reid_player(name: str, groups: list[ParameterGroup], settings: Settings) -> Player:
+def reid_player(name: str, backbone: nn.Module, heads: Sequence[nn.Module], settings: Settings) -> Player:
+    """Returns the player of a re-identification network, with the optimizer and the rates of `optimizer`."""
+    optimizer = settings.optimizer
+    rates = {"backbone": ([backbone], optimizer.backbone_lr_mult), "heads": (heads, optimizer.heads_lr_mult)}
+    groups = [{"name": group, "params": trained(of), "lr": optimizer.lr * rate} for group, (of, rate) in rates.items()]
+    return new_player(name, groups, settings)
+
+
+def new_player(name: str, groups: list[ParameterGroup], settings: Settings) -> Player:
     """Returns a player with the optimizer of `optimizer`; its groups have a "name", "params" and a "lr" each."""
-    return Player(name, create_optimizer(groups, settings.optimizer), schedule_of(settings))
+    return Player(
+        name,
+        create_optimizer([group for group in groups if group["params"]], settings.optimizer),
+        schedule_of(settings),
+    )
+
+
+def trained(modules: Iterable[nn.Module]) -> list[nn.Parameter]:
+    return [parameter for module in modules for parameter in module.parameters() if parameter.requires_grad]
 
 
 def schedule_of(settings: Settings) -> Callable[[float], float]:

@@ -150,6 +150,14 @@ class Method(nn.Module):
         """
         raise NotImplementedError
 
+    def translate(self, images: torch.Tensor, modality: Modality, style: torch.Tensor | None = None) -> torch.Tensor:
+        """Returns images (n, 3, H, W), normalized, as the other modality would show them; modality: theirs.
+
+        style: (1, 3, H, W), an image of the other modality, for methods whose images have the style of one. Called in
+        evaluation mode. Raises ValueError where the method can't, or misses the style that it needs.
+        """
+        raise ValueError("the run's method makes no images")
+
     @classmethod
     def label(cls, settings: Settings) -> str:
         """Returns what tables call the method."""

@@ -68,11 +68,20 @@ def of_checkpoint(folder: Path, step: int) -> ChosenWeights:
 
 
 def newest(folder: Path) -> ChosenWeights:
-    """Returns the newest checkpoint that is intact; damaged ones stay where they are, as the run may be training."""
+    """Returns the newest checkpoint that is intact; a warning says which it is."""
+    path = newest_intact(folder)
+    log.warning(f"{folder}: isn't trained to its end; its newest checkpoint is evaluated, {path.name}")
+    return ChosenWeights(path, f"step {step_of(path)}")
+
+
+def newest_intact(folder: Path) -> Path:
+    """Returns a run's newest intact checkpoint; damaged ones stay where they are, as the run may be training.
+
+    Raises ValueError where there is none.
+    """
     for path in reversed(checkpoints(folder / "checkpoints")):
         reason = damage(path)
         if reason is None:
-            log.warning(f"{folder}: isn't trained to its end; its newest checkpoint is evaluated, {path.name}")
-            return ChosenWeights(path, f"step {step_of(path)}")
+            return path
         log.warning(f"{path}: not used: {reason}")
     raise ValueError(f"{folder}: expected a trained run, with model.safetensors or an intact checkpoint; found neither")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from tqdm import tqdm
 
-from pipeline.metric_columns import VALIDATION, main_parts
+from pipeline.metric_columns import MEASURED, VALIDATION, main_parts
 from pipeline.run.checkpoint import save_checkpoint
 from pipeline.run.metrics import MetricsFile
 from pipeline.training.keeping import keep_best
@@ -50,7 +50,8 @@ class Interval:
         And rows a second of all ranks, and the share of the time spent waiting for data.
         """
         seconds = time.perf_counter() - self.begin
-        means = {name: mean_of_finite(values) for name, values in self.parts.items()}
+        names = sorted(self.parts, key=lambda name: name in MEASURED)  # stages have parts of their own
+        means = {name: mean_of_finite(self.parts[name]) for name in names}
         return means | {"images_per_second": self.images / seconds, "waiting_for_data": self.waiting / seconds}
 
 

@@ -1,7 +1,5 @@
 """Every method that comes with the project, trained for two steps by the real entry point, and evaluated."""
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,8 +7,9 @@ import pytest
 from pipeline import train
 from pipeline.config import load_config
 from pipeline.evaluation.results import METRICS, read_rows
+from tests.methods.games import files_of_one_objective
 
-METHODS = sorted(Path("configs/methods").glob("*.yaml"))
+METHODS = files_of_one_objective()  # games: test_games
 TINY = ["batch.ids_per_batch=4", "batch.images_per_modality=2", "loader.threads=1", "train.log_steps=1"]
 SHORT = ["train.epochs=1", "train.steps_per_epoch=2", "optimizer.warmup=0"]
 

@@ -1,7 +1,5 @@
 """The shipped methods, on a small network: each trains all that it has, by losses that are what its file says."""
 
-from pathlib import Path
-
 import pytest
 import torch
 
@@ -9,8 +7,9 @@ from pipeline.batch import Batch, Modality
 from pipeline.config import load_config
 from pipeline.loading.derivations import modalities_in_use
 from pipeline.methods.method import Share, method_of
+from tests.methods.games import files_of_one_objective
 
-METHODS = sorted(Path("configs/methods").glob("*.yaml"))
+METHODS = files_of_one_objective()
 IDENTITIES = 40
 
 

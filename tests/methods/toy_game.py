@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from pipeline.methods.game import IMAGES, REID, Game, Stage, image_player, pair_of, reid_player
+from pipeline.methods.game import IMAGES, REID, Game, Stage, image_player, new_player, pair_of
 from pipeline.methods.network import build_network
 from pipeline.settings_key import key
 
@@ -45,7 +45,7 @@ class ToyGame(Game):
             },
         ]
         return [
-            reid_player("network", groups, settings),
+            new_player("network", groups, settings),
             image_player("generator", [self.generator], settings),
             image_player("discriminator", [self.discriminator], settings),
         ]
