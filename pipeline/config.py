@@ -162,17 +162,21 @@ def parse_override(argument: str) -> DictConfig:
 
 
 def merge(config: DictConfig, layer: Layer) -> DictConfig:
-    """Returns the layer over `config`. Raises ValueError where it has an unknown key or a value that doesn't fit."""
+    """Returns the layer over `config`, which is of no use any more.
+
+    Raises ValueError where the layer has an unknown key or a value that doesn't fit.
+    """
     plain = to_dict(layer.values)
     check_known(plain, Settings, "", layer.origin)
     list_single_values(plain, default_settings())
     try:
         config = begun_anew(config, plain, layer.varies) if layer.is_file else config
         check_parts(config, plain)
+        kinds = kinds_of_parts(config)
         merged = put_over(config, plain)
         if {"method", *PART_GROUPS} & plain.keys():
             OmegaConf.to_object(merged)  # makes the parts, which check their keys
-            if not names_method(plain) and kinds_of_parts(merged) != kinds_of_parts(config):
+            if not names_method(plain) and kinds_of_parts(merged) != kinds:
                 merged = unclaimed(merged, plain)
     except OmegaConfBaseException as error:
         where = f"{error.full_key}: " if error.full_key else ""
@@ -190,15 +194,15 @@ def to_dict(values: DictConfig) -> dict:
 
 
 def put_over(config: DictConfig, values: dict) -> DictConfig:
-    """Returns the values over `config`. Raises OmegaConf's errors where they don't fit."""
-    merged = OmegaConf.merge(config, values)
+    """Returns the values over `config`, which is of no use any more. Raises OmegaConf's errors where they don't fit."""
+    merged = OmegaConf.unsafe_merge(config, values)
     assert isinstance(merged, DictConfig)
     return merged
 
 
 def check_known(values: dict, settings: type, prefix: str, origin: str) -> None:
     """Raises ValueError naming the first key that `settings` doesn't have, and the nearest of all keys."""
-    known = {field.name: field for field in dataclasses.fields(settings)}
+    known, kinds = {field.name: field for field in dataclasses.fields(settings)}, type_hints(settings)
     for name, value in values.items():
         full = f"{prefix}{name}"
         if name not in known:
@@ -209,7 +213,12 @@ def check_known(values: dict, settings: type, prefix: str, origin: str) -> None:
                 raise ValueError(f"{origin}: {full}: expected keys below it; found {value!r}")
             check_known(value, nested, f"{full}.", origin)
         if not known[name].metadata["parts"] and not known[name].metadata["part"]:  # which say themselves what they are
-            check_shape(value, typing.get_type_hints(settings)[name], f"{origin}: {full}")
+            check_shape(value, kinds[name], f"{origin}: {full}")
+
+
+@functools.cache
+def type_hints(settings: type) -> dict[str, Any]:
+    return typing.get_type_hints(settings)
 
 
 def check_shape(value: Any, kind: Any, place: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, read_write
@@ -30,11 +29,11 @@ def check_parts(config: DictConfig, layer: dict[str, Any]) -> None:
 
 
 def begun_anew(config: DictConfig, layer: dict, varies: bool) -> DictConfig:
-    """Returns `config` without what was given of another method or optimizer, where a file's layer names its own.
+    """Returns `config`, changed: without what was given of another method or optimizer, where a file's layer names its
+    own.
 
     varies: the layer's method is a variety of the one before, and has its parts.
     """
-    config = deepcopy(config)
     with read_write(config):
         if names_method(layer) and not varies:  # each whole: another type of part has other keys
             config["method"] = DEFAULT_METHOD

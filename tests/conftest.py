@@ -47,7 +47,9 @@ def tiny():
     """Words of a configuration that trains on `people` in a second on one core."""
     return [
         "data.dataset=folder",
-        "model.backbone=resnet10t",
+        "model.backbone=test_resnet",  # a ResNet of 0.4 million weights
+        "augment.mean=[0.485,0.456,0.406]",  # as for most backbones, which this one isn't for
+        "augment.std=[0.229,0.224,0.225]",
         "model.pretrained=false",
         "augment.height=32",
         "augment.width=16",

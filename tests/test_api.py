@@ -33,7 +33,7 @@ def test_images_are_embedded_as_the_command_evaluates_them(run_folder, overrides
 def test_one_image_is_a_row(run_folder, people):
     image = next((people / "infrared").rglob("*.jpg"))
     found = load_run(run_folder).embed(image, "infrared")
-    assert found.shape == (1, 512) and found.dtype == torch.float32 and found.isfinite().all()
+    assert found.shape == (1, 96) and found.dtype == torch.float32 and found.isfinite().all()
 
 
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])

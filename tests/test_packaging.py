@@ -1,5 +1,6 @@
 """What `pip install .` installs: the wheel, built from a copy of what git tracks."""
 
+import json
 import os
 import re
 import shutil
@@ -97,22 +98,47 @@ def installed(wheel, tmp_path):
     return tmp_path / "site", tmp_path / "work"
 
 
+CALLS = """
+import json, os, sys
+from pipeline.cli.console import main
+
+for folder, line in json.load(sys.stdin):
+    os.chdir(folder)
+    try:
+        main(line.split())
+    except SystemExit:
+        pass
+    for stream in (sys.stdout, sys.stderr):
+        print("end of call", file=stream)
+"""
+
+
 def test_configurations_that_come_with_the_project_are_found_from_any_folder(installed):
     site, work = installed
-    environment = os.environ | {"PYTHONPATH": str(site)}
-
-    def run(*arguments):
-        command = [sys.executable, "-m", "pipeline", *arguments]
-        return subprocess.run(command, cwd=work, env=environment, capture_output=True, text=True, timeout=120)
-
-    printed = run("config", "configs/demo.yaml", "configs/ablation/b1.yaml").stdout
-    assert 'name: "demo-b1"' in printed
-    listed = run("sweep", "configs/sweeps/regdb.list", "--unfinished")
-    assert listed.stdout.startswith("1,2,3") and not listed.stderr
-    (work / "configs").mkdir()
-    (work / "configs" / "demo.yaml").write_text("seed: 77\n")  # the user's own comes first
-    assert re.search(r"^seed: 77 ", run("config", "configs/demo.yaml").stdout, re.MULTILINE)
-    assert run("config", "configs/none.yaml").stderr.startswith("error: configs/none.yaml: no such configuration file")
+    own = work / "own"
+    (own / "configs").mkdir(parents=True)
+    (own / "configs" / "demo.yaml").write_text("seed: 77\n")
+    calls = [
+        (work, "config configs/demo.yaml configs/ablation/b1.yaml"),
+        (work, "sweep configs/sweeps/regdb.list --unfinished"),
+        (own, "config configs/demo.yaml"),
+        (own, "config configs/none.yaml"),
+    ]
+    ended = subprocess.run(
+        [sys.executable, "-c", CALLS],
+        input=json.dumps(calls, default=str),
+        env=os.environ | {"PYTHONPATH": str(site)},
+        cwd=work,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ended.returncode == 0, ended.stderr
+    shown, said = (text.split("end of call\n")[:-1] for text in (ended.stdout, ended.stderr))
+    assert 'name: "demo-b1"' in shown[0]
+    assert shown[1].startswith("1,2,3") and not said[1]
+    assert re.search(r"^seed: 77 ", shown[2], re.MULTILINE), "the user's own comes first"
+    assert said[3].startswith("error: configs/none.yaml: no such configuration file")
 
 
 def test_an_installed_package_has_no_commit_of_the_project_around_it(installed):

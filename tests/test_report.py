@@ -88,7 +88,8 @@ def test_the_page_has_everything_of_a_finished_run(page, run):
         assert f"People confused most often: {way}" in parsed.headings
     for _, row in read_rows(run / "results.csv").iterrows():
         assert f"{row['mAP']:.2f}" in parsed.text
-    for name, value in (("model.backbone", '"resnet10t"'), ("python", ""), ("torch", torch.__version__.split("+")[0])):
+    version = torch.__version__.split("+")[0]
+    for name, value in (("model.backbone", '"test_resnet"'), ("python", ""), ("torch", version)):
         assert name in parsed.text and value in parsed.text
 
 

@@ -1,7 +1,6 @@
 import os
 import re
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -12,6 +11,7 @@ from pipeline import sweep, train
 from pipeline.config import load_config
 from pipeline.run.folder import open_run
 from pipeline.sweep import progress, read_list
+from tests.forked import fork
 
 SWEEPS = Path("configs/sweeps")
 ABLATION = ["b1", "b2", "mdl4"]  # which is the base-derivative method
@@ -98,11 +98,10 @@ def test_a_failed_member_stops_no_other_and_the_same_command_resumes(people, tin
     train.main(["configs/folder.yaml", *more, "name=a", f"data.root={people}"])
     written = (tmp_path / "a" / "results.csv").stat().st_mtime_ns
     with pytest.raises(SystemExit) as ended:
-        sweep.main([str(runs), "--processes", "2", *more])
+        sweep.main([str(runs), *more])
     assert ended.value.code == 2
     said = capfd.readouterr()
-    assert f"1 of 3 members failed: {tmp_path / 'b'} (status 1)" in said.err and "missing" in said.err
-    assert "on 2 x cpu" in (tmp_path / "c" / "log.txt").read_text()
+    assert f"1 of 3 members failed: {tmp_path / 'b'} (status 2)" in said.err and "missing" in said.err
     assert (tmp_path / "a" / "results.csv").stat().st_mtime_ns == written
     table = progress(read_list(runs, more))
     assert table["state"].tolist() == ["finished", "waiting", "finished"] and table["step"].tolist() == [2, 0, 2]
@@ -110,6 +109,7 @@ def test_a_failed_member_stops_no_other_and_the_same_command_resumes(people, tin
     sweep.main([str(runs), "--unfinished", *more])
     assert capfd.readouterr().out == "2\n"
     runs.write_text("".join(lines))
+    monkeypatch.setattr(sweep, "train_member", lambda member, _: train.main([*member.arguments]) or 0)  # sooner
     monkeypatch.setenv("STOP_FILE", str(tmp_path))
     with pytest.raises(SystemExit):
         sweep.main([str(runs), *more])
@@ -189,37 +189,41 @@ def test_members_that_failed_as_slurm_jobs_are_told_from_those_that_wait(tmp_pat
 
 TRAINING = """#!/bin/sh
 trap 'sleep 1; touch saved; exit {status}' INT
-touch begun
+echo "$@" > begun
 while :; do sleep 0.1; done
 """
 
 
-@pytest.mark.parametrize("status", [0, 130])
-def test_ctrl_c_waits_for_the_training_and_begins_no_other(status, tmp_path):
+def sweep_with(training, folder, *arguments):
+    """`pipeline.sweep` in a folder, with another program in the place of Python."""
+    os.chdir(folder)
+    sys.executable = str(training)
+    sweep.main([*arguments])
+
+
+@pytest.mark.parametrize(
+    ("status", "more", "launch"),
+    [(0, [], ""), (130, ["--processes", "2"], "-m torch.distributed.run --standalone --nproc-per-node=2 ")],
+)
+def test_ctrl_c_waits_for_the_training_and_begins_no_other(status, more, launch, tmp_path):
     """The training is a stand-in that takes its time to save; Ctrl-C reaches both, twice."""
     training = tmp_path / "training"
     training.write_text(TRAINING.format(status=status))
     training.chmod(0o755)
-    runs = tmp_path / "two.list"
+    runs, output = tmp_path / "two.list", tmp_path / "output.txt"
     config = Path("configs/demo.yaml").resolve()
     runs.write_text(f"{config} name=a\n{config} name=b\n")
-    code = "import sys; from pipeline import sweep; sys.executable = sys.argv[1]; sweep.main(sys.argv[2:])"
-    begin = subprocess.Popen(
-        [sys.executable, "-c", code, training, runs, f"output={tmp_path}"],
-        env=os.environ | {"PYTHONPATH": str(Path.cwd())},
-        cwd=tmp_path,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        # shells start background jobs, such as these tests may be, with the signal of Ctrl-C ignored
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    while not (tmp_path / "begun").exists():
-        assert begin.poll() is None
+    begun = fork(sweep_with, training, tmp_path, str(runs), *more, f"output={tmp_path}", output=output)
+    while not ((tmp_path / "begun").exists() and (tmp_path / "begun").read_text()):
+        assert begun.is_alive()
         time.sleep(0.05)
     for _ in range(2):
-        os.killpg(begin.pid, signal.SIGINT)
+        os.killpg(begun.pid, signal.SIGINT)
         time.sleep(0.2)
-    _, said = begin.communicate(timeout=60)
-    assert begin.returncode == 130 and (tmp_path / "saved").exists()
-    assert said == f"{runs}: interrupted in {tmp_path / 'a'}; the same command resumes\n"
+    begun.join(60)
+    assert begun.exitcode == 130 and (tmp_path / "saved").exists()
+    first, said = output.read_text().splitlines()
+    arguments = f"{config} name=a output={tmp_path}"
+    assert (tmp_path / "begun").read_text() == f"{launch}-m pipeline.train {arguments}\n"
+    assert first == f"{runs}: 1 of 2: {arguments}"
+    assert said == f"{runs}: interrupted in {tmp_path / 'a'}; the same command resumes"

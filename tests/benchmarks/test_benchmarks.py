@@ -189,10 +189,10 @@ def test_histograms_of_gradients_are_those_of_a_loop():
 
 def test_fine_tuning(people, tmp_path, capsys):
     weights = tmp_path / "weights.pth"
-    torch.save(timm.create_model("resnet10t", num_classes=0).state_dict(), weights)
+    torch.save(timm.create_model("test_resnet", num_classes=0).state_dict(), weights)
     small = ["augment.height=32", "augment.width=16", "train.epochs=1", "train.steps_per_epoch=1"]
     small += ["batch.ids_per_batch=2", "batch.images_per_modality=2"]
-    fine_tuning.main([str(people), str(weights), "--backbone", "resnet10t", "--seeds", "1", *small])
+    fine_tuning.main([str(people), str(weights), "--backbone", "test_resnet", "--seeds", "1", *small])
     lines = capsys.readouterr().out.splitlines()
     names = ["from the weights, seed 0", "from random weights, seed 0", "no training", "gradient histograms"]
     assert [line[:30].strip() for line in lines[1:]] == [*names, "gray pixels"]

@@ -1,8 +1,6 @@
 """Training on a data set with bad images, and from packs."""
 
 import shutil
-import subprocess
-import sys
 
 import pandas as pd
 import pytest
@@ -10,6 +8,7 @@ from safetensors.torch import load_file
 
 from pipeline import evaluate, prepare, train
 from pipeline.build import build_index
+from tests.forked import fork
 
 SHORT = ["train.epochs=2", "train.steps_per_epoch=4", "train.checkpoint_steps=3"]
 
@@ -42,21 +41,11 @@ def test_one_bad_image_among_good_ones_ends_training_with_its_name(arguments, pe
     for path in bad[::4]:
         path.write_bytes(content)
     # a process of its own: DALI 2.4 by itself would take it down with a signal
-    ended = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pipeline.train",
-            *arguments,
-            f"data.root={tmp_path / 'set'}",
-            "batch.images_per_modality=8",
-        ],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert ended.returncode == 2, ended.stderr
-    lines = [line for line in ended.stderr.splitlines() if line.startswith("error:")]
+    root, output = f"data.root={tmp_path / 'set'}", tmp_path / "output.txt"
+    process = fork(train.main, [*arguments, root, "batch.images_per_modality=8"], output=output)
+    process.join(120)
+    assert process.exitcode == 2, output.read_text()
+    lines = [line for line in output.read_text().splitlines() if line.startswith("error:")]
     assert len(lines) == 1 and "cannot be read as an image" in lines[0]
     assert any(str(path) in lines[0] for path in bad[::4])
 

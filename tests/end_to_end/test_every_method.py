@@ -10,7 +10,13 @@ from pipeline.evaluation.results import METRICS, read_rows
 from tests.methods.games import files_of_one_objective
 
 METHODS = files_of_one_objective()  # games: test_games
-TINY = ["batch.ids_per_batch=4", "batch.images_per_modality=2", "loader.threads=1", "train.log_steps=1"]
+TINY = [
+    "model.backbone=test_resnet",
+    "batch.ids_per_batch=4",
+    "batch.images_per_modality=2",
+    "loader.threads=1",
+    "train.log_steps=1",
+]
 SHORT = ["train.epochs=1", "train.steps_per_epoch=2", "optimizer.warmup=0"]
 
 

@@ -2,9 +2,6 @@
 
 import os
 import shutil
-import signal
-import subprocess
-import sys
 import time
 
 import pandas as pd
@@ -17,15 +14,27 @@ from pipeline.run.checkpoint import checkpoints, load_weights, save_weights
 from pipeline.run.folder import settings_of
 from pipeline.synthetic.generation import generate
 from tests.end_to_end.runs import SHORT, run, weights
+from tests.forked import fork
 
 
 @pytest.fixture()
 def arguments(people, tiny, tmp_path):
-    return ["configs/folder.yaml", *tiny, *SHORT, f"data.root={people}", f"output={tmp_path}"]
+    return words_of(people, tiny, tmp_path)
 
 
-def test_a_run_trains_evaluates_and_writes_everything_down(arguments, capsys):
-    folder = run(arguments, "whole")
+def words_of(people, tiny, output):
+    return ["configs/folder.yaml", *tiny, *SHORT, f"data.root={people}", f"output={output}"]
+
+
+@pytest.fixture(scope="module")
+def whole(people, tiny, tmp_path_factory, hidden_gpus):
+    """The folder of a run that nothing interrupted."""
+    with hidden_gpus():
+        return run(words_of(people, tiny, tmp_path_factory.mktemp("whole")), "whole")
+
+
+def test_a_run_trains_evaluates_and_writes_everything_down(whole, arguments, capsys, tmp_path):
+    folder = shutil.copytree(whole, tmp_path / "whole")
     assert {path.name for path in folder.iterdir()} >= {
         "config.yaml",
         "env.json",
@@ -58,21 +67,21 @@ def test_a_run_trains_evaluates_and_writes_everything_down(arguments, capsys):
 
 
 @pytest.mark.parametrize("killed_after", [1, 3, 7])
-def test_a_killed_and_resumed_run_ends_with_the_same_weights(arguments, killed_after, tmp_path, assert_equal):
-    uninterrupted = weights(run(arguments, "whole"))
+def test_a_killed_and_resumed_run_ends_with_the_same_weights(whole, arguments, killed_after, tmp_path, assert_equal):
     folder = tmp_path / "killed"
     tracked = "train.trackers=[tensorboard]"
-    process = start_training([*arguments, "name=killed", tracked], tmp_path)
+    # torch's threads as in this process: sums in another order differ in their last bit
+    threads = torch.get_num_threads()
+    process = fork(train.main, [*arguments, "name=killed", tracked], output=tmp_path / "output.txt", threads=threads)
     wait_for_step(process, folder / "metrics.csv", killed_after)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    process.kill()
+    process.join()
     assert not (folder / "model.safetensors").exists(), "it ended before it was killed"
-    assert_equal(uninterrupted, weights(run(arguments, "killed", tracked)))
+    assert_equal(weights(whole), weights(run(arguments, "killed", tracked)))
     metrics = pd.read_csv(folder / "metrics.csv")
     assert tracked_steps(folder, "loss") == list(range(1, 13)) and tracked_steps(folder, RESULT) == [13]
     assert metrics["step"].tolist() == list(range(1, 13))
-    whole = pd.read_csv(tmp_path / "whole" / "metrics.csv")
-    pd.testing.assert_series_equal(metrics["loss"], whole["loss"])
+    pd.testing.assert_series_equal(metrics["loss"], pd.read_csv(whole / "metrics.csv")["loss"])
 
 
 RESULT = f"test/{next(iter(DIRECTIONS))}/mAP"
@@ -84,27 +93,16 @@ def tracked_steps(folder, name):
     return [event.step for event in events.EventAccumulator(str(folder / folder.name)).Reload().Scalars(name)]
 
 
-def start_training(arguments, folder):
-    # torch's threads as in this process: sums in another order differ in their last bit
-    environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
-    with open(folder / "output.txt", "w") as output:
-        return subprocess.Popen(
-            [sys.executable, "-m", "pipeline.train", *arguments], stdout=output, stderr=output, env=environment
-        )
-
-
 def wait_for_step(process, metrics, step):
     deadline = time.monotonic() + 120
     while not (metrics.exists() and len(metrics.read_text().splitlines()) > step):
-        assert process.poll() is None and time.monotonic() < deadline, "training ended or hangs before the kill"
+        assert process.is_alive() and time.monotonic() < deadline, "training ended or hangs before the kill"
         time.sleep(0.002)
 
 
 def test_a_kill_while_a_checkpoint_is_written_loses_only_the_steps_since_the_last(
-    arguments, monkeypatch, tmp_path, assert_equal
+    whole, arguments, monkeypatch, tmp_path, assert_equal
 ):
-    uninterrupted = weights(run(arguments, "whole"))
-
     def killed(*paths):
         raise KeyboardInterrupt
 
@@ -118,12 +116,13 @@ def test_a_kill_while_a_checkpoint_is_written_loses_only_the_steps_since_the_las
     assert sorted(found) == ["step-00000002", "step-00000004", "unfinished-00000006"]
     folder = run(arguments, "cut")
     assert "resumed at step 4" in (folder / "log.txt").read_text()
-    assert_equal(uninterrupted, weights(folder))
+    assert_equal(weights(whole), weights(folder))
     assert not list((folder / "checkpoints").glob("unfinished-*"))
 
 
-def test_being_asked_to_stop_writes_a_checkpoint_and_resumes_later(arguments, monkeypatch, tmp_path, assert_equal):
-    uninterrupted = weights(run(arguments, "whole"))
+def test_being_asked_to_stop_writes_a_checkpoint_and_resumes_later(
+    whole, arguments, monkeypatch, tmp_path, assert_equal
+):
     stop_file = tmp_path / "stop"
     stop_file.touch()
     monkeypatch.setenv("STOP_FILE", str(stop_file))
@@ -131,7 +130,7 @@ def test_being_asked_to_stop_writes_a_checkpoint_and_resumes_later(arguments, mo
     assert not (folder / "model.safetensors").exists()
     assert [path.name for path in checkpoints(folder / "checkpoints")] == ["step-00000001"]
     stop_file.unlink()
-    assert_equal(uninterrupted, weights(run(arguments, "stopped")))
+    assert_equal(weights(whole), weights(run(arguments, "stopped")))
 
 
 @pytest.mark.parametrize(

@@ -221,14 +221,20 @@ def test_an_image_that_only_the_gpu_refuses_ends_in_a_line_that_says_so(decode, 
     assert looked == ["visible", "infrared", "visible"]
 
 
-@pytest.fixture(params=["encoded", "resized"])
-def packed(request, people, index, settings, tmp_path):
+@pytest.fixture(scope="module", params=["encoded", "resized"])
+def prepared(request, people, tmp_path_factory):
     arguments = [f"data.root={people}", "data.dataset=folder", "augment.height=32", "augment.width=16"]
     more = ["--resized"] if request.param == "resized" else []
     with pytest.raises(SystemExit) as ended:
-        prepare.main([*arguments, "--pack", str(tmp_path / "packs"), *more])
+        prepare.main([*arguments, "--pack", str(packs := tmp_path_factory.mktemp("prepared") / "packs"), *more])
     assert ended.value.code == 0
-    return tmp_path / "packs"
+    return packs
+
+
+@pytest.fixture()
+def packed(prepared, tmp_path):
+    """Packs of the test's own."""
+    return shutil.copytree(prepared, tmp_path / "packs")
 
 
 def at(root, settings, **loader):

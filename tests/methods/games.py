@@ -20,12 +20,29 @@ SIZES = {
     ],
     "d2rl": ["method.width=4", "method.blocks=1", "method.scales=2"],
 }
+# what of it draws random numbers, which differ between ranks
+WITHOUT_CHANCE = {"aligngan": ["method.dropout=0"]}
 SMALL = ["model.backbone=resnet10t", "model.pretrained=false", "augment.height=64", "augment.width=32"]
 
 
 def files_of_one_objective():
     """Returns the shipped methods' files without those of games."""
     return [file for file in FILES if not issubclass(method_of(load_config([str(file)])), Game)]
+
+
+def stages_of(name):
+    """Returns the number of stages of a shipped game."""
+    return len(load_config([f"configs/methods/{name}.yaml"]).method.stages)
+
+
+def short_training(name, people, output, steps=2):
+    """Returns the arguments of a training of a shipped game with so many steps of each stage."""
+    files, stages = ["configs/folder.yaml", f"configs/methods/{name}.yaml", "configs/small.yaml"], stages_of(name)
+    return [
+        *(*files, f"method.stages={[1.0] * stages}", f"data.root={people}", f"output={output}", "loader.threads=1"),
+        *("batch.ids_per_batch=4", "batch.images_per_modality=2", "optimizer.warmup=0", "optimizer.lr=0.001"),
+        *("train.epochs=1", f"train.steps_per_epoch={steps * stages}", "train.log_steps=1", *SIZES[name]),
+    ]
 
 
 def small_settings(name, *overrides):

@@ -96,7 +96,7 @@ def test_embed_is_what_is_tested(tiny):
     method.eval()
     with torch.no_grad():
         found = method.embed(batch().images, ROWS)
-        assert torch.equal(found, method.tested(batch().images, ROWS).embedding) and found.shape == (16, 512)
+        assert torch.equal(found, method.tested(batch().images, ROWS).embedding) and found.shape == (16, 96)
 
 
 def test_a_trained_power_learns_as_the_heads_do_without_decay_and_changes_nothing_at_first(tiny):
@@ -148,7 +148,7 @@ def test_gem_of_signed_features_begins_no_training_but_a_run_of_it_is_built_with
         (["model.weights=absent.pth"], r"model\.weights: no such file: absent\.pth"),
         (["model.backbone=test_vit", "augment.height=30"], r"augment\.height, augment\.width: test_vit"),
         (["model.backbone=vgg11"], r"model\.last_stride: 1 is for"),
-        (["model.kwargs.dept=2"], r"model\.kwargs\.dept: resnet10t isn't built with it \(TypeError"),
+        (["model.kwargs.dept=2"], r"model\.kwargs\.dept: test_resnet isn't built with it \(TypeError"),
         (["model.kwargs.img_size=32"], r"model\.kwargs\.img_size: not to be given here; set augment\.height and"),
         (
             ["model.drop_path=0.1", "model.backbone=vgg11", "model.last_stride=2"],

@@ -1,11 +1,9 @@
-"""Run by the launcher: `counted_reading.py OUT FOLDER WORD...` trains, and each rank writes to `OUT/<rank>.json` how
-often it asked the system about images below FOLDER, by kind of question."""
+"""A training of which each rank writes to `<out>/<rank>.json` how often it asked the system about images below a
+folder, by kind of question."""
 
 import json
 import os
-import sys
 from collections import Counter
-from pathlib import Path
 
 from pipeline import train
 
@@ -23,14 +21,9 @@ def counting(name, folder, counts):
     return asked
 
 
-def main():
-    out, folder, *arguments = sys.argv[1:]
+def train_counted(out, folder, arguments):
     counts = Counter()
     for name in ASKED:
         setattr(os, name, counting(name, folder, counts))
     train.main(arguments)
-    (Path(out) / f"{os.environ['RANK']}.json").write_text(json.dumps(counts))
-
-
-if __name__ == "__main__":
-    main()
+    (out / f"{os.environ['RANK']}.json").write_text(json.dumps(counts))

@@ -1,7 +1,7 @@
-"""Run by the launcher: `several_ranks.py OUT WORD...` trains ten steps in several ways and saves what came of each."""
+"""Run by each of several ranks: trains ten steps in several ways and saves what came of each."""
 
-import sys
-from contextlib import contextmanager
+import io
+from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from unittest import mock
 
@@ -9,6 +9,7 @@ import torch
 from accelerate.state import AcceleratorState
 from accelerate.utils import gather_object
 
+from pipeline import train
 from pipeline.build import build_index, build_table, place_network
 from pipeline.config import load_config
 from pipeline.distributed import create_training_accelerator
@@ -91,17 +92,23 @@ def joined(tensors):
     return torch.cat([tensor.detach().flatten().double() for tensor in tensors])
 
 
-def main():
-    out, *arguments = sys.argv[1:]
-    ranks = create_training_accelerator(load_config(arguments), out).num_processes
-    found = {}
+def said_of_few_identities(arguments):
+    """What a training says on this rank whose batch has too few identities for the ranks to mine alone."""
+    with redirect_stderr(io.StringIO()) as said:
+        try:
+            train.main([*arguments, "name=few", "method.mining=local", "batch.ids_per_batch=3"])
+        except SystemExit as ended:
+            return ended.code, said.getvalue()
+    return 0, said.getvalue()
+
+
+def train_all_ways(out, arguments):
+    """Saves in `<out>/<number of ranks>.pt`: way -> what came of it, and what two ranks say to too few identities."""
+    ranks, found = create_training_accelerator(load_config(arguments), out).num_processes, {}
     for way, more in WAYS.items():
         if ranks < 4 or way in ("float64", "float32"):  # four share two cores
             with in_double(way):
                 found[way] = run([*arguments, *more, f"name={way}"])
+    few = gather_object([said_of_few_identities(arguments)]) if ranks == 2 else None
     if create_training_accelerator(load_config(arguments), out).is_main_process:
-        torch.save(found, Path(out) / f"{ranks}.pt")
-
-
-if __name__ == "__main__":
-    main()
+        torch.save((found, few), Path(out) / f"{ranks}.pt")

@@ -12,15 +12,10 @@ import pytest
 
 from pipeline import train
 from pipeline.run.checkpoint import checkpoints, damage
+from tests.end_to_end.runs import refusal
+from tests.multiprocess.ranks import ENVIRONMENT, TWO_RANKS, fork_ranks, run
 
-PROJECT = Path(__file__).parents[2]
-TWO_RANKS = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(PROJECT)}
 MOUNT = "mount -t tmpfs -o {options} none {folder}"
-
-
-def run(command):
-    return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
 
 
 @pytest.fixture()
@@ -46,9 +41,9 @@ def shell(command):
 def test_a_full_disc_ends_all_ranks_in_a_line_and_leaves_the_checkpoint_before(arguments, in_own_mounts, tmp_path):
     runs, kept = tmp_path / "runs", tmp_path / "kept"
     runs.mkdir()
-    # two checkpoints of 40 MB fit, the third doesn't
+    # two checkpoints of 3 MB fit, the third doesn't
     ended = in_own_mounts(f"""
-        {MOUNT.format(options="size=110m", folder=runs)}
+        {MOUNT.format(options="size=8m", folder=runs)}
         {shell([*TWO_RANKS, "-m", "pipeline.train", *arguments, "name=full"])}
         ls {runs}/full/checkpoints > {tmp_path}/left
         mount -o remount,size=1g {runs}
@@ -80,17 +75,16 @@ def test_all_ranks_resume_from_the_checkpoint_before_a_damaged_one(arguments, mo
     content = bytearray((newest / "optimizer.bin").read_bytes())
     content[len(content) // 2] ^= 1
     (newest / "optimizer.bin").write_bytes(content)
-    ended = run([*TWO_RANKS, "-m", "pipeline.train", *arguments, "name=flipped"])
-    assert ended.returncode == 0, ended.stderr
+    text = fork_ranks(2, tmp_path, train.main, [*arguments, "name=flipped"])
     said = (
         f"{newest}: not used: optimizer.bin: its SHA-256 is not the one it was written with; resuming from {older.name}"
     )
-    assert ended.stdout.count(said) == 1 and said in (folder / "log.txt").read_text()
-    assert "resumed at step 1" in ended.stdout and "on 2 x cpu" in ended.stdout
+    assert text.count(said) == 1 and said in (folder / "log.txt").read_text()
+    assert "resumed at step 1" in text and "on 2 x cpu" in text
     assert all(damage(checkpoint) is None for checkpoint in checkpoints(folder / "checkpoints"))
 
 
-def test_a_killed_launcher_leaves_no_second_training_next_to_its_ranks(arguments, tmp_path):
+def test_a_killed_launcher_leaves_no_second_training_next_to_its_ranks(arguments, tmp_path, capsys):
     """torchrun's workers outlive it: the run folder stays locked until they end, and a signal to one stops all."""
     folder, arguments = tmp_path / "runs" / "orphaned", [*arguments, "train.steps_per_epoch=2000"]
     with open(tmp_path / "output.txt", "w") as output:
@@ -102,8 +96,7 @@ def test_a_killed_launcher_leaves_no_second_training_next_to_its_ranks(arguments
     assert len(ranks) == 2
     launcher.send_signal(signal.SIGKILL)
     launcher.wait()
-    second = run([sys.executable, "-m", "pipeline.train", *arguments, "name=orphaned"])
-    assert second.returncode == 2 and "is being trained by process" in second.stderr
+    assert "is being trained by process" in refusal(train.main, [*arguments, "name=orphaned"], capsys)
     os.kill(ranks[1], signal.SIGTERM)
     wait_for(lambda: not any(alive(rank) for rank in ranks))
     (step,) = {int(checkpoint.name[5:]) for checkpoint in checkpoints(folder / "checkpoints")[-1:]}

@@ -1,17 +1,16 @@
 """A projection with several ranks: all extract, the first one learns, and every rank gets the same."""
 
 import shutil
-import subprocess
 
 import numpy as np
 import pytest
 from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 
-from pipeline import train
+from pipeline import evaluate, train
 from pipeline.evaluation.hcml.learning import projection_path
 from pipeline.evaluation.results import METRICS, read_rows
-from tests.multiprocess.test_ranks import ENVIRONMENT, LAUNCH
+from tests.multiprocess.ranks import fork_ranks
 
 HCML = ["evaluation.projection=hcml", "evaluation.metric=euclidean"]
 
@@ -30,9 +29,7 @@ def test_two_ranks_learn_and_apply_what_one_does(run, tmp_path):
     other = shutil.copytree(run, tmp_path / "run")
     projection_path(other).unlink()
     (other / "results.csv").unlink()
-    command = [*LAUNCH, "--multi_gpu", "--num_processes", "2", "-m", "pipeline.evaluate", str(other)]
-    ended = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
-    assert ended.returncode == 0, ended.stderr
+    fork_ranks(2, tmp_path, evaluate.main, [str(other)])
     one, two = (load_file(projection_path(folder)) for folder in (run, other))
     # Features differ by rounding, as batches are of other sizes; components may point the other way.
     assert (one["mean"] - two["mean"]).abs().max() < 1e-6

@@ -1,31 +1,20 @@
-"""Several processes by the real launcher, on the CPU: one objective whatever their number."""
+"""Several processes on the CPU: one objective whatever their number."""
 
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
 
+from pipeline import evaluate as evaluate_command
+from pipeline import train
 from pipeline.evaluation.session import evaluate, open_session
 from pipeline.metric_columns import VALIDATION
+from tests.multiprocess.ranks import LAUNCH, fork_ranks, run
+from tests.multiprocess.several_ranks import train_all_ways
 
-LAUNCH = [sys.executable, "-m", "accelerate.commands.launch", "--num_machines", "1"]
-LAUNCH += ["--mixed_precision", "no", "--dynamo_backend", "no"]
-
-
-SCRIPT = Path(__file__).with_name("several_ranks.py")
-PROJECT = Path(__file__).parents[2]
-ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(PROJECT)}
 RANKS = (1, 2, 3, 4)
-
-
-def launch(options, arguments, output):
-    command = [*LAUNCH, *options, "-m", "pipeline.train", "configs/folder.yaml", *arguments, f"output={output}"]
-    return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
 
 
 @pytest.fixture(scope="module")
@@ -35,16 +24,18 @@ def arguments(people, tiny):
 
 
 @pytest.fixture(scope="module")
-def found(arguments, tmp_path_factory):
-    """Number of ranks -> way of training -> what came of it."""
+def saved(arguments, tmp_path_factory):
+    """Number of ranks -> what came of all ways of training, and what was said to too few identities."""
     out = tmp_path_factory.mktemp("ranks")
     for ranks in RANKS:
-        options = ["--multi_gpu"] if ranks > 1 else []
-        script = [str(SCRIPT), str(out), "configs/folder.yaml", *arguments, f"output={out}"]
-        command = [*LAUNCH, *options, "--num_processes", str(ranks), *script]
-        ended = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
-        assert ended.returncode == 0, ended.stderr
+        fork_ranks(ranks, out, train_all_ways, out, ["configs/folder.yaml", *arguments, f"output={out}"])
     return {ranks: torch.load(out / f"{ranks}.pt", weights_only=False) for ranks in RANKS}
+
+
+@pytest.fixture(scope="module")
+def found(saved):
+    """Number of ranks -> way of training -> what came of it."""
+    return {ranks: found for ranks, (found, _) in saved.items()}
 
 
 def deviation(one, other):
@@ -100,17 +91,42 @@ def test_local_mining_is_another_objective_on_several_ranks_only(found, ranks):
     assert several["intra"] < one["intra"] and several["cross"] < one["cross"]  # fewer to choose the hardest from
 
 
+def test_fewer_identities_than_processes_are_errors(saved):
+    (status, said), (other_status, _) = saved[2][1]
+    assert status == other_status == 2
+    assert "expected at least 4, 2 for each of the 2 processes (method.mining=local); found 3" in said
+
+
 @pytest.fixture(scope="module")
-def trained(arguments, tmp_path_factory):
-    """Folders of runs by the launcher, validated once: number of processes -> its run folder."""
-    output = tmp_path_factory.mktemp("runs")
-    for ranks in (1, 2):
-        options = ["--num_processes", str(ranks), *(["--multi_gpu"] if ranks > 1 else [])]
-        short = ["train.epochs=1", "train.steps_per_epoch=5", f"name=of{ranks}"]
-        short += ["validation.identities=0.3", "validation.every_epochs=1", "validation.selection=best"]
-        ended = launch(options, [*arguments, *short], output)
-        assert ended.returncode == 0, ended.stderr
+def words(arguments, tmp_path_factory):
+    """Of short trainings that are validated once; the last is output=."""
+    short = ["train.epochs=1", "train.steps_per_epoch=5"]
+    short += ["validation.identities=0.3", "validation.every_epochs=1", "validation.selection=best"]
+    return ["configs/folder.yaml", *arguments, *short, f"output={tmp_path_factory.mktemp('runs')}"]
+
+
+@pytest.fixture(scope="module")
+def trained(words):
+    """Number of processes -> the folder of their run; two are started by the real launcher."""
+    output = Path(words[-1].partition("=")[2])
+    fork_ranks(1, output, train.main, [*words, "name=of1"])
+    ended = run([*LAUNCH, "--multi_gpu", "--num_processes", "2", "-m", "pipeline.train", *words, "name=of2"])
+    assert ended.returncode == 0, ended.stderr
     return {ranks: output / f"of{ranks}" for ranks in (1, 2)}
+
+
+@pytest.fixture(scope="module")
+def evaluated_again(trained, tmp_path_factory):
+    """(Processes that trained, processes that evaluated) -> rows of results as they are written."""
+    copies = {}
+    for ranks, folder in trained.items():
+        for evaluated_by in (1, 2):
+            place = tmp_path_factory.mktemp("again") / folder.name
+            copies[ranks, evaluated_by] = shutil.copytree(folder, place)
+            (place / "results.csv").unlink()
+    for (_, evaluated_by), folder in copies.items():
+        fork_ranks(evaluated_by, folder.parent, evaluate_command.main, [str(folder)])
+    return {key: (folder / "results.csv").read_text() for key, folder in copies.items()}
 
 
 def test_training_by_two_processes_ends_with_the_losses_of_one(trained):
@@ -131,30 +147,13 @@ def test_a_validation_by_two_processes_finds_what_one_finds_of_the_same_weights(
 
 @pytest.mark.parametrize("evaluated_by", [1, 2])
 @pytest.mark.parametrize("ranks", [1, 2])
-def test_an_evaluation_repeats_the_rows_of_the_training_to_the_bit(trained, ranks, evaluated_by, tmp_path):
-    folder = tmp_path / trained[ranks].name
-    shutil.copytree(trained[ranks], folder)
-    rows = (folder / "results.csv").read_text()
-    (folder / "results.csv").unlink()
-    options = ["--num_processes", str(evaluated_by), *(["--multi_gpu"] if evaluated_by > 1 else [])]
-    command = [*LAUNCH, *options, "-m", "pipeline.evaluate", str(folder)]
-    ended = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
-    assert ended.returncode == 0, ended.stderr
-    assert (folder / "results.csv").read_text() == rows
-
-
-def test_fewer_identities_than_processes_are_errors(arguments, tmp_path):
-    ended = launch(
-        ["--multi_gpu", "--num_processes", "2"],
-        [*arguments, "name=few", "method.mining=local", "batch.ids_per_batch=3"],
-        tmp_path,
-    )
-    assert ended.returncode != 0
-    assert "expected at least 4, 2 for each of the 2 processes (method.mining=local); found 3" in ended.stderr
+def test_an_evaluation_repeats_the_rows_of_the_training_to_the_bit(trained, evaluated_again, ranks, evaluated_by):
+    assert evaluated_again[ranks, evaluated_by] == (trained[ranks] / "results.csv").read_text()
 
 
 def test_a_launcher_that_would_start_separate_trainings_is_an_error(arguments, tmp_path):
-    ended = launch(["--cpu", "--num_processes", "2"], [*arguments, "name=lone"], tmp_path)
+    command = [*LAUNCH, "--cpu", "--num_processes", "2", "-m", "pipeline.train", "configs/folder.yaml"]
+    ended = run([*command, *arguments, "name=lone", f"output={tmp_path}"])
     assert ended.returncode != 0
     assert "starts one process only" in ended.stderr
     assert not (tmp_path / "lone").exists()

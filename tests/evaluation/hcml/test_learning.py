@@ -227,7 +227,7 @@ def test_a_run_whose_data_set_is_gone_is_loaded_without_a_projection_only(run, t
         ValueError, match=r"evaluation\.projection: hcml is learned from the training images: .*nowhere"
     ):
         load_run(run, nowhere)
-    assert load_run(run, nowhere, "evaluation.projection=none").embed([image], "visible").shape == (1, 512)
+    assert load_run(run, nowhere, "evaluation.projection=none").embed([image], "visible").shape == (1, 96)
 
 
 def test_training_images_that_have_changed_are_one_line(run, people, tmp_path, capsys):
