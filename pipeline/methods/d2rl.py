@@ -38,6 +38,7 @@ class D2RL(Game):
         unify: Unify = key("multispectral", "what features are of: four channels, RGB and infrared; or one modality")
         width: int = key(64, "channels of the first layers of encoders and discriminators", min=1)
         blocks: int = key(4, "residual blocks of encoders and decoders", min=1)
+        noise: float = key(1.0, "deviation of what is added to codes in training", min=0)
         scales: int = key(3, "sizes in which the discriminators see an image", min=1)
         image_weights: ImageWeights = key(ImageWeights, "of the losses of the image level")
         joint_image_weight: float = key(0.1, "of these losses in the joint stage; 1 for those of features", min=0)

@@ -24,7 +24,7 @@ def build_unified(settings: Settings, identities: int, weights: bool) -> Unified
         except ValueError as error:
             reason = str(error).partition(": ")[2]
             raise ValueError(f"model.backbone: {reason} (method.unify={options.unify} changes it)") from None
-    translation = Translation(options.width, options.blocks)
+    translation = Translation(options.width, options.blocks, options.noise)
     return UnifiedNetwork(translation, network, PixelRange(by.mean, by.std), options.unify)
 
 

@@ -21,7 +21,7 @@ SIZES = {
     "d2rl": ["method.width=4", "method.blocks=1", "method.scales=2"],
 }
 # what of it draws random numbers, which differ between ranks
-WITHOUT_CHANCE = {"aligngan": ["method.dropout=0"]}
+WITHOUT_CHANCE = {"aligngan": ["method.dropout=0"], "d2rl": ["method.noise=0"]}
 SMALL = ["model.backbone=resnet10t", "model.pretrained=false", "augment.height=64", "augment.width=32"]
 
 

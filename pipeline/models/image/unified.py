@@ -42,11 +42,13 @@ class Cycle(NamedTuple):
 class Translation(nn.Module):
     """An encoder and a decoder of each captured modality; what one encodes, the other modality's decoder translates.
 
-    Codes are drawn around their means in training mode. The arguments are those of `Encoder`.
+    In training mode codes are drawn around their means, with a deviation of `noise`; width and blocks are those of an
+    `Encoder`.
     """
 
-    def __init__(self, width: int = 64, blocks: int = 4) -> None:
+    def __init__(self, width: int = 64, blocks: int = 4, noise: float = 1.0) -> None:
         super().__init__()
+        self.noise = noise
         self.encoders = nn.ModuleDict({modality.key: Encoder(width, blocks=blocks) for modality in OTHER})
         self.decoders = nn.ModuleDict({modality.key: Decoder(width, blocks=blocks) for modality in OTHER})
 
@@ -69,7 +71,7 @@ class Translation(nn.Module):
         return Cycle(code, reconstructed, translated, cycled_code, self.decoders[own](self.drawn(cycled_code)))
 
     def drawn(self, means: torch.Tensor) -> torch.Tensor:
-        return sampled(means) if self.training else means
+        return sampled(means, self.noise) if self.training else means
 
 
 class UnifiedNetwork(nn.Module):
