@@ -123,6 +123,7 @@ METHODS = PartTable(
         "decorrelation": "pipeline.methods.decorrelation:Decorrelation",
         "aligngan": "pipeline.methods.aligngan:AlignGAN",
         "hicmd": "pipeline.methods.hicmd:HiCMD",
+        "d2rl": "pipeline.methods.d2rl:D2RL",
     },
     "pipeline.methods.method:Method",
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from pipeline.models.stems import first_convolution
+from pipeline.models.input_channels import take_channels
 
 WEIGHTS = (0.299, 0.587, 0.114)  # of red, green and blue: ITU-R BT.601
 FOUR_DIGITS = (0.2989, 0.5870, 0.1140)  # the same standard's, as MATLAB rounds them
@@ -27,7 +27,4 @@ def take_one_channel(backbone: nn.Module) -> None:
     For a gray image it computes what the three channels, each holding that image, gave before. Raises ValueError for a
     family whose first convolution isn't known.
     """
-    convolution = backbone.get_submodule(first_convolution(backbone))
-    assert isinstance(convolution, nn.Conv2d)
-    convolution.weight = nn.Parameter(convolution.weight.detach().sum(dim=1, keepdim=True))
-    convolution.in_channels = 1
+    take_channels(backbone, 1)

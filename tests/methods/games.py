@@ -22,11 +22,19 @@ SIZES = {
         *("batch.ids_per_batch=6", "batch.images_per_modality=1", "method.dilations=[1,2,3]", "method.width=4"),
         *("method.blocks=1", "method.embedding=16", "method.triplet_width=16"),
     ],
+    "d2rl": ["method.width=4", "method.blocks=1", "method.scales=2"],
+    "jsia": [
+        *("method.image_batch.height=64", "method.image_batch.width=32", "method.image_batch.ids_per_batch=4"),
+        *(f"method.generator.{size}" for size in ("ups=2", "width=8", "style=16", "hidden=32", "blocks=1")),
+        *("method.discriminator.width=8", "method.discriminator.depth=3"),
+    ],
 }
 # what of it draws random numbers, which differ between ranks
 WITHOUT_CHANCE = {
     "aligngan": ["method.dropout=0"],
     "hicmd": ["method.dropout=0", "augment.random_erasing_prob=0"],
+    "d2rl": ["method.noise=0"],
+    "jsia": [],
 }
 SMALL = ["model.backbone=resnet10t", "model.pretrained=false", "augment.height=64", "augment.width=32"]
 

@@ -9,10 +9,14 @@ def check_multiple(images: torch.Tensor, multiple: int) -> None:
     """Raises ValueError unless H and W of images (B, C, H, W) are multiples of `multiple`, by which a network shrinks
     them, and at least twice as large: a single place can neither be mirrored nor be normalized by its own statistics.
     """
-    height, width = images.shape[2:]
-    if height % multiple or width % multiple or min(height, width) < 2 * multiple:
+    check_sides("images", *images.shape[2:], multiple=multiple, smallest=2 * multiple)
+
+
+def check_sides(name: str, height: int, width: int, *, multiple: int, smallest: int) -> None:
+    """Raises ValueError, which begins with `name`, unless both are multiples of `multiple`, and at least `smallest`."""
+    if height % multiple or width % multiple or min(height, width) < smallest:
         raise ValueError(
-            f"images: expected sides that are multiples of {multiple}, from {2 * multiple} up; found {height} x {width}"
+            f"{name}: expected sides that are multiples of {multiple}, from {smallest} up; found {height} x {width}"
         )
 
 

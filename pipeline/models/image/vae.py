@@ -37,9 +37,9 @@ class Encoder(nn.Sequential):
         return super().forward(images)
 
 
-def sampled(means: torch.Tensor) -> torch.Tensor:
-    """Returns codes drawn around their means: normal noise of deviation 1 added. Evaluation takes the means."""
-    return means + torch.randn_like(means)
+def sampled(means: torch.Tensor, deviation: float = 1.0) -> torch.Tensor:
+    """Returns codes drawn around their means: normal noise of that deviation added. Evaluation takes the means."""
+    return means + deviation * torch.randn_like(means)
 
 
 class Decoder(nn.Sequential):

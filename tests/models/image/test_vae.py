@@ -21,6 +21,8 @@ def test_sampled_codes_are_normal_around_their_means():
     assert codes.mean().item() == pytest.approx(3, abs=0.02)
     assert codes.std().item() == pytest.approx(1, abs=0.02)
     codes.sum().backward()
+    assert (sampled(means, 0.5) - means).std().item() == pytest.approx(0.5, abs=0.01)
+    assert torch.equal(sampled(means, 0.0), means)
     assert torch.equal(means.grad, torch.ones_like(means))
 
 
