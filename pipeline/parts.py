@@ -121,6 +121,7 @@ METHODS = PartTable(
     {
         "one_objective": "pipeline.methods.one_objective:OneObjective",
         "decorrelation": "pipeline.methods.decorrelation:Decorrelation",
+        "jsia": "pipeline.methods.jsia:JSIA",
     },
     "pipeline.methods.method:Method",
 )

@@ -1,0 +1,132 @@
+"""The exchange of styles within a person, by which JSIA makes pairs of images, and the losses of what it paints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple, cast
+
+import torch
+from torch import nn
+
+from pipeline.losses.image_losses import least_squares, mean_absolute
+from pipeline.losses.term import Parts
+from pipeline.methods.game import CAPTURED
+from pipeline.models.image.discriminators import patch_discriminator_of_scales
+from pipeline.models.image.jsia import Painter, PainterSizes
+from pipeline.models.image.pixel_range import PixelRange
+from pipeline.settings_key import key
+
+VISIBLE, INFRARED = CAPTURED
+OTHER = {VISIBLE: INFRARED, INFRARED: VISIBLE}
+ByModality = dict[str, torch.Tensor]
+Encoder = Callable[[torch.Tensor], torch.Tensor]  # normalized images -> content
+
+
+@dataclass(frozen=True)
+class DiscriminatorSizes:
+    """Sizes of `patch_discriminator_of_scales`."""
+
+    width: int = key(32, "channels of a discriminator's first layer", min=1)
+    depth: int = key(4, "its layers of stride 2", min=1)
+    scales: int = key(2, "sizes of an image that are judged", min=1)
+
+
+class Painted(NamedTuple):
+    """A batch of images and what was made of it, by modality; row i of each modality shows the same person.
+
+    real            (n, 3, H, W) in -1 .. 1
+    content, style  of the real images
+    same            the real images, painted of their own content and style
+    fake            images with the style of the real ones and the content of the other modality's
+    content_again   of the fake image that has the real one's content
+    """
+
+    real: ByModality
+    content: ByModality
+    style: ByModality
+    same: ByModality
+    fake: ByModality
+    content_again: ByModality
+
+
+class Exchange(nn.Module):
+    """A painter and a discriminator for each modality. channels: of the content."""
+
+    def __init__(
+        self, channels: int, painter: PainterSizes, discriminator: DiscriminatorSizes, pixels: PixelRange
+    ) -> None:
+        super().__init__()
+        scales, width, depth = discriminator.scales, discriminator.width, discriminator.depth
+        painters = nn.ModuleDict({name: Painter(channels, painter) for name in CAPTURED})
+        self.painters = cast("Mapping[str, Painter]", painters)  # nn.ModuleDict has no type of its values
+        self.discriminators = nn.ModuleDict(
+            {name: patch_discriminator_of_scales(scales, width, depth) for name in CAPTURED}
+        )
+        self.pixels = pixels
+        self.judges = len(CAPTURED) * scales
+
+    def paint(self, images: ByModality, encode: Encoder) -> Painted:
+        """Returns what is made of normalized images (n, 3, H, W) of each modality, by way of their content."""
+        real = {name: self.pixels.signed(images[name]) for name in CAPTURED}
+        content = {name: encode(images[name]) for name in CAPTURED}
+        style = {name: painter.style(real[name]) for name, painter in self.painters.items()}
+        same, fake = {}, {}
+        for name, painter in self.painters.items():  # its norms are those of each image: one pass paints both
+            both = painter(torch.cat([content[name], content[OTHER[name]]]), style[name].repeat(2, 1))
+            same[name], fake[name] = both.chunk(2)
+        content_again = {OTHER[name]: encode(self.pixels.normalized(fake[name])) for name in CAPTURED}
+        return Painted(real, content, style, same, fake, content_again)
+
+    def cycled(self, painted: Painted) -> ByModality:
+        """Returns the real images, painted of the content of their fakes and of their own style."""
+        return {
+            name: painter(painted.content_again[name], painted.style[name]) for name, painter in self.painters.items()
+        }
+
+    def losses(self, painted: Painted) -> Parts:
+        """Returns the losses of painters, each the sum over both modalities: "adversarial", "reconstruction", "cycle"
+        and "feature", the distance between content and style of real images and those seen again in fakes."""
+        style_again = {name: painter.style(painted.fake[name]) for name, painter in self.painters.items()}
+        judged = [least_squares(judge(painted.fake[name]), 1) for name, judge in self.discriminators.items()]
+        return {
+            "adversarial": total(judged),
+            "reconstruction": distance(painted.same, painted.real),
+            "cycle": distance(self.cycled(painted), painted.real),
+            "feature": distance(painted.content_again, painted.content) + distance(style_again, painted.style),
+        }
+
+    def told(self, painted: Painted) -> torch.Tensor:
+        """Returns the loss of the discriminators, the sum over both and over their sizes; it reaches no painter."""
+        return total(
+            least_squares(judge(painted.fake[name].detach()), 0) + least_squares(judge(painted.real[name]), 1)
+            for name, judge in self.discriminators.items()
+        )
+
+
+def distance(a: ByModality, b: ByModality) -> torch.Tensor:
+    """Returns the sum over both modalities of the mean absolute difference, a scalar."""
+    return total(mean_absolute(a[name], b[name]) for name in CAPTURED)
+
+
+def total(values: Iterable[torch.Tensor]) -> torch.Tensor:
+    return torch.stack([*values]).sum()
+
+
+def check_sizes(
+    found: tuple[int, int], made: tuple[int, int], painter: PainterSizes, discriminator: DiscriminatorSizes
+) -> None:
+    """Raises ValueError for images, height and width `found`, of another size than is `made` of their content, or too
+    small for the networks that look at them."""
+    if found != made:
+        raise ValueError(
+            f"image_batch.height, width: expected {made[0]} and {made[1]}, which {painter.ups} up blocks make of "
+            f"content of augment.height and width; found {found[0]} and {found[1]}"
+        )
+    halvings = {"generator.depth": painter.depth, "discriminator": discriminator.depth + discriminator.scales - 1}
+    for name, count in halvings.items():
+        if min(made) < 2**count:
+            most = min(made).bit_length() - 1
+            raise ValueError(
+                f"{name}: expected at most {most} halvings for images of {made[0]} x {made[1]}; found {count}"
+            )
