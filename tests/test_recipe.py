@@ -134,6 +134,7 @@ HASHES = {
     "folder.yaml": "ea1e3e65",
     "hcml.yaml": "0de5bc1a",  # whose weights are TONE's
     "hsme.yaml": "7d626612",
+    "jsia.yaml": "e87f1ecb",
     "llcm.yaml": "70394e75",
     "mac.yaml": "2fd41c3e",
     "mace.yaml": "c4210537",

@@ -9,12 +9,14 @@ from typing import NamedTuple, cast
 import torch
 from torch import nn
 
+from pipeline.batch import Batch
 from pipeline.losses.image_losses import least_squares, mean_absolute
 from pipeline.losses.term import Parts
-from pipeline.methods.game import CAPTURED
+from pipeline.methods.game import CAPTURED, pair_of, with_image_batch
 from pipeline.models.image.discriminators import patch_discriminator_of_scales
-from pipeline.models.image.jsia import Painter, PainterSizes
+from pipeline.models.image.jsia import GrayNetwork, Painter, PainterSizes
 from pipeline.models.image.pixel_range import PixelRange
+from pipeline.settings import Settings
 from pipeline.settings_key import key
 
 VISIBLE, INFRARED = CAPTURED
@@ -113,20 +115,27 @@ def total(values: Iterable[torch.Tensor]) -> torch.Tensor:
     return torch.stack([*values]).sum()
 
 
-def check_sizes(
-    found: tuple[int, int], made: tuple[int, int], painter: PainterSizes, discriminator: DiscriminatorSizes
-) -> None:
-    """Raises ValueError for images, height and width `found`, of another size than is `made` of their content, or too
-    small for the networks that look at them."""
-    if found != made:
+def by_modality(batch: Batch) -> ByModality:
+    """Returns the images of a batch, (n, 3, H, W) float32 each."""
+    pair = pair_of(batch)
+    return {VISIBLE: pair.visible, INFRARED: pair.infrared}
+
+
+def check_sizes(settings: Settings, network: GrayNetwork) -> None:
+    """Raises ValueError naming the key for images of another size than painters make of the network's content, or too
+    small for what looks at them."""
+    augment, options = with_image_batch(settings).augment, settings.method
+    painter, discriminator = options.generator, options.discriminator
+    height, width = (-(-side // network.reduction) << painter.ups for side in network.size)
+    if (augment.height, augment.width) != (height, width):
         raise ValueError(
-            f"image_batch.height, width: expected {made[0]} and {made[1]}, which {painter.ups} up blocks make of "
-            f"content of augment.height and width; found {found[0]} and {found[1]}"
+            f"method.image_batch.height, width: expected {height} and {width}, which {painter.ups} up blocks make of "
+            f"the content of augment.height and width; found {augment.height} and {augment.width}"
         )
-    halvings = {"generator.depth": painter.depth, "discriminator": discriminator.depth + discriminator.scales - 1}
+    halvings = {"generator": painter.depth, "discriminator": discriminator.depth + discriminator.scales - 1}
+    most = min(height, width).bit_length() - 1
     for name, count in halvings.items():
-        if min(made) < 2**count:
-            most = min(made).bit_length() - 1
+        if count > most:
             raise ValueError(
-                f"{name}: expected at most {most} halvings for images of {made[0]} x {made[1]}; found {count}"
+                f"method.{name}.depth: expected at most {most} halvings of images of {height} x {width}; found {count}"
             )

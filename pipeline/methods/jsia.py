@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from pipeline.batch import Batch, Modality
+from pipeline.batch import Modality
 from pipeline.gathering import gather_even
 from pipeline.losses.cross import cross_modality_loss
 from pipeline.losses.divergence import symmetric_divergence
@@ -27,6 +27,7 @@ from pipeline.methods.exchange import (
     DiscriminatorSizes,
     Exchange,
     Painted,
+    by_modality,
     check_sizes,
     total,
 )
@@ -69,7 +70,7 @@ class JSIA(Game):
         self.options: JSIA.Options = settings.method  # the base class asks for the stages
         super().__init__(settings, identities, weights)
         self.network = self.build_tested(settings, identities, weights)
-        check_image_size(settings, self.network)
+        check_sizes(settings, self.network)
         normalization, options = normalization_of(settings), self.options
         pixels = PixelRange(normalization.mean, normalization.std)
         self.exchange = Exchange(self.network.channels, options.generator, options.discriminator, pixels)
@@ -156,7 +157,8 @@ class JSIA(Game):
     def image_losses(self, painted: Painted) -> tuple[torch.Tensor, torch.Tensor, Parts]:
         """Returns the weighted losses of images and of features, and scalars to report."""
         parts, options = self.exchange.losses(painted), self.options
-        images = total(getattr(options, name) * parts[name] for name in ("adversarial", "reconstruction", "cycle"))
+        images = options.adversarial * parts["adversarial"]
+        images = images + options.reconstruction * parts["reconstruction"] + options.cycle * parts["cycle"]
         return images, options.feature * parts["feature"], {name: value.detach() for name, value in parts.items()}
 
     def learn_to_tell(self, painted: Painted, players: Players) -> Parts:
@@ -187,8 +189,7 @@ class JSIA(Game):
     def shown(self, visible: torch.Tensor, infrared: torch.Tensor) -> dict[str, torch.Tensor]:
         images = {VISIBLE: visible, INFRARED: infrared}
         painted = self.exchange.paint(images, self.network.content)
-        rows: dict[str, torch.Tensor] = {}
-        cycled = self.exchange.cycled(painted)
+        cycled, rows = self.exchange.cycled(painted), dict[str, torch.Tensor]()
         for name, real in images.items():
             made = {
                 f"{name} again": painted.same[name],
@@ -204,19 +205,3 @@ class JSIA(Game):
         pixels, painter = self.exchange.pixels, self.exchange.painters[OTHER[modality.key]]
         code = painter.style(pixels.signed(style)).expand(len(images), -1)
         return pixels.normalized(painter(self.network.content(images), code))
-
-
-def by_modality(batch: Batch) -> ByModality:
-    """Returns the images of a batch, (n, 3, H, W) float32 each."""
-    pair = game.pair_of(batch)
-    return {VISIBLE: pair.visible, INFRARED: pair.infrared}
-
-
-def check_image_size(settings: Settings, network: GrayNetwork) -> None:
-    """Raises ValueError naming the key where images and networks don't fit each other."""
-    options, augment = settings.method, game.with_image_batch(settings).augment
-    height, width = (-(-side // network.reduction) << options.generator.ups for side in network.size)
-    try:
-        check_sizes((augment.height, augment.width), (height, width), options.generator, options.discriminator)
-    except ValueError as error:
-        raise ValueError(f"method.{error}") from None
