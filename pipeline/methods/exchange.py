@@ -105,6 +105,19 @@ class Exchange(nn.Module):
             for name, judge in self.discriminators.items()
         )
 
+    def shown(self, images: ByModality, encode: Encoder) -> ByModality:
+        """Returns rows of normalized images by what they show: real ones, each as itself, as its pair, and back."""
+        painted = self.paint(images, encode)
+        cycled, rows = self.cycled(painted), dict[str, torch.Tensor]()
+        for name, real in images.items():
+            made = {
+                f"{name} again": painted.same[name],
+                f"to {OTHER[name]}": painted.fake[OTHER[name]],
+                f"back to {name}": cycled[name],
+            }
+            rows |= {name: real} | {row: self.pixels.normalized(signed) for row, signed in made.items()}
+        return rows
+
 
 def distance(a: ByModality, b: ByModality) -> torch.Tensor:
     """Returns the sum over both modalities of the mean absolute difference, a scalar."""

@@ -187,17 +187,7 @@ class JSIA(Game):
         return self.network
 
     def shown(self, visible: torch.Tensor, infrared: torch.Tensor) -> dict[str, torch.Tensor]:
-        images = {VISIBLE: visible, INFRARED: infrared}
-        painted = self.exchange.paint(images, self.network.content)
-        cycled, rows = self.exchange.cycled(painted), dict[str, torch.Tensor]()
-        for name, real in images.items():
-            made = {
-                f"{name} again": painted.same[name],
-                f"to {OTHER[name]}": painted.fake[OTHER[name]],
-                f"back to {name}": cycled[name],
-            }
-            rows |= {name: real} | {row: self.exchange.pixels.normalized(signed) for row, signed in made.items()}
-        return rows
+        return self.exchange.shown({VISIBLE: visible, INFRARED: infrared}, self.network.content)
 
     def translate(self, images: torch.Tensor, modality: Modality, style: torch.Tensor | None = None) -> torch.Tensor:
         if style is None:
