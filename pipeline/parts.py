@@ -122,8 +122,9 @@ METHODS = PartTable(
         "one_objective": "pipeline.methods.one_objective:OneObjective",
         "decorrelation": "pipeline.methods.decorrelation:Decorrelation",
         "aligngan": "pipeline.methods.aligngan:AlignGAN",
-        "hicmd": "pipeline.methods.hicmd:HiCMD",
+        "jsia": "pipeline.methods.jsia:JSIA",
         "d2rl": "pipeline.methods.d2rl:D2RL",
+        "hicmd": "pipeline.methods.hicmd:HiCMD",
     },
     "pipeline.methods.method:Method",
 )

@@ -137,6 +137,7 @@ HASHES = {
     "hcml.yaml": "0de5bc1a",  # whose weights are TONE's
     "hicmd.yaml": "576fc3e7",
     "hsme.yaml": "7d626612",
+    "jsia.yaml": "e87f1ecb",
     "llcm.yaml": "70394e75",
     "mac.yaml": "2fd41c3e",
     "mace.yaml": "c4210537",

@@ -19,9 +19,9 @@ from pipeline.losses.cycles import Cycles, Images, ImageWeights, Judges, discrim
 from pipeline.losses.identity import identity_loss
 from pipeline.losses.intra import intra_modality_loss
 from pipeline.losses.term import Parts
+from pipeline.methods.d2rl_network import build_unified, check_sizes
 from pipeline.methods.game import IMAGES, REID, Batches, Game, Stage, detached, image_player, new_player, pair_of
 from pipeline.methods.players import Player, Players
-from pipeline.methods.unified_network import build_unified, check_sizes
 from pipeline.models.image.discriminators import patch_discriminator_of_scales
 from pipeline.models.image.unified import OTHER, UnifiedNetwork, Unify
 from pipeline.models.parameter_groups import network_groups, never_decayed, split_by_decay
