@@ -4,28 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import nn
 
 from pipeline.batch import Batch, Modality
-from pipeline.gathering import gather_even, roll_rows
+from pipeline.gathering import gather_even
 from pipeline.losses.cosine_triplet import cosine_triplet
-from pipeline.losses.identity import identity_loss
-from pipeline.losses.image_losses import least_squares, mean_absolute
+from pipeline.losses.image_losses import least_squares
 from pipeline.losses.term import Parts
+from pipeline.methods.aligngan_losses import Made, classified, cycle_losses, discriminator_loss, joint_loss
+from pipeline.methods.aligngan_network import build_translated
 from pipeline.methods.game import IMAGES, REID, Batches, Game, Stage, detached, image_player, pair_of, reid_player
-from pipeline.methods.network import build_backbone, keys_named
 from pipeline.methods.players import Player, Players
-from pipeline.models.heads import Feature
 from pipeline.models.image.discriminators import JointDiscriminator, PatchDiscriminator
 from pipeline.models.image.pixel_range import PixelRange
-from pipeline.models.image.translated import TranslatedNetwork, TwoBranchHead
+from pipeline.models.image.translated import TranslatedNetwork
 from pipeline.models.image.translator import Translator
 from pipeline.models.norm import norm_layers
-from pipeline.models.pooling import pooling_for
-from pipeline.normalization import normalization_of
 from pipeline.precision import wide
 from pipeline.settings import Settings
 from pipeline.settings_key import key
@@ -82,22 +78,7 @@ class AlignGAN(Game):
 
     @classmethod
     def build_tested(cls, settings: Settings, identities: int, weights: bool = True) -> TranslatedNetwork:
-        options, normalization = settings.method, normalization_of(settings)
-        with keys_named():
-            backbone = build_backbone(settings, weights)
-            pooling = pooling_for(backbone, settings.model.pooling, settings.model.pool_power)
-        if pooling.channels_last or pooling.kind == "token":
-            raise ValueError("model.backbone: expected one whose maps are (B, C, h, w), as a ResNet's")
-        return TranslatedNetwork(
-            Translator(options.width, options.blocks),
-            PixelRange(normalization.mean, normalization.std),
-            backbone,
-            pooling,
-            TwoBranchHead(backbone.num_features, identities, dropout=options.dropout),
-            height=options.reid_height or settings.augment.height,
-            width=options.reid_width or settings.augment.width,
-            mirrored=options.mirrored,
-        )
+        return build_translated(settings, identities, weights)
 
     @property
     def tested(self) -> nn.Module:
@@ -141,12 +122,11 @@ class AlignGAN(Game):
         made = self.make(batches[IMAGES])
         fooled = least_squares(self.first_infrared_discriminator(made.to_infrared), 1)
         parts = self.move_translators(made, self.first_visible_discriminator, fooled, players)
-        for name, discriminator, real, fake in (
-            (OF_VISIBLE, self.first_visible_discriminator, made.visible, made.to_visible),
-            (OF_INFRARED, self.first_infrared_discriminator, made.infrared, made.to_infrared),
-        ):
-            parts |= detached(**{name: discriminate(discriminator, real, fake, name, players)})
-        return parts
+        visible = discriminator_loss(self.first_visible_discriminator, made.visible, made.to_visible)
+        infrared = discriminator_loss(self.first_infrared_discriminator, made.infrared, made.to_infrared)
+        players.descend(visible, OF_VISIBLE)
+        players.descend(infrared, OF_INFRARED)
+        return parts | detached(visible_discriminator=visible, infrared_discriminator=infrared)
 
     def align_both(self, batches: Batches, players: Players) -> Parts:
         """Learns features of real and translated images, and to translate, against the joint discriminator."""
@@ -154,10 +134,11 @@ class AlignGAN(Game):
         made = self.make(batches[IMAGES])
         fooled = least_squares(self.joint_discriminator(made.to_infrared, made.map), 1)
         parts |= self.move_translators(made, self.visible_discriminator, fooled, players)
-        visible = discriminate(self.visible_discriminator, made.visible, made.to_visible, OF_VISIBLE, players)
-        return parts | detached(
-            visible_discriminator=visible, joint_discriminator=self.move_joint_discriminator(made, players)
-        )
+        visible = discriminator_loss(self.visible_discriminator, made.visible, made.to_visible)
+        joint = joint_loss(made, self.joint_discriminator, self.images_per_modality)
+        players.descend(visible, OF_VISIBLE)
+        players.descend(joint, OF_INFRARED)
+        return parts | detached(visible_discriminator=visible, joint_discriminator=joint)
 
     # ---- moves
 
@@ -178,10 +159,7 @@ class AlignGAN(Game):
         options, of_real, of_made = self.options, self.network.pooling(made.map), self.network.pooling(made.made_map)
         recognized = self.network.head(of_made)
         adversarial = (least_squares(visible_discriminator(made.to_visible), 1) + fooled) / 2
-        cycle = mean_absolute(self.to_visible(made.to_infrared), made.visible)
-        cycle = (cycle + mean_absolute(self.to_infrared(made.to_visible), made.infrared)) / 2
-        same = mean_absolute(self.to_visible(made.visible), made.visible)
-        same = (same + mean_absolute(self.to_infrared(made.infrared), made.infrared)) / 2
+        cycle, same = cycle_losses(made, self.to_visible, self.to_infrared)
         real = self.network.head.embedding(of_real)
         triplet = self.triplet_both_ways(recognized.embedding, real, made.labels)
         recognition = triplet + classified(recognized, made.labels)
@@ -202,16 +180,6 @@ class AlignGAN(Game):
         alignment = least_squares(self.joint_discriminator(infrared, made_map), 1)
         players.descend(classification + triplet + self.options.alignment_weight * alignment, FEATURES)
         return detached(classification=classification, triplet=triplet, alignment=alignment)
-
-    def move_joint_discriminator(self, made: Made, players: Players) -> torch.Tensor:
-        """L_Dj: real is a real image with its own map; made are images of others, or maps or images of translations."""
-        fake, map_, fake_map = made.to_infrared.detach(), made.map, made.made_map.detach()
-        others = roll_rows(made.infrared, self.images_per_modality)  # each the image of another identity
-        pairs = ((others, map_), (made.infrared, fake_map), (fake, map_), (fake, fake_map))
-        wrong = torch.stack([least_squares(self.joint_discriminator(*pair), 0) for pair in pairs]).mean()
-        loss = (least_squares(self.joint_discriminator(made.infrared, map_), 1) + wrong) / 2
-        players.descend(loss, OF_INFRARED)
-        return loss
 
     def triplet_both_ways(self, first: torch.Tensor, second: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         return self.triplet(first, second, labels) + self.triplet(second, first, labels)
@@ -237,30 +205,3 @@ class AlignGAN(Game):
     def translate(self, images: torch.Tensor, modality: Modality, style: torch.Tensor | None = None) -> torch.Tensor:
         translator = self.to_infrared if modality is Modality.VISIBLE else self.to_visible
         return self.pixels.normalized(translator(self.pixels.signed(images)))
-
-
-class Made(NamedTuple):
-    """A batch, (n, 3, H, W) in -1 .. 1, its translations, and the maps of the infrared images and of the translated
-    ones. Those of real images have no gradient."""
-
-    visible: torch.Tensor
-    infrared: torch.Tensor
-    labels: torch.Tensor
-    to_visible: torch.Tensor
-    to_infrared: torch.Tensor
-    map: torch.Tensor
-    made_map: torch.Tensor
-
-
-def discriminate(
-    discriminator: nn.Module, real: torch.Tensor, fake: torch.Tensor, player: str, players: Players
-) -> torch.Tensor:
-    """Moves a discriminator of images; returns its loss."""
-    loss = (least_squares(discriminator(real), 1) + least_squares(discriminator(fake.detach()), 0)) / 2
-    players.descend(loss, player)
-    return loss
-
-
-def classified(feature: Feature, labels: torch.Tensor) -> torch.Tensor:
-    assert feature.logits is not None  # in training mode
-    return identity_loss(feature.logits, labels)
