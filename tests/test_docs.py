@@ -19,6 +19,7 @@ from pipeline.cli.tables import ALL, RUNS
 from pipeline.config import describe, load_config
 from pipeline.losses.objective import build_objective
 from pipeline.losses.term import LossContext, Rows
+from pipeline.parts import METHODS
 from pipeline.settings import Settings
 from pipeline.synthetic.sizes import USUAL_IMAGES as SYNTHETIC_LAYOUTS
 from pipeline.tables.layouts import LAYOUTS
@@ -95,6 +96,18 @@ def test_files_exist(page):
     assert [name for name in sorted(ours) if not any(PROJECT.glob(name))] == []
 
 
+def keys_of_methods():
+    """Key of a method -> the kinds of methods that have it."""
+    kinds = {}
+    for kind in METHODS.places:
+        for name, _, _ in describe(METHODS.find(kind).Options()):
+            kinds.setdefault(f"method.{name}", []).append(kind)
+    return kinds
+
+
+OF_METHODS = keys_of_methods()
+
+
 def test_commands_exist(page):
     names = {name for code in code_of(page) for name in COMMAND.findall(code)} - {"COMMAND"}
     assert [name for name in sorted(names) if name not in COMMANDS and not is_module(f"pipeline.{name}")] == []
@@ -128,11 +141,12 @@ def test_commands_take_the_options_that_are_printed(page, tmp_path, monkeypatch)
 def test_overrides_are_settings(page):
     overrides = {f"{key}={value}" for code in code_of(page) for key, value in OVERRIDE.findall(code)}
     for override in sorted(overrides - PLACEHOLDERS):
-        load_config([override])
+        kinds = OF_METHODS.get(override.partition("=")[0], [None])  # those that have the key
+        load_config([*([f"method.type={kinds[0]}"] if kinds[0] else []), override])
 
 
 def test_keys_are_settings(page):
-    known = {name for name, _, _ in describe(Settings())}
+    known = {name for name, _, _ in describe(Settings())} | OF_METHODS.keys()
     known |= {".".join(name.split(".")[:parts]) for name in known for parts in (1, 2)}
     known |= set(former.KEYS) if page.name == "CHANGELOG.md" else set()  # which tells what they are now
     named = {code for code in code_of(page) if KEY.fullmatch(code)} - known - NO_KEYS
