@@ -20,8 +20,9 @@ from pipeline.evaluation.distances import DISTANCES
 from pipeline.evaluation.results import read_rows
 from pipeline.figures.evaluated_run import evaluate_run
 from pipeline.report.__main__ import main
-from pipeline.report.evaluated import confusion_table, confusions
+from pipeline.report.evaluated import confusion_table, confusions, made_images
 from pipeline.report.facts import environment_rows, hardest_queries, settings_rows
+from pipeline.run.folder import sheet_path
 
 STRANGE = "<script>alert(1) & 'it's"
 WAYS = ("visible to infrared", "infrared to visible")
@@ -259,3 +260,14 @@ def test_a_browser_shows_every_image_and_no_page_is_wider_than_a_phone(page, tmp
     with Image.open(image) as shown:
         levels = np.asarray(shown.convert("L"))
     assert (np.median(levels) < 60) == (scheme == "dark") and levels.std() > 5
+
+
+def test_the_first_and_the_last_sheet_of_a_method_that_makes_images_are_shown(tmp_path):
+    assert made_images(tmp_path) == []
+    (tmp_path / "images").mkdir()
+    for step in (40, 80, 1200):
+        Image.new("RGB", (30, 20)).save(sheet_path(tmp_path, step))
+    assert [(image.title, bool(image.address)) for image in made_images(tmp_path)] == [
+        ("after step 40", True),
+        ("after step 1200", True),
+    ]

@@ -5,6 +5,7 @@ import os
 import sys
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from accelerate import PartialState
 
@@ -108,6 +109,18 @@ def test_wandb_gets_settings_metrics_and_results(begin, wandb):
     assert fake.made("log") == [(({"loss": 1.5},), {"step": 7})]
     ((settings,), _) = fake.made("config")[0]
     assert settings["optimizer.lr"] == "0.1" and settings["name"] == "run"
+
+
+def test_images_are_tracked_at_their_step(begin, wandb, tmp_path):
+    fake = wandb()
+    fake.Image = lambda pixels: ("image", pixels.shape, int(pixels.sum()))
+    trackers = begin(["tensorboard", "wandb"], 0)
+    trackers.log_image("images", np.full((4, 6, 3), 2, np.uint8), 5)
+    trackers.finish()
+    assert fake.made("log") == [(({"images": [("image", (4, 6, 3), 144)]},), {"step": 5})]
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    (image,) = events.EventAccumulator(str(tmp_path / "run")).Reload().Images("images")
+    assert (image.step, image.height, image.width) == (5, 4, 6)
 
 
 def test_the_time_that_wandb_may_take_is_bounded_unless_the_user_says_otherwise(begin, wandb, monkeypatch):

@@ -135,7 +135,7 @@ def attention(runs: list[EvaluatedRun], seed: int) -> dict[str, Figure]:
     if run.network is None:
         raise LeftOut("the pixels are compared, without a network")
     if not isinstance(run.network, ReIDNetwork):
-        raise LeftOut("the network of this method has no map that is pooled")
+        raise LeftOut("it isn't drawn for the network of this method")
     identity, modality = (run.index[name].to_numpy()[run.rows] for name in ("identity", "modality"))
     rows = run.rows[choose_rows(identity, modality, PEOPLE, seed)]
     if not rows.size:

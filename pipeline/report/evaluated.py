@@ -27,7 +27,7 @@ from pipeline.figures.labels import person_labels
 from pipeline.figures.ranked_lists import nearest, ranked_lists
 from pipeline.figures.t_sne import t_sne
 from pipeline.report.images import PageImage, page_images
-from pipeline.run.folder import settings_of, sheets
+from pipeline.run.folder import settings_of, sheets, step_of_sheet
 
 QUERIES, PEOPLE, COLUMNS, CONFUSIONS = 4, 8, 8, 10
 TEXTS = {
@@ -68,7 +68,7 @@ def made_images(folder: Path) -> list[PageImage]:
     return [
         image
         for path in ends
-        for image in page_images(f"after {path.stem.replace('-', ' ')}", TEXTS["made"], partial(opened, path))
+        for image in page_images(f"after step {step_of_sheet(path)}", TEXTS["made"], partial(opened, path))
     ]
 
 

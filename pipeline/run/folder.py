@@ -296,6 +296,10 @@ def sheet_path(folder: Path, step: int) -> Path:
     return folder / "images" / f"step-{step:08d}.png"
 
 
+def step_of_sheet(path: Path) -> int:
+    return int(path.stem.removeprefix("step-"))
+
+
 def sheets(folder: Path) -> list[Path]:
     """Returns the sheets of images of a run, the oldest first."""
     return sorted((folder / "images").glob("step-*.png"))
