@@ -129,7 +129,7 @@ HASHES = {
     "base_derivative.yaml": "dbbdd671",
     "bdtr.yaml": "724e5898",
     "cmgan.yaml": "aa009db2",
-    "d2rl.yaml": "c5e6f970",
+    "d2rl.yaml": "61f86a71",
     "d_hsme.yaml": "7e424e4d",
     "demo.yaml": "b4919da1",
     "ebdtr.yaml": "b138f550",

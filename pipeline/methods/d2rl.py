@@ -45,6 +45,7 @@ class D2RL(Game):
         joint_rate: float = key(0.1, "factor of all learning rates in the joint stage", min=0)
         margin: float = key(0.3, "of the batch-hard triplet loss", min=0)
 
+    unheeded = ()
     # reported as means over the sizes, of the sum of a loss of real and one of made images
     chance = {"visible_discriminator": 0.5, "infrared_discriminator": 0.5}
 
@@ -61,11 +62,6 @@ class D2RL(Game):
 
     @classmethod
     def resolved(cls, settings: Settings, resumed: bool = False) -> Settings:
-        if settings.model.stems != "shared":
-            raise ValueError(
-                f"model.stems: expected shared for the method {settings.method.name}, whose network sees both "
-                f"modalities in one image; found {settings.model.stems}"
-            )
         check_sizes(settings)
         return super().resolved(settings, resumed)
 
@@ -120,8 +116,10 @@ class D2RL(Game):
 
     def learn_features(self, batches: Batches, players: Players) -> Parts:
         batch = batches[REID]
+        self.unified.translation.eval()  # it stands still, and translates as it will in a test: without noise
         with torch.no_grad():
             images = self.unified.unified(batch.images, batch.modality)
+        self.unified.translation.train()
         losses = self.feature_losses(images, batch)
         players.descend(losses["identity"] + losses["triplet"], "features")
         return detached(**losses)

@@ -6,7 +6,7 @@ They learn to make images of one modality from images of the other, in stages, f
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import accumulate
@@ -87,6 +87,13 @@ class Game(Method):
         self.lengths: list[float] = settings.method.stages
         check_stages(self.lengths, [stage.name for stage in self.stages()])
 
+    # keys that change nothing of such a method, unless a subclass heeds them
+    unheeded: ClassVar[tuple[str, ...]] = (
+        "optimizer.layer_decay",
+        "optimizer.decay_norm_bias",
+        "optimizer.derivation_lr_mult",
+    )
+
     # ---- made of a configuration
 
     @classmethod
@@ -95,7 +102,7 @@ class Game(Method):
 
     @classmethod
     def resolved(cls, settings: Settings, resumed: bool = False) -> Settings:
-        check_settings(settings)
+        check_settings(settings, cls.unheeded)
         return with_pooling(super().resolved(settings, resumed), resumed)
 
     @classmethod
@@ -182,8 +189,8 @@ def schedule_of(settings: Settings) -> Callable[[float], float]:
     return partial(learning_rate_factor, epochs=settings.train.epochs, settings=settings.optimizer)
 
 
-def check_settings(settings: Settings) -> None:
-    """Raises ValueError naming a key that games don't heed, or can't."""
+def check_settings(settings: Settings, unheeded: Collection[str]) -> None:
+    """Raises ValueError naming a key that games can't have otherwise, or one of those that they don't heed."""
     name, defaults = settings.method.name, default_settings()
     wanted: dict[str, tuple[Any, Any]] = {
         "batch.modalities": (settings.batch.modalities, CAPTURED),
@@ -191,8 +198,12 @@ def check_settings(settings: Settings) -> None:
         "train.compile": (settings.train.compile, False),
         "model.grad_checkpointing": (settings.model.grad_checkpointing, False),
         "model.input": (settings.model.input, defaults.model.input),
+        "model.stems": (settings.model.stems, "shared"),
         "evaluation.fusion": (settings.evaluation.fusion, "none"),
     }
+    for full in unheeded:
+        group, _, key_ = full.partition(".")
+        wanted[full] = getattr(getattr(settings, group), key_), getattr(getattr(defaults, group), key_)
     for full, (found, expected) in wanted.items():
         if found != expected:
             raise ValueError(

@@ -28,7 +28,6 @@ def check_settings(settings: Settings) -> None:
     """Raises ValueError naming a key that Hi-CMD doesn't heed, or that its networks can't have."""
     wanted = {
         "model.pooling": (settings.model.pooling, "average"),
-        "model.stems": (settings.model.stems, "shared"),
         "method.image_batch": (settings.method.image_batch, ImageBatch()),  # `batch` gives the sizes
     }
     for name, (found, expected) in wanted.items():

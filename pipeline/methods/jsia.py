@@ -38,7 +38,6 @@ from pipeline.models.image.jsia import CONTENT, INSTANCE, GeneratorSizes, GrayNe
 from pipeline.models.image.pixel_range import PixelRange
 from pipeline.models.norm import norm_layers
 from pipeline.models.pooling import pooling_for
-from pipeline.models.stems import SHARED
 from pipeline.normalization import normalization_of
 from pipeline.settings import Settings
 from pipeline.settings_key import key
@@ -81,8 +80,6 @@ class JSIA(Game):
     def build_tested(cls, settings: Settings, identities: int, weights: bool = True) -> GrayNetwork:
         model, augment = settings.model, settings.augment
         with keys_named():
-            if model.stems != SHARED:
-                raise ValueError(f"stems: expected shared, as JSIA sees both modalities alike; found {model.stems}")
             backbone = build_backbone(settings, weights)
             pooling = pooling_for(backbone, model.pooling, model.pool_power, model.pool_power_trained)
             return GrayNetwork(backbone, pooling, identities, augment.height, augment.width)
@@ -136,9 +133,11 @@ class JSIA(Game):
         players.collect(of_features, "generators", retain=True)  # content must not change to be seen again
         players.collect(of_images, "generators", "content")
         parts |= self.collect_for_discriminators(generated, players)
-        pair = self.pair_loss(images, generated)
-        players.collect(self.options.pair * pair, "content", "instance")
-        parts |= {"pair": pair.detach(), **self.learn_identities(batches, players)}
+        if self.options.pair:
+            pair = self.pair_loss(images, generated)
+            players.collect(self.options.pair * pair, "content", "instance")
+            parts |= {"pair": pair.detach()}
+        parts |= self.learn_identities(batches, players)
         players.step("generators", "discriminators")
         return parts
 

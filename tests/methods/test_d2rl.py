@@ -72,8 +72,10 @@ class Plain:
                 parameter.grad = gradient
             self.optimizers[name].step()
 
+    noisy = True
+
     def drawn(self, code):
-        return code + torch.randn(code.shape, dtype=code.dtype)
+        return code + torch.randn(code.shape, dtype=code.dtype) if self.noisy else code
 
     def levels(self, images):
         return 2 * (images * self.pixels.std + self.pixels.mean) - 1
@@ -133,6 +135,7 @@ class Plain:
         self.move(translation=loss, judges=judging)
 
     def features(self, data):
+        self.noisy = False
         self.move(features=self.of_features(self.unified(data[REID]).detach(), data[REID]))
 
     def joint(self, data):

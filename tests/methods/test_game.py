@@ -14,6 +14,7 @@ from tests.methods.toy_game import TOY
 
 SMALL = [
     "model.backbone=resnet10t",
+    "model.stems=shared",
     "model.pretrained=false",
     "augment.height=64",
     "augment.width=32",
@@ -102,6 +103,9 @@ def test_a_stream_that_ranks_cannot_share_evenly_or_people_do_not_suffice_for():
         ("inserts.non_local.at=layer3", "inserts.non_local: the method .* has its own"),
         ("heads.stripes.count=2", "heads: the method .* has its own"),
         ("evaluation.fusion=mean", "evaluation.fusion: expected none"),
+        ("model.stems=source", "model.stems: expected shared"),
+        ("optimizer.decay_norm_bias=false", "optimizer.decay_norm_bias: expected True"),
+        ("optimizer.layer_decay=0.5", "optimizer.layer_decay: expected 1.0"),
     ],
 )
 def test_what_a_game_does_not_heed_is_refused_in_one_line(override, message):

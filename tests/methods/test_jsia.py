@@ -307,7 +307,7 @@ def test_a_backbone_that_is_no_resnet_is_refused():
         (["method.image_batch.width=null"], "method.image_batch.height, width: expected 32 and 16, .* found 32 and 32"),
         (["method.discriminator.depth=4"], "method.discriminator.depth: expected at most 4 halvings of images of 32 x"),
         (["method.generator.depth=5"], "method.generator.depth: expected at most 4 halvings"),
-        (["model.stems=source"], "model.stems: expected shared, as JSIA sees both modalities alike; found source"),
+        (["model.stems=source"], "model.stems: expected shared for the method jsia, .*; found source"),
         (["method.stages=[1]"], "method.stages: expected the lengths of warm_up, joint"),
         (NOTHING, "method.stages: expected 0 for warm_up, as all weights of images are 0"),
         (["method.pair=-1"], "method.pair: "),

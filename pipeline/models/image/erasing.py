@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -33,11 +32,11 @@ class RandomErasing:
     def boxes(self, count: int, height: int, width: int, device: torch.device | None = None) -> torch.Tensor:
         """Returns (count, 4) float32: top, left, height, width of each box; height and width 0 where nothing is erased.
 
-        Area and log of the aspect are uniform; the first of 10 boxes that fits the image is taken.
+        Area and aspect are uniform, as in the code of Zhong et al.; the first of 10 boxes that fits the image is taken.
         """
         chosen, area, aspect, top, left = torch.rand(5, count, ATTEMPTS, device=device)
         area = (self.area[0] + (self.area[1] - self.area[0]) * area) * height * width
-        aspect = (-math.log(self.aspect) * (2 * aspect - 1)).exp()
+        aspect = self.aspect + (1 / self.aspect - self.aspect) * aspect
         heights, widths = (area * aspect).sqrt().round(), (area / aspect).sqrt().round()
         fits = (heights < height) & (widths < width)
         erased = fits.any(dim=1) & (chosen[:, 0] < self.probability)

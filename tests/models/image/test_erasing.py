@@ -19,10 +19,10 @@ def test_boxes_are_as_often_as_large_and_as_long_as_asked():
     assert 0.27 < aspect.min() < 0.4 and 2.5 < aspect.max() < 3.7
     assert (top + height).max() <= 256 and (left + width).max() <= 128
     assert top.min() == left.min() == 0 and (top + height).max() == 256 and (left + width).max() == 128
-    small = area < 0.1  # which fit whatever their aspect: its logarithm is uniform
-    assert abs(aspect[small].log().mean()) < 0.04
-    deviation = aspect[small].log().std().item()
-    assert abs(deviation - -math.log(0.3) / math.sqrt(3)) < 0.03
+    small = area < 0.1  # which fit whatever their aspect: it is uniform
+    lowest, highest = 0.3, 1 / 0.3
+    assert abs(aspect[small].mean() - (lowest + highest) / 2) < 0.05
+    assert abs(aspect[small].std() - (highest - lowest) / math.sqrt(12)) < 0.05
 
 
 def test_a_box_and_nothing_else_is_set_to_0():
