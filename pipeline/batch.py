@@ -43,11 +43,17 @@ class Modality(IntEnum):
         return self in (Modality.VISIBLE_DERIVED, Modality.INFRARED_DERIVED)
 
     @property
+    def other(self) -> Modality:
+        """The captured modality that this one isn't of."""
+        return Modality.INFRARED if self.base is Modality.VISIBLE else Modality.VISIBLE
+
+    @property
     def base(self) -> Modality:
         """The captured modality that this one is, or is derived from."""
         return Modality.VISIBLE if self in (Modality.VISIBLE, Modality.VISIBLE_DERIVED) else Modality.INFRARED
 
 
+CAPTURED = (Modality.VISIBLE, Modality.INFRARED)
 MODALITY_NAMES = tuple(modality.key for modality in Modality)
 
 

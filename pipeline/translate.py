@@ -22,7 +22,6 @@ import pandas as pd
 import torch
 from accelerate import Accelerator
 from PIL import Image, ImageOps
-from torchvision.transforms.functional import to_pil_image
 
 from pipeline.batch import Modality
 from pipeline.build import place_network
@@ -36,6 +35,7 @@ from pipeline.loading.batches import evaluation_batches
 from pipeline.loading.images import FolderImages, undecodable
 from pipeline.methods.method import Method, method_of
 from pipeline.normalization import normalization_of
+from pipeline.pixels import to_pixels
 from pipeline.run.chosen import newest_intact, of_checkpoint
 from pipeline.run.folder import settings_of
 from pipeline.settings import Settings
@@ -63,9 +63,10 @@ class TranslatingRun:
         shown = method_of(kept).shown_settings(kept)
         if shown is None:
             raise ValueError(f"{folder}: its method, {kept.method.name}, makes no images")
-        checkpoint = newest_intact(folder) if step is None else of_checkpoint(folder, step).path
+        expected = "an intact checkpoint, which has all networks, unlike the weights of the end; found none"
+        checkpoint = newest_intact(folder, expected) if step is None else of_checkpoint(folder, step, "a step").path
         accelerator = create_accelerator(kept, str(folder))
-        method = place_network(checkpointed_method(kept, kept, checkpoint), kept, accelerator.device)
+        method = place_network(checkpointed_method(kept, kept, checkpoint, averaged=False), kept, accelerator.device)
         log.info(f"{folder}: the networks of {checkpoint.name}")
         return cls(method.eval(), shown, accelerator)
 
@@ -78,14 +79,11 @@ class TranslatingRun:
     @torch.no_grad()
     def translate(self, paths: list[Path], modality: Modality, style: Path | None) -> Iterator[Image.Image]:
         """Yields the translation of each file, in the size that the method makes."""
-        other = Modality.INFRARED if modality is Modality.VISIBLE else Modality.VISIBLE
-        style_image = None if style is None else next(self.load_images([style], other)).float()
-        normalized_by = normalization_of(self.settings)
-        mean, std = (torch.tensor(values).view(3, 1, 1) for values in (normalized_by.mean, normalized_by.std))
+        style_image = None if style is None else next(self.load_images([style], modality.other)).float()
         for images in self.load_images(paths, modality):
             with self.accelerator.autocast():
-                made = self.method.translate(images.float(), modality, style_image).float().cpu()
-            yield from (to_pil_image(image) for image in (made * std + mean).clamp(0, 1))
+                made = self.method.translate(images.float(), modality, style_image)
+            yield from map(Image.fromarray, to_pixels(made, normalization_of(self.settings)).numpy())
 
 
 def find_images(folder: Path) -> list[Path]:
@@ -93,7 +91,7 @@ def find_images(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise ValueError(f"{folder}: expected a folder of images; found none")
     found = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in IMAGE_SUFFIXES]
-    found = [path for path in found if not path.name.startswith(".")]
+    found = [path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
     if not found:
         raise ValueError(f"{folder}: expected images ({', '.join(IMAGE_SUFFIXES)}); found none")
     return found

@@ -19,8 +19,8 @@ OUTSIDE = ("benchmarks", "tests")  # may import all of the sources, and are impo
 LAYERS = """
 dali_ops
 pipeline.batch pipeline.errors pipeline.files pipeline.former pipeline.gathering pipeline.locking
-pipeline.metric_columns pipeline.precision pipeline.settings_key pipeline.routing pipeline.shipped pipeline.text
-pipeline.weights_source
+pipeline.metric_columns pipeline.pixels pipeline.precision pipeline.settings_key pipeline.routing pipeline.shipped
+pipeline.text pipeline.weights_source
 pipeline.parts
 pipeline.settings
 pipeline.layering pipeline.optimization pipeline.protocols

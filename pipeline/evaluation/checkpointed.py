@@ -6,6 +6,7 @@ average of the weights where there is one, then the count of replaced images.
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +33,10 @@ def checkpointed_network(settings: Settings, kept: Settings, checkpoint: Path) -
     return checkpointed_method(settings, kept, checkpoint).tested
 
 
-def checkpointed_method(settings: Settings, kept: Settings, checkpoint: Path) -> Method:
-    """Returns the whole method of an intact checkpoint of the run `kept`, on the CPU; its tested network has the moving
-    average of the weights, if there is one.
+def checkpointed_method(settings: Settings, kept: Settings, checkpoint: Path, averaged: bool = True) -> Method:
+    """Returns the whole method of an intact checkpoint of the run `kept`, on the CPU.
+
+    averaged: its tested network has the moving average of the weights, if there is one; no other network has one.
 
     Raises ValueError where the checkpoint isn't of such a method.
     """
@@ -44,13 +46,14 @@ def checkpointed_method(settings: Settings, kept: Settings, checkpoint: Path) ->
     try:
         tensors = load_file(checkpoint / "model.safetensors")
         method.load_state_dict({name.removeprefix(WRAPPED): tensor for name, tensor in tensors.items()})
-        if kept.train.ema:
+        if kept.train.ema and averaged:
             average = ModelEmaV3(method.tested)
             average.load_state_dict(registered(checkpoint, 0))
             method.tested.load_state_dict(average.module.state_dict())
         return method
     except (RuntimeError, OSError, SafetensorError) as error:
-        reason = str(error).splitlines()[-1].strip()
+        # torch lists every tensor; the first few tell which network it was
+        reason = textwrap.shorten(str(error).splitlines()[-1], 160, placeholder=" ...")
         raise ValueError(f"{checkpoint}: not the weights of this network: {reason}") from None
 
 

@@ -15,6 +15,7 @@ from pipeline.figures.labels import modality_label, pen_font
 from pipeline.figures.sheet import INK, MARGIN, PAPER, check_at_least_one, save_sheet
 from pipeline.loading.batches import training_batches
 from pipeline.normalization import normalization_of
+from pipeline.pixels import to_pixels
 from pipeline.settings import Settings
 
 LABEL_WIDTH, TITLE_HEIGHT = 130, 20  # pixels
@@ -34,9 +35,7 @@ def first_batch(settings: Settings) -> Batch:
 
 def to_image(image: torch.Tensor, normalized_by: Normalization) -> Image.Image:
     """Returns the RGB image of a normalized (3, H, W)."""
-    mean, std = np.array(normalized_by.mean), np.array(normalized_by.std)
-    pixels = 255 * (image.float().cpu().permute(1, 2, 0).numpy() * std + mean)
-    return Image.fromarray(np.clip(np.rint(pixels), 0, 255).astype(np.uint8))
+    return Image.fromarray(to_pixels(image[None], normalized_by)[0].numpy())
 
 
 def draw_batch(batch: Batch, columns: int, normalized_by: Normalization) -> Image.Image:

@@ -41,15 +41,18 @@ def training_batches(
     rank: int = 0,
     ranks: int = 1,
     tag: int = 0,
+    replacements: Replacements | None = None,
 ) -> Generator[Batch, None, None]:
     """Yields this rank's share of the global batches number `start`, `start` + 1, ... without end.
 
     `index` is that of `settings.data.root`; `views` say what the images of each modality show (`views_in_use` unless
     they are given). An image that can't be read or decoded raises ValueError with its path, or is replaced by another,
-    as `loader.on_corrupt_image` says. Of several streams of batches with the same seed each has its own `tag`.
+    as `loader.on_corrupt_image` says. Of several streams with the same seed
+    each has its own `tag`; `replacements` are what all know of such images.
     """
     views = views_in_use(settings) if views is None else views
-    image_source, replacements = open_images(settings.data.root, index), Replacements(table)
+    image_source = open_images(settings.data.root, index)
+    replacements = Replacements(table) if replacements is None else replacements
     check_size(image_source, settings.augment)
     columns = {name: index[name].to_numpy(np.int64) for name in ("identity", "camera")}
 

@@ -87,8 +87,11 @@ def open_images(root: str | Path, index: pd.DataFrame) -> ImageSource:
     return PackedImages(Packs(root)) if is_packed(root) else FolderImages(index)
 
 
-def check_size(image_source: ImageSource, augment: AugmentSettings) -> None:
-    """Raises ValueError where images were packed in another size than the network's, or resized otherwise."""
+def check_size(image_source: ImageSource, augment: AugmentSettings, group: str = "augment") -> None:
+    """Raises ValueError where images were packed in another size than the network's, or resized otherwise.
+
+    group: of the keys that give the size.
+    """
     if image_source.size is None:
         return
     if image_source.interpolation != augment.interpolation:
@@ -98,7 +101,7 @@ def check_size(image_source: ImageSource, augment: AugmentSettings) -> None:
         )
     if image_source.size != (augment.height, augment.width):
         raise ValueError(
-            f"augment.height, augment.width: the pack holds images of {image_source.size[0]} x {image_source.size[1]}; "
+            f"{group}.height, {group}.width: the pack holds images of {image_source.size[0]} x {image_source.size[1]}; "
             "found "
             f"{augment.height} x {augment.width}; pack the data set again in that size or without --resized"
         )

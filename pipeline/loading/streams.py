@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Generator, Mapping, Set
 from dataclasses import dataclass
 
 from pipeline.batch import Batch
+from pipeline.loading.sampling import TrainingTable
 from pipeline.settings import Settings
 
 
@@ -22,10 +23,17 @@ class Stream:
     tag: int = 0
     key: str = "batch"
 
-    def check(self, identities: int, ranks: int, even: bool) -> None:
-        """Raises ValueError for more identities in a batch than there are in training, and where `even` for ranks that
-        can't have equal shares, of two identities or more."""
-        found = self.settings.batch.ids_per_batch
+    def check(self, table: TrainingTable, ranks: int, even: bool) -> None:
+        """Raises ValueError for batches that can't be made of the images of `table`: of more identities, or more images
+        where none may be repeated; and where `even` for ranks that can't have equal shares, of two identities or more.
+        """
+        found, identities = self.settings.batch.ids_per_batch, len(table.identities)
+        fewest = min(len(rows) for of_modality in table.rows.values() for rows in of_modality)
+        if not self.settings.batch.repeat_images and fewest < (wanted := self.settings.batch.images_per_modality):
+            raise ValueError(
+                f"{self.key}.images_per_modality: expected at most {fewest}, the fewest images of an identity in a "
+                f"modality (batch.repeat_images=true samples them twice); found {wanted}"
+            )
         if found > identities:
             raise ValueError(
                 f"{self.key}.ids_per_batch: expected at most {identities}, the number of training identities; "

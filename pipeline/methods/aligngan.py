@@ -14,7 +14,7 @@ from pipeline.losses.cosine_triplet import cosine_triplet
 from pipeline.losses.image_losses import least_squares
 from pipeline.losses.term import Parts
 from pipeline.methods.aligngan_losses import Made, classified, cycle_losses, discriminator_loss, joint_loss
-from pipeline.methods.aligngan_network import build_translated
+from pipeline.methods.aligngan_network import build_translated, check_sizes
 from pipeline.methods.game import IMAGES, REID, Batches, Game, Stage, detached, image_player, pair_of, reid_player
 from pipeline.methods.players import Player, Players
 from pipeline.models.image.discriminators import JointDiscriminator, PatchDiscriminator
@@ -79,6 +79,11 @@ class AlignGAN(Game):
     @classmethod
     def build_tested(cls, settings: Settings, identities: int, weights: bool = True) -> TranslatedNetwork:
         return build_translated(settings, identities, weights)
+
+    @classmethod
+    def resolved(cls, settings: Settings, resumed: bool = False) -> Settings:
+        check_sizes(settings)
+        return super().resolved(settings, resumed)
 
     @property
     def tested(self) -> nn.Module:
@@ -203,5 +208,7 @@ class AlignGAN(Game):
         return {name: self.pixels.normalized(images) for name, images in rows.items()}
 
     def translate(self, images: torch.Tensor, modality: Modality, style: torch.Tensor | None = None) -> torch.Tensor:
+        if style is not None:
+            raise ValueError("style: AlignGAN translates without one; leave it out")
         translator = self.to_infrared if modality is Modality.VISIBLE else self.to_visible
         return self.pixels.normalized(translator(self.pixels.signed(images)))

@@ -13,24 +13,31 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
-from pipeline.batch import Batch, Modality
+from pipeline.batch import CAPTURED, Batch, Modality
 from pipeline.gathering import gather_even
-from pipeline.losses.cycles import Cycles, Images, ImageWeights, Judges, discriminator_losses, translation_losses
 from pipeline.losses.identity import identity_loss
 from pipeline.losses.intra import intra_modality_loss
 from pipeline.losses.term import Parts
+from pipeline.methods.d2rl_losses import (
+    Cycles,
+    Discriminators,
+    Images,
+    ImageWeights,
+    discriminator_losses,
+    translation_losses,
+)
 from pipeline.methods.d2rl_network import build_unified, check_sizes
 from pipeline.methods.game import IMAGES, REID, Batches, Game, Stage, detached, image_player, new_player, pair_of
 from pipeline.methods.players import Player, Players
 from pipeline.models.image.discriminators import patch_discriminator_of_scales
-from pipeline.models.image.unified import OTHER, UnifiedNetwork, Unify
+from pipeline.models.image.unified import UnifiedNetwork, Unify
 from pipeline.models.parameter_groups import network_groups, never_decayed, split_by_decay
 from pipeline.settings import Settings
 from pipeline.settings_key import key
 
 
 class D2RL(Game):
-    """`unified` is tested; `discriminators` judge the images that its translation makes."""
+    """`unified` is tested; `discriminators` see the images that its translation makes."""
 
     @dataclass(frozen=True)
     class Options(Game.Options):
@@ -54,7 +61,7 @@ class D2RL(Game):
         self.options: D2RL.Options = settings.method
         self.unified = build_unified(settings, identities, weights)
         scales, width = self.options.scales, self.options.width
-        self.discriminators = nn.ModuleDict({m.key: patch_discriminator_of_scales(scales, width) for m in OTHER})
+        self.discriminators = nn.ModuleDict({m.key: patch_discriminator_of_scales(scales, width) for m in CAPTURED})
 
     @classmethod
     def build_tested(cls, settings: Settings, identities: int, weights: bool = True) -> UnifiedNetwork:
@@ -112,7 +119,7 @@ class D2RL(Game):
     def learn_images(self, batches: Batches, players: Players) -> Parts:
         images, cycles, losses = self.translated(batches[IMAGES])
         players.descend(self.options.image_weights.weigh(losses), "translation")
-        return detached(**losses) | self.judge(images, cycles, players)
+        return detached(**losses) | self.move_discriminators(images, cycles, players)
 
     def learn_features(self, batches: Batches, players: Players) -> Parts:
         batch = batches[REID]
@@ -131,24 +138,24 @@ class D2RL(Game):
         images, cycles, of_images = self.translated(batches[IMAGES])
         players.collect(options.joint_image_weight * options.image_weights.weigh(of_images), "translation")
         players.step("features", "translation")
-        return detached(**of_features, **of_images) | self.judge(images, cycles, players)
+        return detached(**of_features, **of_images) | self.move_discriminators(images, cycles, players)
 
     def translated(self, batch: Batch) -> tuple[Images, Cycles, Parts]:
         """Returns the images of each modality, in -1 .. 1, what becomes of them, and the losses of that."""
         pair, signed = pair_of(batch), self.unified.pixels.signed
         images = {Modality.VISIBLE: signed(pair.visible), Modality.INFRARED: signed(pair.infrared)}
         cycles = {modality: self.unified.translation.cycle(images[modality], modality) for modality in images}
-        return images, cycles, translation_losses(images, cycles, self.judges)
+        return images, cycles, translation_losses(images, cycles, self.of_modality)
 
-    def judge(self, images: Images, cycles: Cycles, players: Players) -> Parts:
+    def move_discriminators(self, images: Images, cycles: Cycles, players: Players) -> Parts:
         """Moves the discriminators; returns the loss of each as the mean over sizes, detached."""
-        losses = discriminator_losses(images, cycles, self.judges)
+        losses = discriminator_losses(images, cycles, self.of_modality)
         players.descend(torch.stack([*losses.values()]).sum(), "discriminators")
         return {name: loss / self.options.scales for name, loss in detached(**losses).items()}
 
     @property
-    def judges(self) -> Judges:
-        return {modality: self.discriminators[modality.key] for modality in OTHER}
+    def of_modality(self) -> Discriminators:
+        return {modality: self.discriminators[modality.key] for modality in CAPTURED}
 
     def feature_losses(self, images: torch.Tensor, batch: Batch) -> Parts:
         """Returns "identity", of this rank's rows, and "triplet", batch-hard among the rows of all ranks, whatever
@@ -166,10 +173,12 @@ class D2RL(Game):
         for modality, images in {Modality.VISIBLE: visible, Modality.INFRARED: infrared}.items():
             cycle = self.unified.translation.cycle(pixels.signed(images), modality)
             rows[modality.key] = images
-            rows[f"to {OTHER[modality].key}"] = pixels.normalized(cycle.translated)
+            rows[f"to {modality.other.key}"] = pixels.normalized(cycle.translated)
             rows[f"{modality.key} again"] = pixels.normalized(cycle.cycled)
         return rows
 
     def translate(self, images: torch.Tensor, modality: Modality, style: torch.Tensor | None = None) -> torch.Tensor:
+        if style is not None:
+            raise ValueError("style: D2RL translates without one; leave it out")
         pixels = self.unified.pixels
         return pixels.normalized(self.unified.translation(pixels.signed(images), modality))

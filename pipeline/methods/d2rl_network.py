@@ -31,6 +31,6 @@ def build_unified(settings: Settings, identities: int, weights: bool) -> Unified
 def check_sizes(settings: Settings) -> None:
     """Raises ValueError naming the key of images that the networks of images can't take."""
     seen, made = settings.augment, with_image_batch(settings).augment
-    judged = max(2 * STRIDE, 2 ** (settings.method.scales - 1 + HALVINGS))
+    smallest = max(2 * STRIDE, 2 ** (settings.method.scales - 1 + HALVINGS))
     check_sides("augment.height, augment.width", seen.height, seen.width, multiple=STRIDE, smallest=2 * STRIDE)
-    check_sides("method.image_batch, method.scales", made.height, made.width, multiple=STRIDE, smallest=judged)
+    check_sides("method.image_batch, method.scales", made.height, made.width, multiple=STRIDE, smallest=smallest)

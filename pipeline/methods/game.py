@@ -15,7 +15,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import nn
 
-from pipeline.batch import Batch, Modality
+from pipeline.batch import CAPTURED, Batch
 from pipeline.config import default_settings
 from pipeline.loading.streams import Stream
 from pipeline.losses.term import Parts
@@ -28,7 +28,7 @@ from pipeline.settings import Settings
 from pipeline.settings_key import key
 
 Batches = Mapping[str, Batch]
-CAPTURED = [Modality.VISIBLE.key, Modality.INFRARED.key]
+CAPTURED_NAMES = [modality.key for modality in CAPTURED]
 REID, IMAGES = "reid", "images"  # streams of batches
 
 
@@ -76,16 +76,23 @@ class Game(Method):
 
     @dataclass(frozen=True)
     class Options(Method.Options):
-        depends_on_length: ClassVar[bool] = True
         stages: list[float] = key([1.0], "lengths of the stages, as parts of their sum", min=0)
         image_batch: ImageBatch = key(ImageBatch, "batches of generators and discriminators")
         image_optimizer: ImageOptimizer = key(ImageOptimizer, "of generators and discriminators")
+
+        @property
+        def depends_on_length(self) -> bool:  # type: ignore[override]
+            return self.is_staged
+
+        @property
+        def is_staged(self) -> bool:
+            """Whether there is more than one stage."""
+            return sum(length > 0 for length in self.stages) > 1
 
     def __init__(self, settings: Settings, identities: int, weights: bool) -> None:
         """Makes the untrained networks for that many training identities; the stages follow `method.stages`."""
         super().__init__()
         self.lengths: list[float] = settings.method.stages
-        check_stages(self.lengths, [stage.name for stage in self.stages()])
 
     # keys that change nothing of such a method, unless a subclass heeds them
     unheeded: ClassVar[tuple[str, ...]] = (
@@ -98,7 +105,9 @@ class Game(Method):
 
     @classmethod
     def build(cls, settings: Settings, identities: int, share: Share, weights: bool = True) -> Game:
-        return cls(settings, identities, weights)
+        game = cls(settings, identities, weights)
+        check_stages(game.lengths, [stage.name for stage in game.stages()])
+        return game
 
     @classmethod
     def resolved(cls, settings: Settings, resumed: bool = False) -> Settings:
@@ -193,7 +202,7 @@ def check_settings(settings: Settings, unheeded: Collection[str]) -> None:
     """Raises ValueError naming a key that games can't have otherwise, or one of those that they don't heed."""
     name, defaults = settings.method.name, default_settings()
     wanted: dict[str, tuple[Any, Any]] = {
-        "batch.modalities": (settings.batch.modalities, CAPTURED),
+        "batch.modalities": (settings.batch.modalities, CAPTURED_NAMES),
         "train.grad_accum_steps": (settings.train.grad_accum_steps, 1),
         "train.compile": (settings.train.compile, False),
         "model.grad_checkpointing": (settings.model.grad_checkpointing, False),
@@ -204,8 +213,12 @@ def check_settings(settings: Settings, unheeded: Collection[str]) -> None:
     for full in unheeded:
         group, _, key_ = full.partition(".")
         wanted[full] = getattr(getattr(settings, group), key_), getattr(getattr(defaults, group), key_)
+    if settings.method.is_staged:  # a stage that learns no identities would be judged by them
+        wanted["validation.patience"] = settings.validation.patience, None
+        wanted["validation.selection"] = settings.validation.selection, "last"
     for full, (found, expected) in wanted.items():
         if found != expected:
+            expected = "null" if expected is None else expected
             raise ValueError(
                 f"{full}: expected {expected} for the method {name}, which has several players; found {found}"
             )

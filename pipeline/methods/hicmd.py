@@ -20,7 +20,6 @@ from pipeline.methods.game import IMAGES, Batches, Game, Stage, detached, image_
 from pipeline.methods.hicmd_losses import (
     DISCRIMINATOR_LOSSES,
     INFRARED,
-    OTHER,
     PARTS,
     VISIBLE,
     People,
@@ -34,7 +33,7 @@ from pipeline.methods.hicmd_losses import (
 )
 from pipeline.methods.hicmd_settings import Weights, check_settings
 from pipeline.methods.method import Share
-from pipeline.methods.network import build_backbone, keys_named
+from pipeline.methods.network import build_reported_backbone, keys_named
 from pipeline.methods.players import Player, Players
 from pipeline.models.classifier import new_classifier
 from pipeline.models.image.attributes import AttributeDecoder
@@ -102,7 +101,7 @@ class HiCMD(Game):
         options = settings.method
         with keys_named():
             return DisentangledNetwork(
-                build_backbone(settings, weights),
+                build_reported_backbone(settings, weights),
                 width=options.width,
                 blocks=options.blocks,
                 dilations=options.dilations,
@@ -190,6 +189,6 @@ class HiCMD(Game):
 
     def translate(self, images: torch.Tensor, modality: Modality, style: torch.Tensor | None = None) -> torch.Tensor:
         if style is None:
-            raise ValueError(f"style: expected an {OTHER[modality].key} image, whose illumination is taken; found none")
-        light = self.network.encode(style, OTHER[modality]).attributes
+            raise ValueError(f"style: expected an {modality.other.key} image, whose illumination is taken; found none")
+        light = self.network.encode(style, modality.other).attributes
         return relit(self.decoder, self.network.encode(images, modality), light)

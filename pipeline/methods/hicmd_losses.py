@@ -21,7 +21,6 @@ from pipeline.models.image.exchange import Code, Imitations, imitations
 from pipeline.precision import wide
 
 MODALITIES = VISIBLE, INFRARED = Modality.VISIBLE, Modality.INFRARED
-OTHER = {VISIBLE: INFRARED, INFRARED: VISIBLE}
 DISCRIMINATOR_LOSSES = {one: f"{one.key}_discriminator" for one in MODALITIES}  # as discriminators' errors are reported
 PARTS = 3  # every so many-th identity of a batch: in both modalities, in visible images only, in infrared images only
 OF_PAIRS = 4  # rows of features of a modality for each pair: real, decoded, and two that are joined of both
@@ -62,7 +61,7 @@ def codes_of(network: DisentangledNetwork, images: Images) -> Codes:
 
 def imitated(decoder: AttributeDecoder, codes: Codes) -> Made:
     """Returns the imitations of each modality's images."""
-    return {one: imitations(decoder, codes[one], codes[OTHER[one]]) for one in MODALITIES}
+    return {one: imitations(decoder, codes[one], codes[one.other]) for one in MODALITIES}
 
 
 def discriminator_losses(
@@ -98,7 +97,7 @@ def image_losses(
     for one in MODALITIES:
         real, own = images[one], codes[one].attributes
         found, wanted = again[one].attributes, made[one].attributes
-        cycled = decoder(again[OTHER[one]].prototypes, wanted.codes)
+        cycled = decoder(again[one.other].prototypes, wanted.codes)
         of_one = {
             "same": mean_absolute(made[one].same, real),
             "cross": mean_absolute(made[one].cross, real),

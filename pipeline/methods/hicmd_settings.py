@@ -26,13 +26,11 @@ class Weights:
 
 def check_settings(settings: Settings) -> None:
     """Raises ValueError naming a key that Hi-CMD doesn't heed, or that its networks can't have."""
-    wanted = {
-        "model.pooling": (settings.model.pooling, "average"),
-        "method.image_batch": (settings.method.image_batch, ImageBatch()),  # `batch` gives the sizes
-    }
-    for name, (found, expected) in wanted.items():
-        if found != expected:
-            raise ValueError(f"{name}: expected {expected} for the method {settings.method.name}; found {found}")
+    name, pooling = settings.method.name, settings.model.pooling
+    if settings.method.image_batch != ImageBatch():
+        raise ValueError(f"method.image_batch: leave it out for the method {name}; `batch` gives the sizes")
+    if pooling != "average":
+        raise ValueError(f"model.pooling: expected average for the method {name}; found {pooling}")
     check_sizes(settings.augment.height, settings.augment.width, settings.method.dilations, settings.method.scales)
 
 

@@ -32,7 +32,7 @@ from pipeline.methods.jsia_exchange import (
     check_sizes,
     total,
 )
-from pipeline.methods.network import build_backbone, keys_named
+from pipeline.methods.network import build_reported_backbone, keys_named
 from pipeline.methods.players import Player, Players
 from pipeline.models.image.jsia import CONTENT, INSTANCE, GeneratorSizes, GrayNetwork
 from pipeline.models.image.pixel_range import PixelRange
@@ -66,8 +66,8 @@ class JSIA(Game):
     chance = {"discriminators": 0.5}
 
     def __init__(self, settings: Settings, identities: int, weights: bool) -> None:
-        self.options: JSIA.Options = settings.method  # the base class asks for the stages
         super().__init__(settings, identities, weights)
+        self.options: JSIA.Options = settings.method
         self.network = self.build_tested(settings, identities, weights)
         check_sizes(settings, self.network)
         normalization, options = normalization_of(settings), self.options
@@ -80,7 +80,7 @@ class JSIA(Game):
     def build_tested(cls, settings: Settings, identities: int, weights: bool = True) -> GrayNetwork:
         model, augment = settings.model, settings.augment
         with keys_named():
-            backbone = build_backbone(settings, weights)
+            backbone = build_reported_backbone(settings, weights)
             pooling = pooling_for(backbone, model.pooling, model.pool_power, model.pool_power_trained)
             return GrayNetwork(backbone, pooling, identities, augment.height, augment.width)
 

@@ -12,14 +12,14 @@ from torch import nn
 from pipeline.batch import Batch
 from pipeline.losses.image_losses import least_squares, mean_absolute
 from pipeline.losses.term import Parts
-from pipeline.methods.game import CAPTURED, pair_of, with_image_batch
+from pipeline.methods.game import CAPTURED_NAMES, pair_of, with_image_batch
 from pipeline.models.image.discriminators import patch_discriminator_of_scales
 from pipeline.models.image.jsia import Generator, GeneratorSizes, GrayNetwork
 from pipeline.models.image.pixel_range import PixelRange
 from pipeline.settings import Settings
 from pipeline.settings_key import key
 
-VISIBLE, INFRARED = CAPTURED
+VISIBLE, INFRARED = CAPTURED_NAMES
 OTHER = {VISIBLE: INFRARED, INFRARED: VISIBLE}
 ByModality = dict[str, torch.Tensor]
 Encoder = Callable[[torch.Tensor], torch.Tensor]  # normalized images -> content
@@ -60,24 +60,24 @@ class Exchange(nn.Module):
     ) -> None:
         super().__init__()
         scales, width, depth = discriminator.scales, discriminator.width, discriminator.depth
-        generators = nn.ModuleDict({name: Generator(channels, generator) for name in CAPTURED})
+        generators = nn.ModuleDict({name: Generator(channels, generator) for name in CAPTURED_NAMES})
         self.generators = cast("Mapping[str, Generator]", generators)  # nn.ModuleDict has no type of its values
         self.discriminators = nn.ModuleDict(
-            {name: patch_discriminator_of_scales(scales, width, depth) for name in CAPTURED}
+            {name: patch_discriminator_of_scales(scales, width, depth) for name in CAPTURED_NAMES}
         )
         self.pixels = pixels
-        self.outputs = len(CAPTURED) * scales
+        self.outputs = len(CAPTURED_NAMES) * scales
 
     def generate(self, images: ByModality, encode: Encoder) -> Generated:
         """Returns what is made of normalized images (n, 3, H, W) of each modality, by way of their content."""
-        real = {name: self.pixels.signed(images[name]) for name in CAPTURED}
-        content = {name: encode(images[name]) for name in CAPTURED}
+        real = {name: self.pixels.signed(images[name]) for name in CAPTURED_NAMES}
+        content = {name: encode(images[name]) for name in CAPTURED_NAMES}
         style = {name: generator.style(real[name]) for name, generator in self.generators.items()}
         same, fake = {}, {}
         for name, generator in self.generators.items():  # its norms are those of each image: one pass generates both
             both = generator(torch.cat([content[name], content[OTHER[name]]]), style[name].repeat(2, 1))
             same[name], fake[name] = both.chunk(2)
-        content_again = {OTHER[name]: encode(self.pixels.normalized(fake[name])) for name in CAPTURED}
+        content_again = {OTHER[name]: encode(self.pixels.normalized(fake[name])) for name in CAPTURED_NAMES}
         return Generated(real, content, style, same, fake, content_again)
 
     def cycled(self, generated: Generated) -> ByModality:
@@ -122,7 +122,7 @@ class Exchange(nn.Module):
 
 def distance(a: ByModality, b: ByModality) -> torch.Tensor:
     """Returns the sum over both modalities of the mean absolute difference, a scalar."""
-    return total(mean_absolute(a[name], b[name]) for name in CAPTURED)
+    return total(mean_absolute(a[name], b[name]) for name in CAPTURED_NAMES)
 
 
 def total(values: Iterable[torch.Tensor]) -> torch.Tensor:

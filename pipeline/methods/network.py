@@ -15,6 +15,7 @@ from pipeline.models.backbone import create_backbone
 from pipeline.models.inserts import put_inserts
 from pipeline.models.pooling import choose_pooling, pooling_for, pooling_problem
 from pipeline.models.reid import ReIDNetwork
+from pipeline.models.taken import Taken
 from pipeline.models.timm_model import Backbone
 from pipeline.models.weights import Source, find_weights, load_run
 from pipeline.normalization import normalization_of
@@ -76,6 +77,11 @@ def complete(network: ReIDNetwork, source: Source, settings: Settings) -> None:
     A file doesn't say what images it expects: what they are normalized by is logged too.
     """
     taken = load_run(network, network.backbone, source) if source.run else network.backbone.taken
+    report(taken, source, settings)
+
+
+def report(taken: Taken | None, source: Source, settings: Settings) -> None:
+    """Logs what was taken of a run or a file."""
     assert taken is not None  # `create_backbone` has loaded it
     first, second = taken.lines()
     log.info(f"model.weights: {first}")
@@ -100,6 +106,18 @@ def build_backbone(settings: Settings, weights: bool) -> Backbone:
         kwargs=model.kwargs,
         grad_checkpointing=model.grad_checkpointing,
     )
+
+
+def build_reported_backbone(settings: Settings, weights: bool) -> Backbone:
+    """Returns `build_backbone` for methods with networks of their own, which take a run's backbone alone; logs what was
+    taken of `model.weights`."""
+    backbone = build_backbone(settings, weights)
+    if weights and settings.model.weights is not None:
+        source = find_weights(settings.model.weights)
+        report(backbone.taken, source, settings)
+        if source.run:
+            backbone.origin = backbone.origin.replace("file", source.name, 1)
+    return backbone
 
 
 @contextlib.contextmanager

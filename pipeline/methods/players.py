@@ -50,6 +50,13 @@ class Players:
         self._collected: list[torch.Tensor] = []
         self._norms: list[torch.Tensor] = []
         self._waiting: set[str] = set()
+        self._moved: set[str] = set()
+
+    @property
+    def leading(self) -> Player:
+        """The first of the players that moved in the last step, or of all."""
+        moved = [player for player in self if player.name in self._moved]
+        return next(iter(moved or self))
 
     @property
     def loss(self) -> torch.Tensor:
@@ -92,6 +99,9 @@ class Players:
             player.optimizer.step()
             player.optimizer.zero_grad(set_to_none=True)
             self._waiting.discard(name)
+            self._moved.add(name)
+        # Autocast keeps its copies of weights to its end; the step may go on with those that have moved.
+        torch.clear_autocast_cache()
 
     def end(self) -> None:
         """Ends a step of the training. Raises AssertionError for gradients that moved nobody: the next step has none of

@@ -56,11 +56,11 @@ def choose_weights(folder: Path, kept: Settings, asked: str | None = None) -> Ch
     return newest(folder)
 
 
-def of_checkpoint(folder: Path, step: int) -> ChosenWeights:
+def of_checkpoint(folder: Path, step: int, allowed: str = "last, best or a step") -> ChosenWeights:
     found = {step_of(path): path for path in checkpoints(folder / "checkpoints")}
     if step not in found:
         there = ", ".join(map(str, found)) or "none"
-        raise ValueError(f"checkpoint: expected last, best or a step that {folder} keeps ({there}); found {step}")
+        raise ValueError(f"checkpoint: expected {allowed} that {folder} keeps ({there}); found {step}")
     reason = damage(found[step])
     if reason is not None:
         raise ValueError(f"{found[step]}: {reason}")
@@ -69,19 +69,19 @@ def of_checkpoint(folder: Path, step: int) -> ChosenWeights:
 
 def newest(folder: Path) -> ChosenWeights:
     """Returns the newest checkpoint that is intact; a warning says which it is."""
-    path = newest_intact(folder)
+    path = newest_intact(folder, "a trained run, with model.safetensors or an intact checkpoint; found neither")
     log.warning(f"{folder}: isn't trained to its end; its newest checkpoint is evaluated, {path.name}")
     return ChosenWeights(path, f"step {step_of(path)}")
 
 
-def newest_intact(folder: Path) -> Path:
+def newest_intact(folder: Path, expected: str) -> Path:
     """Returns a run's newest intact checkpoint; damaged ones stay where they are, as the run may be training.
 
-    Raises ValueError where there is none.
+    Raises ValueError, which says what was `expected`, where there is none.
     """
     for path in reversed(checkpoints(folder / "checkpoints")):
         reason = damage(path)
         if reason is None:
             return path
         log.warning(f"{path}: not used: {reason}")
-    raise ValueError(f"{folder}: expected a trained run, with model.safetensors or an intact checkpoint; found neither")
+    raise ValueError(f"{folder}: expected {expected}")

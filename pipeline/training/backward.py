@@ -13,10 +13,10 @@ from pipeline.methods.method import TRAIN, Method
 from pipeline.models.norm import statistics_kept
 from pipeline.training.freezing import drop_gradients
 from pipeline.training.state import Training
-from pipeline.training.taking import Taken
+from pipeline.training.taking import StepBatches
 
 
-def collect_gradients(training: Training, taken: Taken) -> Parts:
+def collect_gradients(training: Training, taken: StepBatches) -> Parts:
     """Returns the metrics of a step, detached, with the gradients of its batches in place and clipped."""
     accelerator, sums = training.accelerator, dict[str, torch.Tensor]()
     # Gradients of `accumulate` batches add up; ranks exchange them with the last.

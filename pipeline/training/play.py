@@ -7,10 +7,10 @@ from typing import cast
 from pipeline.losses.term import Parts
 from pipeline.methods.game import Game
 from pipeline.training.state import Training
-from pipeline.training.taking import Taken
+from pipeline.training.taking import StepBatches
 
 
-def play(training: Training, taken: Taken) -> Parts:
+def play(training: Training, taken: StepBatches) -> Parts:
     """Returns the metrics of a step, detached; "loss", the sum of the players' losses, is the first."""
     players, stage = training.players, cast(Game, training.bare_method).stage_at(training.step, training.steps)
     training.batches.close_others(stage.streams)

@@ -19,7 +19,8 @@ from pipeline.build import place_network
 from pipeline.distributed import on_first_rank
 from pipeline.gathering import keep_equal
 from pipeline.loading.batches import training_batches
-from pipeline.loading.replacement import ReplacedCount
+from pipeline.loading.images import check_size, open_images
+from pipeline.loading.replacement import ReplacedCount, Replacements
 from pipeline.loading.sampling import TrainingTable, identities_of_ranks, steps_per_epoch
 from pipeline.loading.streams import Stream, Streams
 from pipeline.methods.game import Game
@@ -123,11 +124,15 @@ def open_streams(
     device, views = accelerator.device, method.views(settings)
     rank, ranks = accelerator.process_index, accelerator.num_processes
     streams = method.streams(settings)
+    images, replacements = open_images(settings.data.root, index), Replacements(table)
     for stream in streams.values():
-        stream.check(len(table.identities), ranks, even=isinstance(method, Game))
+        stream.check(table, ranks, even=isinstance(method, Game))
+        check_size(images, stream.settings.augment, "augment" if stream.key == "batch" else stream.key)
 
     def begin(stream: Stream, number: int) -> Generator[Batch, None, None]:
-        return training_batches(index, table, stream.settings, device, views, number, rank, ranks, stream.tag)
+        return training_batches(
+            index, table, stream.settings, device, views, number, rank, ranks, stream.tag, replacements
+        )
 
     return Streams(streams, begin)
 
@@ -142,6 +147,6 @@ def check_players(method: Method, players: Players) -> None:
 
 
 def set_cudnn(settings: Settings) -> None:
-    """Sets up cuDNN. It may try its kernels out, as batches never change their size."""
+    """Sets up cuDNN. It may try its kernels out, as batches of a stream never change their size."""
     torch.backends.cudnn.benchmark = True
     torch.backends.cudnn.allow_tf32 = settings.train.tf32

@@ -15,9 +15,10 @@ from dali_ops.normalize import Normalization
 from pipeline.batch import Modality
 from pipeline.files import replace_atomically
 from pipeline.loading.batches import evaluation_batches
-from pipeline.loading.images import open_images
+from pipeline.loading.images import ImageSource, open_images, undecodable
 from pipeline.loading.sampling import TrainingTable
 from pipeline.normalization import normalization_of
+from pipeline.pixels import to_pixels
 from pipeline.run.folder import sheet_path
 from pipeline.settings import Settings
 from pipeline.training.state import Training
@@ -37,13 +38,13 @@ class Sheets:
     def __init__(self, settings: Settings, index: pd.DataFrame, table: TrainingTable, device: torch.device) -> None:
         self.settings, self.index, self.device = settings, index, device
         labels = np.unique(np.linspace(0, len(table.identities) - 1, PEOPLE).astype(int))
-        self.rows = {base: np.array([rows[label][0] for label in labels]) for base, rows in table.rows.items()}
+        self.rows = {base: [rows[label] for label in labels] for base, rows in table.rows.items()}
         self.images: dict[Modality, torch.Tensor] = {}
         self.failed = False
 
     def due(self, step: int, steps: int) -> bool:
         """Returns whether a sheet follows this step of so many."""
-        every = self.settings.train.image_steps or max(1, steps // SHEETS)
+        every = self.settings.train.image_steps or -(-steps // SHEETS)
         return not self.failed and (step == steps or step % every == 0)
 
     def write(self, training: Training) -> None:
@@ -53,9 +54,9 @@ class Sheets:
             sheet = draw(self.made(training), normalization_of(self.settings))
             path.parent.mkdir(exist_ok=True)
             replace_atomically(path, lambda unfinished: sheet.save(unfinished, "PNG"))
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, RuntimeError) as error:  # also of DALI, and of a GPU's memory
             self.failed = True
-            log.warning(f"{path}: could not be made, nor will the others: {error}")
+            log.warning(f"{path}: could not be made, nor will the others: {' '.join(str(error).split())}")
         else:
             training.trackers.log_image("images", np.asarray(sheet), training.step)
 
@@ -70,20 +71,23 @@ class Sheets:
 
     def loaded(self, base: Modality) -> torch.Tensor:
         source = open_images(self.settings.data.root, self.index)
-        batches = evaluation_batches(source, self.rows[base], base, self.settings, self.device)
+        rows = np.array([first_image(source, rows, base) for rows in self.rows[base]])
+        batches = evaluation_batches(source, rows, base, self.settings, self.device)
         return torch.cat([images.float() for images in batches])
+
+
+def first_image(source: ImageSource, rows: np.ndarray, base: Modality) -> int:
+    """Returns the first of the rows that can be decoded; the first where none can."""
+    return next((int(row) for row in rows if not [*undecodable(source, [row], base.key)]), int(rows[0]))
 
 
 def draw(rows: Mapping[str, torch.Tensor], normalized_by: Normalization) -> Image.Image:
     """Returns a sheet of rows of images, (n, 3, H, W) normalized, each with its name in front."""
     height = next(iter(rows.values())).shape[2]
-    images = torch.cat([images.float() for images in rows.values()])
-    mean, std = (
-        torch.tensor(values, device=images.device).view(3, 1, 1) for values in (normalized_by.mean, normalized_by.std)
-    )
+    images = to_pixels(torch.cat([images.float() for images in rows.values()]), normalized_by)
     count = len(images) // len(rows)
-    grid = make_grid((images * std + mean).clamp(0, 1), nrow=count, padding=MARGIN, pad_value=1.0)
-    pixels = Image.fromarray((255 * grid).round().byte().permute(1, 2, 0).cpu().numpy())
+    grid = make_grid(images.permute(0, 3, 1, 2), nrow=count, padding=MARGIN, pad_value=255)
+    pixels = Image.fromarray(grid.permute(1, 2, 0).numpy())
     sheet = Image.new("RGB", (LABEL + pixels.width, pixels.height), (255, 255, 255))
     sheet.paste(pixels, (LABEL, 0))
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)

@@ -71,7 +71,7 @@ class Training:
 
     @property
     def lr(self) -> float:
-        """The first player's learning rate of the group "heads"; of its last group where none has that name."""
-        first = next(iter(self.players)).optimizer.param_groups
+        """The leading player's learning rate of the group "heads"; of its last group where none has that name."""
+        first = self.players.leading.optimizer.param_groups
         groups = {group.get("name", ""): group["lr"] for group in first}
         return groups.get("heads", [*groups.values()][-1])

@@ -16,7 +16,7 @@ from pipeline.run.checkpoint import checkpoints
 from pipeline.training.backward import collect_gradients, move
 from pipeline.training.play import play
 from pipeline.training.state import Training
-from pipeline.training.taking import Taken
+from pipeline.training.taking import StepBatches
 
 
 @dataclass
@@ -71,11 +71,11 @@ def train_step(training: Training) -> QueuedStep:
     training.bare_method.begin_step(training.step, training.steps_per_epoch)
     for player in training.players:
         set_learning_rate(player.optimizer, player.schedule(training.step / training.steps_per_epoch))
-    taken, game = Taken(training), isinstance(training.bare_method, Game)
+    taken, game = StepBatches(training), isinstance(training.bare_method, Game)
     metrics = play(training, taken) if game else collect_gradients(training, taken)
     if training.first_step is None:
         training.first_step = training.step
-    # The metrics are queued for exchange before the optimizer steps, so that the host can read them meanwhile.
+    # The metrics are queued for exchange before the one optimizer steps, so that the host can read them meanwhile.
     values = exchange(training, metrics, taken.replaced)
     if not game:
         move(training)
@@ -132,6 +132,12 @@ def read_step(training: Training, queued: QueuedStep) -> Step:
         raise FloatingPointError(
             f"the {what} of step {queued.number} is not finite ({shown}); "
             + (f"the newest checkpoint, {saved[-1]}, is intact" if saved else "no checkpoint was written yet")
-            + ". Lower optimizer.lr, set optimizer.clip_grad_norm or use fp32"
+            + f". Lower {lr_keys(training)}, set optimizer.clip_grad_norm or use fp32"
         )
     return Step(parts, queued.images, round(replaced * training.accelerator.num_processes), queued.waiting, stop > 0)
+
+
+def lr_keys(training: Training) -> str:
+    """Returns the keys of the learning rates."""
+    of_images = " or method.image_optimizer.lr" if isinstance(training.settings.method, Game.Options) else ""
+    return f"optimizer.lr{of_images}"

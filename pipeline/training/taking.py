@@ -8,7 +8,7 @@ from pipeline.batch import Batch
 from pipeline.training.state import Training
 
 
-class Taken:
+class StepBatches:
     """What a step has taken.
 
     images    rows, of all ranks

@@ -1,6 +1,7 @@
 """Games by the real entry point: in every stage a training that is killed ends, resumed, as one that wasn't."""
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ from PIL import Image
 
 from pipeline import train, translate
 from pipeline.batch import Modality
+from pipeline.build import build_divided_index
 from pipeline.config import load_config
 from pipeline.evaluation.results import METRICS, read_rows
 from pipeline.translate import TranslatingRun
@@ -70,6 +72,22 @@ def test_a_game_killed_in_any_stage_is_resumed_to_the_same_bits(name, stage, who
     pd.testing.assert_frame_equal(before.drop(columns=timed), after.drop(columns=timed))
 
 
+@pytest.mark.parametrize("name", SIZES)
+def test_a_game_goes_on_with_what_changes_how_it_is_computed(name, people, tmp_path, caplog):
+    """In bfloat16, with an average of the weights, validations, frozen norms, and an image that can't be decoded."""
+    shutil.copytree(people, copied := tmp_path / "people")
+    ways = ["train.precision=bf16", "train.ema=0.9", "validation.every_epochs=1", "validation.identities=0.2"]
+    ways += ["train.norm=frozen", "loader.on_corrupt_image=replace", "train.checkpoint_steps=2", "name=run"]
+    arguments = [*short_training(name, copied, tmp_path), *ways, "data.test_fraction=0.3"]
+    index = build_divided_index(load_config(arguments))
+    Path(index[index["split"] == "train"]["path"].iloc[0]).write_bytes(b"no image")  # which a sheet would show
+    train.main(arguments)
+    logged = pd.read_csv(tmp_path / "run" / "metrics.csv")
+    assert np.isfinite(logged[["loss", "gradient_norm"]]).all(axis=None) and logged["val_mAP"].notna().any()
+    assert len([*(tmp_path / "run" / "images").glob("*.png")]) == len(logged)
+    assert sum("cannot be read as an image" in record.getMessage() for record in caplog.records) <= 1
+
+
 @pytest.fixture()
 def photos(tmp_path):
     """A folder of images of two sizes, in two formats, and a file that is none."""
@@ -107,7 +125,7 @@ def test_a_translation_is_what_the_network_makes(whole, photos, tmp_path):
     with torch.no_grad():
         expected = (network(pixels.signed(images))[0] + 1) / 2
     found = torch.from_numpy(np.asarray(Image.open(tmp_path / "day" / "one.png")) / 255.0).permute(2, 0, 1)
-    assert (found - expected).abs().max() < 1 / 255
+    assert (found - expected).abs().max() <= 0.5001 / 255
 
 
 def test_what_cannot_be_translated_is_said_in_one_line(whole, photos, tmp_path, capsys, people):
@@ -121,7 +139,7 @@ def test_what_cannot_be_translated_is_said_in_one_line(whole, photos, tmp_path, 
     )
     assert "expected a run, with config.yaml" in refusal(translate.main, [people, photos, "--out", "x"], capsys)
     missing = refusal(translate.main, [run, photos, "--out", tmp_path / "x", "--checkpoint=77"], capsys)
-    assert "checkpoint: expected last, best or a step that" in missing
+    assert "checkpoint: expected a step that" in missing
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.yaml").write_text("seed: 0\n")
     assert "its method, base_derivative, makes no images" in refusal(

@@ -2,14 +2,17 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 
-from pipeline.batch import Batch
+from pipeline.batch import Batch, Modality
 from pipeline.config import load_config
+from pipeline.loading.sampling import TrainingTable
 from pipeline.loading.streams import Stream
 from pipeline.methods.game import IMAGES, REID, pair_of
 from pipeline.methods.method import Share, method_of
+from tests.methods.games import SIZES, new_game, play, random_batch, small_settings
 from tests.methods.toy_game import TOY
 
 SMALL = [
@@ -76,16 +79,30 @@ def test_the_stream_of_images_has_sizes_and_random_numbers_of_its_own():
     assert streams[IMAGES].tag != streams[REID].tag
 
 
+def table_of(identities, images=2):
+    rows = [np.arange(images)] * identities
+    return TrainingTable(np.arange(identities), {Modality.VISIBLE: rows, Modality.INFRARED: rows})
+
+
+def test_images_that_may_not_be_repeated_must_suffice_for_each_stream():
+    overrides = "batch.repeat_images=false", "method.image_batch.images_per_modality=3"
+    settings = resolve(*overrides)
+    stream = method_of(settings).streams(settings)[IMAGES]
+    stream.check(table_of(8, images=3), ranks=1, even=True)
+    with pytest.raises(ValueError, match=r"method\.image_batch\.images_per_modality: expected at most 2"):
+        stream.check(table_of(8), ranks=1, even=True)
+
+
 def test_a_stream_that_ranks_cannot_share_evenly_or_people_do_not_suffice_for():
     settings = resolve("method.image_batch.ids_per_batch=6")
     stream = method_of(settings).streams(settings)[IMAGES]
-    stream.check(identities=6, ranks=3, even=True)
+    stream.check(table_of(6), ranks=3, even=True)
     with pytest.raises(ValueError, match=r"method\.image_batch\.ids_per_batch: expected a multiple of the 4 processes"):
-        stream.check(identities=6, ranks=4, even=True)
+        stream.check(table_of(6), ranks=4, even=True)
     with pytest.raises(ValueError, match="two for each or more; found 6"):
-        stream.check(identities=6, ranks=6, even=True)
+        stream.check(table_of(6), ranks=6, even=True)
     with pytest.raises(ValueError, match="expected at most 5, the number of training identities; found 6"):
-        stream.check(identities=5, ranks=1, even=True)
+        stream.check(table_of(5), ranks=1, even=True)
 
 
 @pytest.mark.parametrize(
@@ -123,10 +140,33 @@ def test_rows_of_a_pair_show_the_same_person():
     assert pair.labels.tolist() == [3, 3, 1, 1] and len(pair.visible) == len(pair.infrared) == 4
 
 
-def test_moving_one_player_leaves_the_networks_of_the_others(toy):
-    settings = resolve()
-    players = toy.players(settings)
+def test_every_trained_parameter_has_one_player(toy):
+    players = toy.players(resolve())
     held = [{id(parameter) for parameter in player.parameters} for player in players]
     trained = {id(parameter) for parameter in toy.parameters() if parameter.requires_grad}
     assert set().union(*held) == trained and sum(map(len, held)) == len(trained)
-    assert dataclasses.asdict(settings)["method"]["stages"] == [1.0, 1.0, 2.0]
+
+
+@pytest.mark.parametrize("override", ["validation.patience=3", "validation.selection=best"])
+def test_weights_of_a_stage_without_identities_are_not_chosen(override):
+    with pytest.raises(ValueError, match=override.partition("=")[0] + ": expected (null|last)"):
+        resolve(override)
+    assert resolve(override, "method.stages=[1,0,0]").method.stages == [1.0, 0.0, 0.0]
+
+
+def test_the_length_matters_where_there_are_stages():
+    assert resolve().method.depends_on_length and not resolve("method.stages=[0,1,0]").method.depends_on_length
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_a_discriminator_that_says_one_half_reports_its_chance(name):
+    settings = small_settings(name, *SIZES[name])
+    game, batch = new_game(settings), random_batch(0, identities=settings.batch.ids_per_batch // 2, images=2)
+    for key, module in game.named_modules():
+        if "discriminator" in key and isinstance(module, torch.nn.Conv2d) and module.out_channels == 1:
+            module.register_forward_hook(lambda layer, inputs, output: 0 * output + 0.5)
+    batch = dataclasses.replace(batch, images=batch.images.double())
+    reported = {}
+    for stage in game.stages():
+        reported |= play(game, stage.name, dict.fromkeys(stage.streams, batch), settings)
+    assert {key: reported[key].item() for key in game.chance} == pytest.approx(dict(game.chance))

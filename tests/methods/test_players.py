@@ -91,3 +91,23 @@ def test_gradients_that_moved_nobody_are_a_mistake_of_the_method(two):
     players.collect(first(inputs).sum(), "player_0")
     with pytest.raises(AssertionError, match="player_0 collected gradients and didn't step"):
         players.end()
+
+
+def test_a_player_that_moved_is_used_with_its_new_weights_in_bfloat16():
+    moved = nn.Linear(8, 8)
+    players, inputs = players_of(moved, lr=100.0), torch.ones(1, 8)
+    with torch.autocast("cpu", torch.bfloat16):
+        before = moved(inputs)
+        players.descend(before.float().square().sum(), "player_0")
+        after = moved(inputs)
+    assert (after - before).abs().max() > 1
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(after, moved(inputs))
+
+
+def test_the_first_player_that_moved_leads(two):
+    first, second, inputs = two
+    players = players_of(first, second)
+    assert players.leading.name == "player_0"
+    players.descend(second(first(inputs)).sum(), "player_1")
+    assert players.leading.name == "player_1"

@@ -24,15 +24,16 @@ def test_there_are_twenty_unless_a_run_says_otherwise_and_one_at_the_end():
     due = [step for step in range(1, 1001) if sheets_of().due(step, 1000)]
     assert due == [*range(50, 1001, 50)]
     assert [step for step in range(1, 8) if sheets_of().due(step, 7)] == [1, 2, 3, 4, 5, 6, 7]
+    assert sum(sheets_of().due(step, 39) for step in range(1, 40)) == 20
     sparse = sheets_of("train.image_steps=300")
     assert [step for step in range(1, 1001) if sparse.due(step, 1000)] == [300, 600, 900, 1000]
 
 
 def test_eight_people_are_shown_or_all_there_are_each_in_both_modalities():
     few, many = sheets_of(), sheets_of(identities=100)
-    assert few.rows[Modality.VISIBLE].tolist() == [0, 2, 4] and few.rows[Modality.INFRARED].tolist() == [1, 3, 5]
-    assert len(many.rows[Modality.VISIBLE]) == 8
-    assert (many.rows[Modality.INFRARED] - many.rows[Modality.VISIBLE] == 1).all()
+    assert [rows.tolist() for rows in few.rows[Modality.VISIBLE]] == [[0], [2], [4]]
+    visible, infrared = (np.concatenate(many.rows[base]) for base in (Modality.VISIBLE, Modality.INFRARED))
+    assert len(visible) == 8 and (infrared - visible == 1).all()
 
 
 def test_rows_are_drawn_below_each_other_in_their_colors():

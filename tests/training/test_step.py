@@ -20,7 +20,8 @@ def queued(number, loss, replaced=0.0, stop=0.0, norm=1.0):
 def training(tmp_path):
     accelerator, counted = SimpleNamespace(num_processes=2, scaler=None), SimpleNamespace(count=0)
     watch = DiscriminatorWatch({"loss": 1.0})
-    return SimpleNamespace(accelerator=accelerator, folder=tmp_path, replaced=counted, watch=watch)
+    settings = SimpleNamespace(method=None)
+    return SimpleNamespace(accelerator=accelerator, folder=tmp_path, replaced=counted, watch=watch, settings=settings)
 
 
 def test_the_newest_step_stays_in_the_queue_until_all_are_wanted(training):

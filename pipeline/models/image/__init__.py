@@ -1,1 +1,1 @@
-"""Networks that translate images between modalities, and discriminators."""
+"""Networks of methods that make images: generators, discriminators, and those that are tested."""

@@ -44,10 +44,10 @@ def conv(
     edge = dilation * ((kernel - 1) // 2)
     mode = padding if edge else "zeros"  # nothing to pad: no copy of the features for it
     convolution = nn.Conv2d(channels, to, kernel, stride, edge, dilation, bias=bias, padding_mode=mode)
-    return nn.Sequential(convolution, *norm_layers(norm, to), *activation_layers(slope))
+    return nn.Sequential(convolution, *new_norm(norm, to), *new_activation(slope))
 
 
-def norm_layers(norm: Norm, channels: int) -> list[nn.Module]:
+def new_norm(norm: Norm, channels: int) -> list[nn.Module]:
     """Returns the layers of a norm, none or one. Raises ValueError for an unknown one."""
     if norm not in get_args(Norm):
         raise ValueError(f"norm: expected one of {', '.join(get_args(Norm))}; found {norm!r}")
@@ -57,7 +57,7 @@ def norm_layers(norm: Norm, channels: int) -> list[nn.Module]:
     return [InstanceNorm(channels, EPSILON, affine=tracked, track_running_stats=tracked)]
 
 
-def activation_layers(slope: float | None) -> list[nn.Module]:
+def new_activation(slope: float | None) -> list[nn.Module]:
     """Returns the layers of an activation, none or one."""
     if slope is None:
         return []
@@ -105,7 +105,7 @@ class AdaptiveResidualBlock(nn.Module):
         super().__init__()
         self.first = conv(channels, channels, 3, padding=padding)
         self.second = conv(channels, channels, 3, padding=padding)
-        self.activation = nn.Sequential(*activation_layers(slope))
+        self.activation = nn.Sequential(*new_activation(slope))
 
     def forward(self, features: torch.Tensor, style: torch.Tensor) -> torch.Tensor:
         """Returns (B, C, H, W) like the features. style: (B, 2, 2, C), by layer its shifts, then its scales."""
@@ -142,7 +142,7 @@ class UpBlock(nn.Sequential):
             nn.Upsample(scale_factor=2, mode="nearest"),
             conv(channels, to, 5, padding=padding),
             SampleLayerNorm(to),
-            *activation_layers(slope),
+            *new_activation(slope),
         )
 
 

@@ -67,7 +67,7 @@ class DisentangledNetwork(nn.Module):
 
         Rows of a modality go through its encoders. Its logits are None: the classifier belongs to the training.
         """
-        runs = runs_of([Modality(int(value)).key for value in modality])
+        images, runs = wide(images), runs_of([Modality(int(value)).key for value in modality])
         prototypes = apply_by_key(images, runs, self.prototypes)
         attributes = Attributes.of(apply_by_key(images, runs, self.attributes))
         pooled = self.pooled(self.shapes(prototypes), attributes.style)

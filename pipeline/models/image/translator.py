@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from pipeline.models.image.blocks import ResidualBlock, activation_layers, conv, norm_layers, to_image
+from pipeline.models.image.blocks import ResidualBlock, conv, new_activation, new_norm, to_image
 from pipeline.models.image.initial import start_gaussian_weights
 from pipeline.models.image.sizes import check_multiple
 
@@ -42,4 +42,4 @@ class Translator(nn.Sequential):
 def transposed(channels: int, to: int) -> nn.Sequential:
     """Returns a transposed convolution to twice the size, its norm and ReLU."""
     convolution = nn.ConvTranspose2d(channels, to, 4, 2, 1, bias=False)
-    return nn.Sequential(convolution, *norm_layers("tracked", to), *activation_layers(0.0))
+    return nn.Sequential(convolution, *new_norm("tracked", to), *new_activation(0.0))

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import nn
 
-from pipeline.batch import Modality
+from pipeline.batch import CAPTURED, Modality
 from pipeline.models.image.pixel_range import PixelRange
 from pipeline.models.image.vae import Decoder, Encoder, sampled
 from pipeline.models.reid import ReIDNetwork, ReIDOutput
@@ -19,7 +19,6 @@ from pipeline.routing import runs_of
 
 Unify = Literal["multispectral", "visible", "infrared"]
 CHANNELS: dict[Unify, int] = {"multispectral": 4, "visible": 3, "infrared": 3}
-OTHER = {Modality.VISIBLE: Modality.INFRARED, Modality.INFRARED: Modality.VISIBLE}
 
 
 class Cycle(NamedTuple):
@@ -49,21 +48,21 @@ class Translation(nn.Module):
     def __init__(self, width: int = 64, blocks: int = 4, noise: float = 1.0) -> None:
         super().__init__()
         self.noise = noise
-        self.encoders = nn.ModuleDict({modality.key: Encoder(width, blocks=blocks) for modality in OTHER})
-        self.decoders = nn.ModuleDict({modality.key: Decoder(width, blocks=blocks) for modality in OTHER})
+        self.encoders = nn.ModuleDict({modality.key: Encoder(width, blocks=blocks) for modality in CAPTURED})
+        self.decoders = nn.ModuleDict({modality.key: Decoder(width, blocks=blocks) for modality in CAPTURED})
 
     def forward(self, images: torch.Tensor, modality: Modality) -> torch.Tensor:
         """Returns images (B, 3, H, W), in -1 .. 1, as the other modality would show them. modality: theirs.
 
         Raises ValueError for one that wasn't captured, and for H or W that isn't a multiple of 4.
         """
-        if modality not in OTHER:
+        if modality not in CAPTURED:
             raise ValueError(f"modality: expected visible or infrared; found {modality.key}")
-        return self.decoders[OTHER[modality].key](self.drawn(self.encoders[modality.key](images)))
+        return self.decoders[modality.other.key](self.drawn(self.encoders[modality.key](images)))
 
     def cycle(self, images: torch.Tensor, modality: Modality) -> Cycle:
         """Returns what the losses look at, of images of one modality."""
-        own, other = modality.key, OTHER[modality].key
+        own, other = modality.key, modality.other.key
         code = self.encoders[own](images)
         drawn = self.drawn(code)
         reconstructed, translated = self.decoders[own](drawn), self.decoders[other](drawn)

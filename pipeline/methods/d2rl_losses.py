@@ -1,4 +1,4 @@
-"""The losses of D2RL's image level: of two variational autoencoders that translate both ways, and of their judges.
+"""The losses of D2RL's image level: of two autoencoders that translate both ways, and of their discriminators.
 
 UNIT's (Liu et al., NeurIPS 2017) with least squares, in the form and with the weights of its later public code.
 """
@@ -10,16 +10,16 @@ from dataclasses import asdict, dataclass
 
 import torch
 
-from pipeline.batch import Modality
+from pipeline.batch import CAPTURED, Modality
 from pipeline.losses.image_losses import Outputs, least_squares, mean_absolute
 from pipeline.losses.term import Parts
-from pipeline.models.image.unified import OTHER, Cycle
+from pipeline.models.image.unified import Cycle
 from pipeline.precision import wide
 from pipeline.settings_key import key
 
 Images = Mapping[Modality, torch.Tensor]
 Cycles = Mapping[Modality, Cycle]
-Judges = Mapping[Modality, Callable[[torch.Tensor], Outputs]]
+Discriminators = Mapping[Modality, Callable[[torch.Tensor], Outputs]]
 
 
 @dataclass(frozen=True)
@@ -38,34 +38,34 @@ class ImageWeights:
         return torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
 
 
-def translation_losses(images: Images, cycles: Cycles, judges: Judges) -> Parts:
+def translation_losses(images: Images, cycles: Cycles, discriminators: Discriminators) -> Parts:
     """Returns the losses of the translation, by the names of `ImageWeights`, each summed over both modalities.
 
-    images (B, 3, H, W), in -1 .. 1, and what becomes of them, by their modality; judges: of images of a modality. Means
-    are over all elements; those of the adversary, (output - 1)^2, are summed over sizes.
+    images (B, 3, H, W), in -1 .. 1, and what becomes of them, by their modality; discriminators: of images of a
+    modality. Means are over all elements; those of the adversary, (output - 1)^2, are summed over sizes.
     """
-    each = [of_one(images[modality], cycles[modality], judges[OTHER[modality]]) for modality in OTHER]
+    each = [of_one(images[modality], cycles[modality], discriminators[modality.other]) for modality in CAPTURED]
     return {name: torch.stack([losses[name] for losses in each]).sum() for name in each[0]}
 
 
-def of_one(images: torch.Tensor, cycle: Cycle, judge: Callable[[torch.Tensor], Outputs]) -> Parts:
+def of_one(images: torch.Tensor, cycle: Cycle, discriminator: Callable[[torch.Tensor], Outputs]) -> Parts:
     return {
         "reconstruction": mean_absolute(cycle.reconstructed, images),
         "code": wide(cycle.code).square().mean(),
         "cycle": mean_absolute(cycle.cycled, images),
         "cycled_code": wide(cycle.cycled_code).square().mean(),
-        "adversary": least_squares(judge(cycle.translated), 1.0),
+        "adversary": least_squares(discriminator(cycle.translated), 1.0),
     }
 
 
-def discriminator_losses(images: Images, cycles: Cycles, judges: Judges) -> Parts:
-    """Returns the loss of each judge, "MODALITY_discriminator": outputs of real images to 1, of translated ones to 0.
+def discriminator_losses(images: Images, cycles: Cycles, discriminators: Discriminators) -> Parts:
+    """Returns the loss of each, "MODALITY_discriminator": outputs of real images to 1, of translated ones to 0.
 
-    Means are summed over sizes. It reaches the judges alone: translated images are detached.
+    Means are summed over sizes. It reaches the discriminators alone: translated images are detached.
     """
     losses = {}
-    for modality, other in OTHER.items():
-        judge, made = judges[modality], cycles[other].translated.detach()
-        real = least_squares(judge(images[modality]), 1.0)
-        losses[f"{modality.key}_discriminator"] = real + least_squares(judge(made), 0.0)
+    for modality in CAPTURED:
+        discriminator, made = discriminators[modality], cycles[modality.other].translated.detach()
+        real = least_squares(discriminator(images[modality]), 1.0)
+        losses[f"{modality.key}_discriminator"] = real + least_squares(discriminator(made), 0.0)
     return losses
