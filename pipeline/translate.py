@@ -25,6 +25,7 @@ from PIL import Image, ImageOps
 
 from pipeline.batch import Modality
 from pipeline.build import place_network
+from pipeline.checks.identities import OTHER_SUFFIXES
 from pipeline.cli.translate import read_options
 from pipeline.datasets.listing import IMAGE_SUFFIXES
 from pipeline.distributed import create_accelerator
@@ -94,6 +95,8 @@ def find_images(folder: Path) -> list[Path]:
     found = [path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
     if not found:
         raise ValueError(f"{folder}: expected images ({', '.join(IMAGE_SUFFIXES)}); found none")
+    if others := sum(path.suffix.lower() in OTHER_SUFFIXES for path in folder.rglob("*")):
+        log.warning(f"{folder}: {others} images of other formats left out; read are {', '.join(IMAGE_SUFFIXES)}")
     return found
 
 
@@ -125,6 +128,9 @@ def translate_folder(options: argparse.Namespace) -> int:
     if options.out.resolve().is_relative_to(options.folder.resolve()):
         raise ValueError(f"--out: expected a folder outside of {options.folder}; found {options.out}")
     run, found = TranslatingRun.load(options.run, options.checkpoint), find_images(options.folder)
+    targets = {(options.out / path.relative_to(options.folder)).resolve() for path in found}
+    if targets & {path.resolve() for path in found}:
+        raise ValueError(f"--out: expected a folder whose images aren't those of {options.folder}; found {options.out}")
     paths = decodable(found, modality)
     made = run.translate(paths, modality, options.style)
     for path, image in zip(paths, made, strict=True):

@@ -190,7 +190,7 @@ class JSIA(Game):
 
     def translate(self, images: torch.Tensor, modality: Modality, style: torch.Tensor | None = None) -> torch.Tensor:
         if style is None:
-            raise ValueError(f"style: JSIA generates in that of an image; expected one that is {OTHER[modality.key]}")
+            raise ValueError(f"style: expected an {OTHER[modality.key]} image, whose style is taken; found none")
         pixels, generator = self.exchange.pixels, self.exchange.generators[OTHER[modality.key]]
         code = generator.style(pixels.signed(style)).expand(len(images), -1)
         return pixels.normalized(generator(self.network.content(images), code))

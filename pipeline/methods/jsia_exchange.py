@@ -142,9 +142,10 @@ def check_sizes(settings: Settings, network: GrayNetwork) -> None:
     generator, discriminator = options.generator, options.discriminator
     height, width = (-(-side // network.reduction) << generator.ups for side in network.size)
     if (augment.height, augment.width) != (height, width):
+        ups = f"method.generator.ups={generator.ups}"
         raise ValueError(
-            f"method.image_batch.height, width: expected {height} and {width}, which {generator.ups} up blocks make of "
-            f"the content of augment.height and width; found {augment.height} and {augment.width}"
+            f"method.image_batch.height, width: expected {height} and {width}, which {ups} makes of the content of "
+            f"augment.height and width; found {augment.height} and {augment.width}"
         )
     halvings = {"generator": generator.depth, "discriminator": discriminator.depth + discriminator.scales - 1}
     most = min(height, width).bit_length() - 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import cast
 
 from pipeline.losses.term import Parts
@@ -9,10 +10,15 @@ from pipeline.methods.game import Game
 from pipeline.training.state import Training
 from pipeline.training.taking import StepBatches
 
+log = logging.getLogger("pipeline")
+
 
 def play(training: Training, taken: StepBatches) -> Parts:
     """Returns the metrics of a step, detached; "loss", the sum of the players' losses, is the first."""
-    players, stage = training.players, cast(Game, training.bare_method).stage_at(training.step, training.steps)
+    players, game, step = training.players, cast(Game, training.bare_method), training.step
+    stage = game.stage_at(step, training.steps)
+    if step == 0 or game.stage_at(step - 1, training.steps).name != stage.name:
+        log.info(f"step {step + 1}: the stage {stage.name} begins")
     training.batches.close_others(stage.streams)
     batches = {name: taken.next(name, training.step) for name in stage.streams}
     players.begin()

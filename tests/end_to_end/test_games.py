@@ -132,6 +132,10 @@ def test_what_cannot_be_translated_is_said_in_one_line(whole, photos, tmp_path, 
     _, run = whole("aligngan")
     inside = refusal(translate.main, [run, photos, "--out", photos / "made"], capsys)
     assert f"--out: expected a folder outside of {photos}" in inside
+    (photos / "photos").mkdir()
+    shutil.copy(photos / "two.jpg", photos / "photos")
+    over = refusal(translate.main, [run, photos, "--out", photos.parent], capsys)
+    assert f"--out: expected a folder whose images aren't those of {photos}" in over
     assert "expected a folder of images; found none" in refusal(translate.main, [run, "nowhere", "--out", "x"], capsys)
     (tmp_path / "empty").mkdir()
     assert "expected images (.jpg" in refusal(
