@@ -303,7 +303,10 @@ def test_a_backbone_that_is_no_resnet_is_refused():
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["method.image_batch.height=64"], "method.image_batch.height, width: expected 32 and 16, which method.generator.ups=1 makes"),
+        (
+            ["method.image_batch.height=64"],
+            "method.image_batch.height, width: expected 32 and 16, which method.generator.ups=1 makes",
+        ),
         (["method.image_batch.width=null"], "method.image_batch.height, width: expected 32 and 16, .* found 32 and 32"),
         (["method.discriminator.depth=4"], "method.discriminator.depth: expected at most 4 halvings of images of 32 x"),
         (["method.generator.depth=5"], "method.generator.depth: expected at most 4 halvings"),
