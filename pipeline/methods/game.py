@@ -89,17 +89,17 @@ class Game(Method):
             """Whether there is more than one stage."""
             return sum(length > 0 for length in self.stages) > 1
 
-    def __init__(self, settings: Settings, identities: int, weights: bool) -> None:
-        """Makes the untrained networks for that many training identities; the stages follow `method.stages`."""
-        super().__init__()
-        self.lengths: list[float] = settings.method.stages
-
     # keys that change nothing of such a method, unless a subclass heeds them
     unheeded: ClassVar[tuple[str, ...]] = (
         "optimizer.layer_decay",
         "optimizer.decay_norm_bias",
         "optimizer.derivation_lr_mult",
     )
+
+    def __init__(self, settings: Settings, identities: int, weights: bool) -> None:
+        """Makes the untrained networks for that many training identities; the stages follow `method.stages`."""
+        super().__init__()
+        self.lengths: list[float] = settings.method.stages
 
     # ---- made of a configuration
 

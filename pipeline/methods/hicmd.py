@@ -189,6 +189,7 @@ class HiCMD(Game):
 
     def translate(self, images: torch.Tensor, modality: Modality, style: torch.Tensor | None = None) -> torch.Tensor:
         if style is None:
-            raise ValueError(f"style: expected an {modality.other.key} image, whose illumination is taken; found none")
+            wanted = f"an image that is {modality.other.key}, whose illumination is taken"
+            raise ValueError(f"style: expected {wanted}; found none")
         light = self.network.encode(style, modality.other).attributes
         return relit(self.decoder, self.network.encode(images, modality), light)

@@ -276,7 +276,7 @@ def test_images_are_shown_and_translated_without_a_trace():
     torch.testing.assert_close(back[0], shown["visible relit"][1])
     assert lit.shape == visible.shape
     with pytest.raises(
-        ValueError, match="^style: expected an infrared image, whose illumination is taken; found none$"
+        ValueError, match="^style: expected an image that is infrared, whose illumination is taken; found none$"
     ):
         game.translate(visible, Modality.VISIBLE)
 

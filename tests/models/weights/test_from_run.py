@@ -7,7 +7,7 @@ from timm.layers import resample_abs_pos_embed
 from torch.nn.functional import conv2d
 
 from pipeline.config import load_config, to_yaml
-from pipeline.methods import one_objective
+from pipeline.methods import network
 from pipeline.methods.network import build_network
 from pipeline.models.weights import find_weights
 from pipeline.run.checkpoint import save_weights
@@ -130,7 +130,7 @@ def test_heads_that_fit_are_taken(run_of, monkeypatch):
     folder, tensors = run_of("heads.parts={type: stripes, count: 2, width: 8}")
     head = "heads.parts={type: stripes, count: 2, width: 6}"
     logged = []
-    monkeypatch.setattr(one_objective.log, "info", logged.append)
+    monkeypatch.setattr(network.log, "info", logged.append)
     made = network_of(head, f"model.weights={folder}")
     assert torch.equal(made.state_dict()["heads.global.neck.weight"], tensors["heads.global.neck.weight"])
     assert made.state_dict()["heads.parts.necks.parts_0.neck.weight"].shape == (6,)
