@@ -190,9 +190,7 @@ class JSIA(Game):
 
     def translate(self, images: torch.Tensor, modality: Modality, style: torch.Tensor | None = None) -> torch.Tensor:
         if style is None:
-            raise ValueError(
-                f"style: expected an image that is {OTHER[modality.key]}, whose style is taken; found none"
-            )
+            raise ValueError(f"style: expected an image that is {OTHER[modality.key]}, for its style; found none")
         pixels, generator = self.exchange.pixels, self.exchange.generators[OTHER[modality.key]]
         code = generator.style(pixels.signed(style)).expand(len(images), -1)
         return pixels.normalized(generator(self.network.content(images), code))

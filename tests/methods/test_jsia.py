@@ -279,9 +279,7 @@ def test_it_shows_what_it_generates_and_changes_nothing(small):
     torch.testing.assert_close(rows["visible again"], again)
     assert all(torch.equal(tensor, before[name]) for name, tensor in state(game).items())
     assert torch.equal(torch.get_rng_state(), numbers)
-    with pytest.raises(
-        ValueError, match="^style: expected an image that is visible, for its style; found none$"
-    ):
+    with pytest.raises(ValueError, match="^style: expected an image that is visible, for its style; found none$"):
         game.translate(infrared, Modality.INFRARED)
     game.train()
 
