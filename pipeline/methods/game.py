@@ -8,7 +8,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import accumulate
 from typing import Any, ClassVar, NamedTuple
 
@@ -21,8 +20,8 @@ from pipeline.loading.streams import Stream
 from pipeline.losses.term import Parts
 from pipeline.methods.method import Method, Share
 from pipeline.methods.network import with_pooling
-from pipeline.methods.players import Player, Players
-from pipeline.optimization import ParameterGroup, create_optimizer, learning_rate_factor
+from pipeline.methods.players import Player, Players, schedule_of
+from pipeline.optimization import ParameterGroup, create_optimizer
 from pipeline.precision import wide
 from pipeline.settings import Settings
 from pipeline.settings_key import key
@@ -192,10 +191,6 @@ def new_player(name: str, groups: list[ParameterGroup], settings: Settings) -> P
 
 def trained(modules: Iterable[nn.Module]) -> list[nn.Parameter]:
     return [parameter for module in modules for parameter in module.parameters() if parameter.requires_grad]
-
-
-def schedule_of(settings: Settings) -> Callable[[float], float]:
-    return partial(learning_rate_factor, epochs=settings.train.epochs, settings=settings.optimizer)
 
 
 def check_settings(settings: Settings, unheeded: Collection[str]) -> None:

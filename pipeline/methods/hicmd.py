@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 from pipeline.batch import Modality
 from pipeline.loading.streams import Stream
+from pipeline.losses.identity import identity_loss
 from pipeline.losses.term import Parts
 from pipeline.methods.game import IMAGES, Batches, Game, Stage, detached, image_player, new_player, trained
 from pipeline.methods.hicmd_losses import (
@@ -41,7 +41,6 @@ from pipeline.models.image.discriminators import residual_discriminator_of_scale
 from pipeline.models.image.disentangled import DisentangledNetwork, linear, of_each
 from pipeline.models.image.erasing import RandomErasing
 from pipeline.models.image.exchange import Imitations, relit
-from pipeline.precision import wide
 from pipeline.settings import Settings
 from pipeline.settings_key import key
 
@@ -169,7 +168,7 @@ class HiCMD(Game):
         """Returns the losses of features of erased images, by their names in `Weights`."""
         pooled, labels = erased_features(self.network, self.erase, people, made)
         features = self.network.embedded(pooled)
-        identity = functional.cross_entropy(wide(self.classifier(features)), labels)
+        identity = identity_loss(self.classifier(features), labels)
         triplet = both_triplets(self.compared(features), labels, len(people.labels), self.options.margin)
         return {"identity": identity, "triplet": triplet}
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from pipeline.batch import Batch, Modality
+from pipeline.batch import CAPTURED, Batch, Modality
 from pipeline.gathering import gather_even
 from pipeline.losses.cosine_triplet import pulled_cosine_triplet
 from pipeline.losses.image_losses import gradient_penalty, least_squares, mean_absolute
@@ -20,8 +20,8 @@ from pipeline.models.image.erasing import RandomErasing
 from pipeline.models.image.exchange import Code, Imitations, imitations
 from pipeline.precision import wide
 
-MODALITIES = VISIBLE, INFRARED = Modality.VISIBLE, Modality.INFRARED
-DISCRIMINATOR_LOSSES = {one: f"{one.key}_discriminator" for one in MODALITIES}  # as discriminators' errors are reported
+VISIBLE, INFRARED = CAPTURED
+DISCRIMINATOR_LOSSES = {one: f"{one.key}_discriminator" for one in CAPTURED}  # as discriminators' errors are reported
 PARTS = 3  # every so many-th identity of a batch: in both modalities, in visible images only, in infrared images only
 OF_PAIRS = 4  # rows of features of a modality for each pair: real, decoded, and two that are joined of both
 
@@ -56,12 +56,12 @@ def people_of(batch: Batch, images_per_modality: int = 1) -> People:
 
 def codes_of(network: DisentangledNetwork, images: Images) -> Codes:
     """Returns the code of each modality's images."""
-    return {one: network.encode(images[one], one) for one in MODALITIES}
+    return {one: network.encode(images[one], one) for one in CAPTURED}
 
 
 def imitated(decoder: AttributeDecoder, codes: Codes) -> Made:
     """Returns the imitations of each modality's images."""
-    return {one: imitations(decoder, codes[one], codes[one.other]) for one in MODALITIES}
+    return {one: imitations(decoder, codes[one], codes[one.other]) for one in CAPTURED}
 
 
 def discriminator_losses(
@@ -73,7 +73,7 @@ def discriminator_losses(
     gradient penalty of that weight. Not under autocast, as second derivatives are needed.
     """
     told, total = {}, []
-    for one in MODALITIES:
+    for one in CAPTURED:
         real = images[one].detach().requires_grad_()
         with torch.autocast(real.device.type, enabled=False):
             of_made, of_real = (discriminators[one.key](wide(seen)) for seen in (made[one].judged, real))
@@ -92,9 +92,9 @@ def image_losses(
     made: Made,
 ) -> Parts:
     """Returns the losses of images decoded of the codes, by name, each the sum over both modalities."""
-    again = codes_of(network, {one: made[one].cross for one in MODALITIES})
+    again = codes_of(network, {one: made[one].cross for one in CAPTURED})
     losses: dict[str, list[torch.Tensor]] = {}
-    for one in MODALITIES:
+    for one in CAPTURED:
         real, own = images[one], codes[one].attributes
         found, wanted = again[one].attributes, made[one].attributes
         cycled = decoder(again[one.other].prototypes, wanted.codes)
@@ -119,7 +119,7 @@ def erased_features(
     The rows of a modality: its real images, the cross ones, two joined of both; then the others of this modality.
     """
     pooled, labels = [], []
-    for one in MODALITIES:
+    for one in CAPTURED:
         groups = people.images[one], made[one].cross.detach(), people.others[one]
         pooled += joined_features(network, [erase(images) for images in groups], one)
         labels += [people.labels] * OF_PAIRS + [people.other_labels[one]]

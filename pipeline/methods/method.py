@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import ClassVar, Literal
 
 import torch
@@ -15,9 +14,9 @@ from pipeline.batch import Batch, Modality
 from pipeline.loading.derivations import views_in_use
 from pipeline.loading.streams import Stream
 from pipeline.losses.term import Parts
-from pipeline.methods.players import Player
+from pipeline.methods.players import Player, schedule_of
 from pipeline.normalization import with_normalization
-from pipeline.optimization import ParameterGroup, create_optimizer, learning_rate_factor
+from pipeline.optimization import ParameterGroup, create_optimizer
 from pipeline.parts import METHODS, PartOptions
 from pipeline.settings import DEFAULT_NAME, Settings
 from pipeline.settings_key import key
@@ -114,8 +113,8 @@ class Method(nn.Module):
 
     def players(self, settings: Settings) -> list[Player]:
         """Returns the optimizers; one with the schedule of `optimizer` unless a method needs more."""
-        schedule = partial(learning_rate_factor, epochs=settings.train.epochs, settings=settings.optimizer)
-        return [Player("optimizer", create_optimizer(self.parameter_groups(settings), settings.optimizer), schedule)]
+        optimizer = create_optimizer(self.parameter_groups(settings), settings.optimizer)
+        return [Player("optimizer", optimizer, schedule_of(settings))]
 
     def pretrained_norms(self) -> list[nn.Module]:
         """Returns the batch-norm layers whose statistics come from pre-training: `train.norm=frozen` keeps them."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import distributed, nn
 
 from pipeline.gathering import number_of_ranks
+from pipeline.optimization import learning_rate_factor
+from pipeline.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -119,3 +122,8 @@ def average(gradients: Sequence[torch.Tensor]) -> None:
     joined /= number_of_ranks()
     for gradient, mean in zip(gradients, joined.split([one.numel() for one in gradients]), strict=True):
         gradient.copy_(mean.view_as(gradient))
+
+
+def schedule_of(settings: Settings) -> Callable[[float], float]:
+    """Returns the schedule of `optimizer`: epoch -> factor of the initial learning rates."""
+    return partial(learning_rate_factor, epochs=settings.train.epochs, settings=settings.optimizer)

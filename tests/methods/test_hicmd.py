@@ -147,7 +147,7 @@ def test_the_penalty_is_that_of_finite_differences():
     discriminators = of_each(residual_discriminator_of_scales(1, 2, 1)).double()
     for parameter in discriminators.parameters():
         nn.init.normal_(parameter, std=0.4)
-    images = {modality: torch.randn(2, 3, 8, 8, dtype=torch.float64) for modality in hicmd_losses.MODALITIES}
+    images = {modality: torch.randn(2, 3, 8, 8, dtype=torch.float64) for modality in hicmd_losses.CAPTURED}
     made = {modality: Imitations(*[image] * 3, None) for modality, image in images.items()}
     values = [discriminator_losses(discriminators, images, made, penalty)[1].item() for penalty in (0.0, 1.0)]
     by, total = 1e-6, 0.0
