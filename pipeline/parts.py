@@ -143,6 +143,7 @@ LOSSES = PartTable(
         "bidirectional_ranking": "pipeline.losses.bidirectional_ranking:BidirectionalRankingLoss",
         "center_ranking": "pipeline.losses.center_ranking:CenterRankingLoss",
         "contrastive": "pipeline.losses.contrastive:ContrastiveLoss",
+        "triplet": "pipeline.losses.triplet:TripletLoss",
         "center_distance": "pipeline.losses.center_distance:CenterDistanceLoss",
     },
     "pipeline.losses.term:LossTerm",
