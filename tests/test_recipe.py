@@ -85,6 +85,11 @@ SINCE = {
     "optimizer.warmup_start": 0.1,
     "train.tf32": True,
     "augment.interpolation": "bilinear",
+    "augment.pad_fill": 0,
+    "augment.random_erasing_fill": [0.0, 0.0, 0.0],
+    "augment.visible": [],
+    "augment.infrared": [],
+    "augment.modalities": {},
     "augment.mean": [0.485, 0.456, 0.406],
     "augment.std": [0.229, 0.224, 0.225],
     "model.ibn": "none",
@@ -226,6 +231,7 @@ def test_other_people_or_another_metric_make_other_weights():
 
 # What makes a method what it is, and what changes the speed alone; all else that decides weights is the recipe's.
 OF_METHODS = {"batch.modalities", "augment.derivative_geometry", "model.stems", "model.ibn", "model.kwargs"}
+OF_METHODS |= {"augment.visible", "augment.infrared", "augment.modalities"}
 OF_METHODS |= {"augment.mean", "augment.std", "model.input", "model.stem_depth"}
 OF_METHODS |= {"model.pooling", "model.pool_power", "model.pool_power_trained", "optimizer.kwargs"}
 OF_SPEED = {"train.tf32", "train.channels_last", "train.compile"}

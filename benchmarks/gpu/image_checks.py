@@ -39,10 +39,13 @@ def geometry_checks(device: torch.device) -> dict[str, Check]:
     boxes[:, layout.ERASING] = [30, 20, 90, 60]
     boxes[::2, layout.ERASING_SHAPE] = 0  # nothing is erased
     checks: dict[str, Check] = {
-        f"crop and flip, {channels} channels": partial(compare, crop_and_flip, device, images(channels), window)
+        f"crop and flip, {channels} channels, on {fill}": partial(
+            compare, partial(crop_and_flip, channels=channels, fill=fill), device, images(channels), window
+        )
         for channels in (1, 3)
+        for fill in (0, 127)
     }
-    checks["erase"] = partial(compare, partial(erase, color=IMAGENET.erased), device, images(3), boxes)
+    checks["erase"] = partial(compare, partial(erase, color=IMAGENET.color_of((0, 0, 0))), device, images(3), boxes)
     for interpolation in INTERPOLATIONS:
         graph = partial(resize, **SIZE, interpolation=interpolation)
         larger = images(3, 384, 128)
@@ -50,8 +53,8 @@ def geometry_checks(device: torch.device) -> dict[str, Check]:
     return checks
 
 
-def crop_and_flip(images: DataNode, window: DataNode) -> DataNode:
-    return flip(crop(images, window, 0, **SIZE), window, 0)
+def crop_and_flip(images: DataNode, window: DataNode, channels: int, fill: int) -> DataNode:
+    return flip(crop(images, channels, window, 0, **SIZE, fill=fill), window, 0)
 
 
 def covering_checks(device: torch.device) -> dict[str, Check]:

@@ -71,7 +71,6 @@ def derived_images(settings: Settings, index: pd.DataFrame, rows: np.ndarray, vi
         width=augment.width,
         interpolation=augment.interpolation,
         pad=0,
-        erased=None,
         device="cpu",
         device_id=None,
         decode="cpu",
