@@ -17,7 +17,7 @@ from dali_ops.derive.stages import Stage, apply_stages
 from dali_ops.erasing import erase
 from dali_ops.geometry import INTERPOLATIONS, crop, flip, resize, windows
 from dali_ops.mixing import MIXINGS, Mixing
-from dali_ops.normalize import IMAGENET
+from dali_ops.normalize import IMAGENET, mix_channels
 
 SIZE = {"height": HEIGHT, "width": WIDTH}
 PAD = 10
@@ -80,8 +80,22 @@ def mixed(mixing: Mixing, images: DataNode, numbers: DataNode) -> DataNode:
     return mixing.graph(types.Constant(255, dtype=types.UINT8) - images, images, numbers, **SIZE)
 
 
+def compare_mixing(device: torch.device) -> tuple[bool, str]:
+    """Whether channels of normalized images are mixed alike on the device and the CPU, in float32."""
+    generator = np.random.default_rng(4)
+    linear = [derivation for derivation in DERIVATIONS.values() if derivation.matrices]
+    matrices = np.concatenate([it.matrices(it.sample(generator, COUNT)) for it in linear]).astype(np.float32)
+    normalized = torch.from_numpy(generator.standard_normal((len(matrices), 3, HEIGHT, WIDTH), np.float32))
+    one = normalized.contiguous(memory_format=torch.channels_last)
+    other = one.to(device, copy=True)
+    mix_channels(one, matrices)
+    mix_channels(other, matrices)
+    apart = (one - other.cpu()).abs().max().item()
+    return apart < 1e-5, f"largest difference {apart:.1e}"
+
+
 def derivation_checks(device: torch.device) -> dict[str, Check]:
-    checks: dict[str, Check] = {}
+    checks: dict[str, Check] = {"channels of normalized images": partial(compare_mixing, device)}
     for name, derivation in DERIVATIONS.items():
         numbers = derivation.sample(np.random.default_rng(1), COUNT)
         allowed = Allowed(ROUNDED.share, STEEP.get(name, ROUNDED.levels))
