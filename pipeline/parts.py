@@ -145,6 +145,7 @@ LOSSES = PartTable(
         "contrastive": "pipeline.losses.contrastive:ContrastiveLoss",
         "triplet": "pipeline.losses.triplet:TripletLoss",
         "center_distance": "pipeline.losses.center_distance:CenterDistanceLoss",
+        "quadruple_center": "pipeline.losses.quadruple_center:QuadrupleCenterLoss",
     },
     "pipeline.losses.term:LossTerm",
 )

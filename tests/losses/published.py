@@ -26,6 +26,7 @@ from pipeline.models.generator import ModalityGenerator
 from pipeline.models.non_local import NonLocal
 from pipeline.models.pooling import Pooling
 from pipeline.models.sphere import sphere_logits
+from tests.losses import published_mscm
 
 FILES = Path(__file__).parents[1] / "fixtures" / "published"
 VISIBLE, INFRARED, SECOND_VISIBLE = 0, 1, 2  # in `modality` of the files
@@ -250,6 +251,7 @@ QUANTITIES = [
         sphere,
         {f"sphere_softmax_s14__grad_{of}": name for of, name in WITH_RESPECT_TO_BOTH.items()},
     ),
+    *(of_features(*quantity) for quantity in published_mscm.QUANTITIES),
 ]
 
 
