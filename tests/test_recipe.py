@@ -106,6 +106,7 @@ SINCE = {
     "method.type": "one_objective",
     "heads.global.classifiers": "shared",
     **{f"losses.{name}.features": None for name in ("identity", "intra", "cross")},
+    **{f"losses.{name}.joined": False for name in ("identity", "intra", "cross")},
     "losses.cross.mining": "hardest",
     **{f"losses.{name}.of": "pooled" for name in ("intra", "cross")},
     **{f"losses.{name}.unit_length": False for name in ("intra", "cross")},
@@ -140,6 +141,7 @@ HASHES = {
     "ebdtr.yaml": "b138f550",
     "folder.yaml": "ea1e3e65",
     "hcml.yaml": "0de5bc1a",  # whose weights are TONE's
+    "hct.yaml": "0f16a735",
     "hicmd.yaml": "576fc3e7",
     "hsme.yaml": "7d626612",
     "jsia.yaml": "e87f1ecb",
