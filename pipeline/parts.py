@@ -145,6 +145,8 @@ LOSSES = PartTable(
         "contrastive": "pipeline.losses.contrastive:ContrastiveLoss",
         "triplet": "pipeline.losses.triplet:TripletLoss",
         "center_distance": "pipeline.losses.center_distance:CenterDistanceLoss",
+        "cpm": "pipeline.losses.cpm:CPMLoss",
+        "orthogonality": "pipeline.losses.orthogonality:OrthogonalityLoss",
     },
     "pipeline.losses.term:LossTerm",
 )
@@ -158,7 +160,14 @@ HEADS = PartTable(
     },
 )
 
-INSERTS = PartTable("insert", {"non_local": "pipeline.models.non_local:NonLocal"})
+INSERTS = PartTable(
+    "insert",
+    {
+        "non_local": "pipeline.models.non_local:NonLocal",
+        "mfa": "pipeline.models.mfa:MFA",
+        "dee": "pipeline.models.dee:DEE",
+    },
+)
 
 
 def build_part(table: PartTable, options: PartOptions, where: str, *arguments: Any) -> Any:
