@@ -54,7 +54,7 @@ def triplet(case: Case) -> torch.Tensor:
     return intra_modality_loss(case["features"], case["labels"], 0.3, "mean")
 
 
-def module(name: str, made: nn.Module, layers: dict[str, str], inputs: int = 2, out: str = "out") -> Quantity:
+def module(name: str, made: nn.Module, layers: dict[str, str], inputs: int = 2) -> Quantity:
     """The output of a module with their weights, and the gradients of the sum of its squares.
 
     layers: their name of a layer -> ours.
@@ -72,7 +72,7 @@ def module(name: str, made: nn.Module, layers: dict[str, str], inputs: int = 2, 
         return made(*(case[f"{name}_in{number}"] for number in range(inputs)))
 
     gradients = {f"{name}_gradin{number}_of_sumsq": f"{name}_in{number}" for number in range(inputs)}
-    return Quantity("deen", f"{name}_{out}", output, gradients, of=lambda value: value.square().sum())
+    return Quantity("deen", f"{name}_out", output, gradients, of=lambda value: value.square().sum())
 
 
 QUANTITIES = [
