@@ -147,6 +147,8 @@ LOSSES = PartTable(
         "triplet": "pipeline.losses.triplet:TripletLoss",
         "center_distance": "pipeline.losses.center_distance:CenterDistanceLoss",
         "quadruple_center": "pipeline.losses.quadruple_center:QuadrupleCenterLoss",
+        "cpm": "pipeline.losses.cpm:CPMLoss",
+        "orthogonality": "pipeline.losses.orthogonality:OrthogonalityLoss",
     },
     "pipeline.losses.term:LossTerm",
 )
@@ -160,7 +162,14 @@ HEADS = PartTable(
     },
 )
 
-INSERTS = PartTable("insert", {"non_local": "pipeline.models.non_local:NonLocal"})
+INSERTS = PartTable(
+    "insert",
+    {
+        "non_local": "pipeline.models.non_local:NonLocal",
+        "mfa": "pipeline.models.mfa:MFA",
+        "dee": "pipeline.models.dee:DEE",
+    },
+)
 
 
 def build_part(table: PartTable, options: PartOptions, where: str, *arguments: Any) -> Any:

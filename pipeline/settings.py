@@ -192,6 +192,9 @@ class ModelSettings:
         "color", "gray: the network sees one channel, 0.299 R + 0.587 G + 0.114 B of the normalized image"
     )
     last_stride: int = key(1, "stride of the last stage, 1 or 2 (docs/training.md: of which families)", min=1, max=2)
+    last_stage: int | None = key(
+        None, "number of the last stage of a ResNet or RegNet that is kept, 1-4; null: of all its stages", min=1, max=4
+    )
     ibn: Literal["none", "a"] = key("none", "a: instance norm in half of the first norms of a ResNet's stages 1 to 3")
     drop_path: float = key(0.0, "probability that a block is skipped in training (stochastic depth)", min=0, max=0.99)
     kwargs: dict[str, Any] = key({}, "further keyword arguments of timm.create_model, such as {depths: [2, 2, 6, 2]}")

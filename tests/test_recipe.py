@@ -92,6 +92,7 @@ SINCE = {
     "augment.modalities": {},
     "augment.mean": [0.485, 0.456, 0.406],
     "augment.std": [0.229, 0.224, 0.225],
+    "model.last_stage": None,
     "model.ibn": "none",
     "model.drop_path": 0.0,
     "model.kwargs": {},
@@ -137,6 +138,8 @@ HASHES = {
     "cmgan.yaml": "aa009db2",
     "d2rl.yaml": "61f86a71",
     "d_hsme.yaml": "7e424e4d",
+    "deen.yaml": "0e49aba4",
+    "deen_regdb.yaml": "25502c7f",
     "demo.yaml": "b4919da1",
     "ebdtr.yaml": "b138f550",
     "folder.yaml": "ea1e3e65",
@@ -234,7 +237,7 @@ def test_other_people_or_another_metric_make_other_weights():
 # What makes a method what it is, and what changes the speed alone; all else that decides weights is the recipe's.
 OF_METHODS = {"batch.modalities", "augment.derivative_geometry", "model.stems", "model.ibn", "model.kwargs"}
 OF_METHODS |= {"augment.visible", "augment.infrared", "augment.modalities"}
-OF_METHODS |= {"augment.mean", "augment.std", "model.input", "model.stem_depth"}
+OF_METHODS |= {"augment.mean", "augment.std", "model.input", "model.stem_depth", "model.last_stage"}
 OF_METHODS |= {"model.pooling", "model.pool_power", "model.pool_power_trained", "optimizer.kwargs"}
 OF_SPEED = {"train.tf32", "train.channels_last", "train.compile"}
 

@@ -60,7 +60,8 @@ def token_grid(tokens: int, size: tuple[int, int]) -> tuple[int, int]:
 
 
 def last_activation(network: ReIDNetwork, images: torch.Tensor, modality: Modality) -> torch.Tensor:
-    """Returns (B, h, w) float32 of images (B, 3, H, W): `activation_norm` of what the network pools."""
+    """Returns (B, h, w) float32 of images (B, 3, H, W): `activation_norm` of what the network pools, of an image's
+    first version where it makes several."""
     pooled = []
     listening = network.pooling.register_forward_pre_hook(lambda module, inputs: pooled.append(inputs[0]))
     try:
@@ -71,7 +72,10 @@ def last_activation(network: ReIDNetwork, images: torch.Tensor, modality: Modali
     pooling = network.pooling
     height, width = images.shape[2:]
     return activation_norm(
-        pooled[0], (height, width), channels_last=pooling.channels_last, prefix_tokens=pooling.prefix_tokens
+        pooled[0][: len(images)],
+        (height, width),
+        channels_last=pooling.channels_last,
+        prefix_tokens=pooling.prefix_tokens,
     )
 
 

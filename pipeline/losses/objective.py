@@ -25,7 +25,7 @@ from pipeline.losses.term import (
 )
 from pipeline.metric_columns import MEASURED, POSITION
 from pipeline.parts import LOSSES, build_part
-from pipeline.routing import by_name
+from pipeline.routing import by_name, runs_of
 
 
 class Objective(nn.Module):
@@ -146,6 +146,7 @@ def rows_of_ranks(own: Rows, counts: Sequence[int], wanted: Collection[str]) -> 
 
 
 def modality_of_ranks(modality: Sequence[int], rows: Sequence[int]) -> list[int]:
-    """Returns the modality of every rank's rows: on each they stand together, in the same order and equally many."""
-    kinds = list(dict.fromkeys(modality))
+    """Returns the modality of every rank's rows: on each they stand together, in the same order and equally many, in
+    every version."""
+    kinds = [kind for kind, _ in runs_of(modality)]
     return [kind for count in rows for kind in kinds for _ in range(count // len(kinds))]

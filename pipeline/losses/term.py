@@ -19,7 +19,7 @@ from pipeline.settings_key import key
 
 Parts = dict[str, torch.Tensor]
 FEATURES = ("pooled", "embedding", "logits")
-READABLE = (*FEATURES, "camera")
+READABLE = (*FEATURES, "camera", "version")
 JOINED = ("pooled", "embedding")  # what stands side by side where a term looks at its features as one
 
 
@@ -29,7 +29,7 @@ class Rows:
 
     parts      by name, those of READABLE that a term `reads`; a rank's own rows have all
     labels     (N,) int64, 0 .. C - 1
-    modality   N values of `Modality` on the host; rows of a modality stand together
+    modality   N values of `Modality` on the host; rows of a modality stand together, in each version of a rank's rows
     """
 
     parts: Mapping[str, torch.Tensor]
@@ -55,6 +55,14 @@ class Rows:
     def camera(self) -> torch.Tensor:
         """The data set's own number of the camera, (N,) int64."""
         return self._part("camera")
+
+    @property
+    def version(self) -> torch.Tensor:
+        """Which version of its image a row is, (N,) int64: 0, or where inserts multiply rows 0 .. versions - 1.
+
+        Of a rank's own rows those of version 0 stand first, in the order of the images, then those of version 1.
+        """
+        return self._part("version")
 
     def _part(self, name: str) -> torch.Tensor:
         if name not in self.parts:
@@ -112,12 +120,14 @@ class LossContext:
     identities  C, number of training identities; 0 where no network is trained
     widths      feature -> D, number of values of its pooled form
     embedding_widths  likewise of its embedding, where that is another
+    versions    of each image among the rows
     """
 
     modalities: tuple[Modality, ...]
     identities: int
     widths: dict[str, int]
     embedding_widths: Mapping[str, int] = field(default_factory=dict)
+    versions: int = 1
 
     def width(self, feature: str, what: str) -> int:
         """Returns the number of values of a feature; what: pooled or embedding."""
@@ -211,6 +221,15 @@ class FeatureTerm(LossTerm):
         """Returns what is compared, (N, D) in float32 or wider."""
         vectors = wide(rows.embedding if self.settings.of == "embedding" else rows.pooled)
         return to_unit_length(vectors) if self.settings.unit_length else vectors
+
+
+def check_versions(kind: str, fewest: int, context: LossContext) -> None:
+    """Raises ValueError where a kind of term compares more versions of an image than a network makes."""
+    if context.versions < fewest:
+        raise ValueError(
+            f"type: {kind} is for {fewest} versions of an image or more, which an insert such as dee makes; found "
+            f"{context.versions}"
+        )
 
 
 def modalities_chosen(names: Sequence[str] | None, weight: float, context: LossContext) -> tuple[Modality, ...]:

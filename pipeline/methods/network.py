@@ -101,6 +101,7 @@ def build_backbone(settings: Settings, weights: bool) -> Backbone:
         pretrained=model.pretrained and weights,
         weights=model.weights if weights else None,
         last_stride=model.last_stride,
+        last_stage=model.last_stage,
         ibn=model.ibn,
         drop_path=model.drop_path,
         kwargs=model.kwargs,

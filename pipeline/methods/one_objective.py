@@ -40,7 +40,8 @@ class OneObjective(Method):
     @classmethod
     def build(cls, settings: Settings, identities: int, share: Share, weights: bool = True) -> OneObjective:
         network = build_network(settings, identities, weights)
-        context = LossContext(tuple(modalities_in_use(settings)), identities, network.widths, network.embedding_widths)
+        used = tuple(modalities_in_use(settings))
+        context = LossContext(used, identities, network.widths, network.embedding_widths, network.copies)
         mining = settings.method.mining
         objective = build_objective(settings.losses, context, mining, share.identities, share.rank)
         unread = [name for name in network.widths if not any(objective.reads(name, what) for what in FEATURES)]
@@ -97,6 +98,9 @@ class OneObjective(Method):
 
 
 def rows(feature: Feature, batch: Batch) -> Rows:
-    """Returns what loss terms may read of a feature of a batch."""
+    """Returns what loss terms may read of a feature of a batch, with all versions of its images."""
+    versions = len(feature.pooled) // len(batch)
     parts = {what: wide(part) for what, part in feature._asdict().items()}
-    return Rows(parts | {"camera": batch.camera}, batch.label, batch.modality)
+    parts["camera"] = batch.camera.repeat(versions)
+    parts["version"] = torch.arange(versions, device=batch.label.device).repeat_interleave(len(batch))
+    return Rows(parts, batch.label.repeat(versions), batch.modality * versions)

@@ -13,6 +13,7 @@ from torch import nn
 from pipeline.models.ibn import put_ibn
 from pipeline.models.last_stride import PLAIN, remove_last_stride
 from pipeline.models.probing import pools_class_token, probe
+from pipeline.models.stages import keep_stages
 from pipeline.models.timm_arguments import shapes_only, timm_arguments
 from pipeline.models.timm_model import Backbone
 from pipeline.models.weights import Source, find_weights, first_line, load_backbone_weights, weights_origin
@@ -26,6 +27,7 @@ def create_backbone(
     pretrained: bool,
     weights: str | None,
     last_stride: int,
+    last_stage: int | None = None,
     ibn: str = "none",
     drop_path: float = 0.0,
     kwargs: Mapping[str, Any] | None = None,
@@ -41,6 +43,7 @@ def create_backbone(
                  Strong Baseline for Person Re-Identification", 2019), by `remove_last_stride` without dilation;
                  ConvNeXts: timm's output_stride=16, which dilates the last stage. Plain transformers have no such
                  stride and ignore it.
+    last_stage   stages that are kept: `keep_stages`; the last of them is then that of `last_stride`. None: all
     ibn          "a": `put_ibn`
     drop_path    probability of leaving a residual branch out in training (timm's drop_path_rate), 0-1
     kwargs       further keyword arguments of timm.create_model
@@ -60,6 +63,8 @@ def create_backbone(
     )
     # The model with its weights, then the changes of this project, which keep the names of parameters.
     backbone = _build(name, pretrained and source is None, arguments)
+    if last_stage is not None:  # a run of such a backbone has no others
+        keep_stages(backbone, last_stage)
     _load(backbone, pretrained, source, ibn)
     if last_stride == 1:
         remove_last_stride(backbone, name)

@@ -9,6 +9,7 @@ from typing import cast
 import torch
 from torch import nn
 
+from pipeline.models.stages import stages_of
 from pipeline.models.timm_model import Backbone
 from pipeline.parts import INSERTS, PartOptions, build_part
 from pipeline.settings_key import key
@@ -16,7 +17,13 @@ from pipeline.settings_key import key
 
 @dataclass(frozen=True)
 class InsertOptions(PartOptions):
-    """The options of every insert: a new module of it follows each place that they name."""
+    """The options of every insert: a new module of it follows each place that they name.
+
+    An insert is built from its options and the channels behind its place, and called with what stands there. One whose
+    class has `sees_input` True is also built from the channels before its place, and called with the first input of the
+    module that it follows. One that returns more rows than it gets says how many for each in `copies`: below all rows
+    stands a further version of all of them, and so on.
+    """
 
     at: list[str] = key([], "modules of the backbone that one is put behind, by timm's names: [layer2.2, layer3]")
     last_blocks: dict[str, int] = key(
@@ -31,12 +38,20 @@ class Followed(nn.Module):
     def __init__(self, module: nn.Module, insert: nn.Module) -> None:
         super().__init__()
         self.module, self.insert = module, insert
+        self.sees_input = sees_input(insert)
 
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
-        return self.insert(self.module(*inputs))
+        output = self.module(*inputs)
+        return self.insert(output, inputs[0]) if self.sees_input else self.insert(output)
 
     def __iter__(self) -> Iterator[nn.Module]:
-        """Yields the layers of a stage, then the insert: timm's gradient checkpointing calls one after the other."""
+        """Yields the layers of a stage, then the insert: timm's gradient checkpointing calls one after the other.
+
+        An insert that sees the stage's input stays with it: both are one layer.
+        """
+        if self.sees_input:
+            yield self
+            return
         yield from cast(nn.Sequential, self.module)
         yield self.insert
 
@@ -44,8 +59,8 @@ class Followed(nn.Module):
 def put_inserts(backbone: Backbone, inserts: Mapping[str, InsertOptions], height: int, width: int) -> None:
     """Puts the inserts of a configuration into a timm backbone, in place; images are `height` x `width` pixels.
 
-    An insert is built from its settings and the number of channels behind its place. Of several at one place the first
-    comes first. Raises ValueError naming the key where the backbone has no such place, or none with a map.
+    Of several at one place the first comes first. Raises ValueError naming the key where the backbone has no such
+    place, none with a map, or none where rows can be multiplied.
     """
     wanted = [
         (place, where, name)
@@ -54,12 +69,27 @@ def put_inserts(backbone: Backbone, inserts: Mapping[str, InsertOptions], height
     ]
     if not wanted:
         return
-    channels = channels_behind(backbone, {place: where for place, where, _ in wanted}, height, width)
+    channels = channels_at(backbone, {place: where for place, where, _ in wanted}, height, width)
+    between = stages_of(backbone)[:-1]
     # the innermost first: an insert changes the names of the modules inside its place
-    for place, _, name in sorted(wanted, key=lambda insert: -insert[0].count(".")):
+    for place, where, name in sorted(wanted, key=lambda insert: -insert[0].count(".")):
         parent, _, child = place.rpartition(".")
-        made = build_part(INSERTS, inserts[name], f"inserts.{name}", channels[place])
+        seen = channels[place] if sees_input(INSERTS.find(inserts[name].type)) else channels[place][:1]
+        made = build_part(INSERTS, inserts[name], f"inserts.{name}", *seen)
+        if copies_of(made) > 1 and place not in between:
+            expected = f"stages before the last, some of {', '.join(between)}" if between else "a backbone with stages"
+            raise ValueError(f"{where}: {name} multiplies the rows of a batch: expected {expected}; found {place}")
         setattr(backbone.get_submodule(parent), child, Followed(backbone.get_submodule(place), made))
+
+
+def sees_input(insert: nn.Module | type[nn.Module]) -> bool:
+    """Whether an insert, or its class, wants the input of the module that it follows."""
+    return getattr(insert, "sees_input", False)
+
+
+def copies_of(insert: nn.Module) -> int:
+    """Returns how many rows an insert returns for each."""
+    return getattr(insert, "copies", 1)
 
 
 def places_of(backbone: Backbone, name: str, settings: InsertOptions) -> Iterator[tuple[str, str]]:
@@ -83,17 +113,17 @@ def places_of(backbone: Backbone, name: str, settings: InsertOptions) -> Iterato
             yield f"{stage}.{block}", where
 
 
-def channels_behind(backbone: Backbone, places: Mapping[str, str], height: int, width: int) -> dict[str, int]:
-    """Returns the channels of the map (B, C, h, w) that each module of the backbone returns; one image is passed
-    through for all.
+def channels_at(backbone: Backbone, places: Mapping[str, str], height: int, width: int) -> dict[str, tuple[int, int]]:
+    """Returns the channels of the map (B, C, h, w) that each module of the backbone returns, and of what it takes; one
+    image is passed through for all.
 
     places: name of the module -> key that names it. Raises ValueError with the key where there is no such module, or it
     returns something else.
     """
-    seen: dict[str, object] = {}
+    seen: dict[str, tuple[object, torch.Tensor]] = {}
     listening = [
         module_at(backbone, place, where).register_forward_hook(
-            lambda module, inputs, output, place=place: seen.update({place: output})
+            lambda module, inputs, output, place=place: seen.update({place: (output, inputs[0])})
         )
         for place, where in places.items()
     ]
@@ -111,15 +141,15 @@ def channels_behind(backbone: Backbone, places: Mapping[str, str], height: int, 
         backbone.grad_checkpointing = checkpointing
     channels = {}
     for place, where in places.items():
-        features = seen.get(place)
-        if not isinstance(features, torch.Tensor) or features.ndim != 4:
+        features, taken = seen.get(place, (None, None))
+        if not isinstance(features, torch.Tensor) or features.ndim != 4 or taken is None:
             raise ValueError(
                 f"{where}: expected a module that returns a map of places; {place} of the backbone doesn't"
             )
         if getattr(backbone, "output_fmt", "NCHW") == "NHWC":
             name = type(backbone).__name__
             raise ValueError(f"{where}: inserts are for maps (B, C, h, w); those of {name} are (B, h, w, C)")
-        channels[place] = features.shape[1]
+        channels[place] = features.shape[1], taken.shape[1]
     return channels
 
 

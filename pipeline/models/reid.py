@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import prod
 from typing import NamedTuple, cast
 
 import torch
@@ -12,7 +13,7 @@ from pipeline.batch import Modality
 from pipeline.models.generator import ModalityGenerator
 from pipeline.models.gray import take_one_channel, to_gray
 from pipeline.models.heads import Feature, Head, HeadContext
-from pipeline.models.inserts import Followed
+from pipeline.models.inserts import Followed, copies_of
 from pipeline.models.norm import norm_layers
 from pipeline.models.pooling import Pooling
 from pipeline.models.stems import build_stems, stem_keys
@@ -25,7 +26,11 @@ AS_IT_IS = "as_it_is"
 
 
 class ReIDOutput(NamedTuple):
-    """The network's output for B images: `features` by name, in the order of the heads."""
+    """The network's output for B images: `features` by name, in the order of the heads.
+
+    Where inserts multiply rows, each image has several versions. In training mode a feature has the B rows of the
+    first, below them B of the second, and so on; in eval mode each has B rows: NAME, then NAME_1, ... of the others.
+    """
 
     features: dict[str, Feature]
 
@@ -43,6 +48,20 @@ class ReIDOutput(NamedTuple):
     def logits(self) -> torch.Tensor | None:
         """Those of the first feature."""
         return next(iter(self.features.values())).logits
+
+
+def by_version(features: Mapping[str, Feature], copies: int) -> dict[str, Feature]:
+    """Returns each version of features of `copies` B rows as one of B rows: NAME, NAME_1, ..."""
+    divided: dict[str, Feature] = {}
+    for name, feature in features.items():
+        parts = [(None,) * copies if part is None else part.chunk(copies) for part in feature]
+        versions = (Feature(*version) for version in zip(*parts, strict=True))
+        divided |= dict(zip(names_of_versions(name, copies), versions, strict=True))
+    return divided
+
+
+def names_of_versions(name: str, copies: int) -> list[str]:
+    return [name, *(f"{name}_{version}" for version in range(1, copies))]
 
 
 def side_by_side(parts: list[torch.Tensor]) -> torch.Tensor:
@@ -94,6 +113,7 @@ class ReIDNetwork(nn.Module):
         if not heads:
             raise ValueError("heads: expected one or more; found none")
         self.heads = by_name("heads", made)
+        self.copies = self._count_copies()
 
     @property
     def origin(self) -> str:
@@ -102,7 +122,7 @@ class ReIDNetwork(nn.Module):
 
     @property
     def widths(self) -> dict[str, int]:
-        """D of each pooled feature, by name."""
+        """D of each pooled feature, by name; further versions of it in eval mode are as wide."""
         return {name: width for head in self._heads() for name, width in head.widths.items()}
 
     @property
@@ -115,7 +135,8 @@ class ReIDNetwork(nn.Module):
 
         modality: B values of `Modality` on the host, an int64 CPU tensor or a sequence of int. Give the sequence to a
         model wrapped in DistributedDataParallel, which moves all tensors among its inputs to the device. The output's
-        rows are in the order of the input's. Raises ValueError for a modality that no stem was built for.
+        rows are in the order of the input's, in each version (`ReIDOutput`). Raises ValueError for a modality that no
+        stem was built for.
         """
         rows, generator_runs, stem_runs = self._plan(modality)
         images = images.to(next(self.heads.parameters()).dtype)
@@ -124,8 +145,9 @@ class ReIDNetwork(nn.Module):
         if self.gray:
             images = to_gray(images)
         features = self.backbone.forward_features(apply_by_key(images, stem_runs, self.stems))
-        made = [head(features, self.pooling, rows) for head in self.heads.values()]
-        return ReIDOutput({name: feature for of_head in made for name, feature in of_head.items()})
+        made = [head(features, self.pooling, rows * self.copies) for head in self.heads.values()]
+        found = {name: feature for of_head in made for name, feature in of_head.items()}
+        return ReIDOutput(found if self.training or self.copies == 1 else by_version(found, self.copies))
 
     def head_parameters(self) -> list[nn.Parameter]:
         """Returns the trained parameters of the heads, which recipes give a learning rate of their own."""
@@ -154,6 +176,20 @@ class ReIDNetwork(nn.Module):
         """Freezes layers of the heads whose output no loss looks at. `reads`: whether one does, of (feature, what)."""
         for head in self._heads():
             head.freeze_unread(reads)
+
+    def _count_copies(self) -> int:
+        """Returns how many versions of an image there are. Raises ValueError where they are made within a stem, or two
+        features would have one name."""
+        if any(isinstance(part, Followed) and copies_of(part.insert) > 1 for part in self.stems.modules()):
+            raise ValueError(
+                "stem_depth: an insert within the stems multiplies rows; expected stems that end before it"
+            )
+        copies = prod(copies_of(insert) for insert in self._inserts())
+        names = [version for name in self.widths for version in names_of_versions(name, copies)]
+        twice = next((name for name in self.widths if names.count(name) > 1), None)
+        if twice:
+            raise ValueError(f"heads.{twice}: choose another name: a further version of another feature is called so")
+        return copies
 
     def _inserts(self) -> list[nn.Module]:
         parts = (*self.stems.modules(), *self.backbone.modules())  # a stem with stages may hold some

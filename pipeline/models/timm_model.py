@@ -15,6 +15,7 @@ class Backbone(nn.Module):
     """A timm model as `create_backbone` returns it. For annotations: no module is an instance of this class.
 
     num_features      C, channels of the map
+    feature_info      stages and their channels, of families that have stages
     pretrained_model_args  arguments of the model whose weights it gets, as far as timm is told
     pretrained_cfg    architecture, tag and more of the weights that timm has for it
     origin            which weights it has (`pipeline.models.weights.weights_origin`)
@@ -28,6 +29,7 @@ class Backbone(nn.Module):
     """
 
     num_features: int
+    feature_info: list[dict[str, Any]]
     pretrained_model_args: dict[str, Any]
     pretrained_cfg: dict[str, Any]
     origin: str

@@ -284,6 +284,9 @@ def test_one_rank_has_the_same_loss_whatever_the_mining():
 
 def test_modalities_of_all_ranks_stand_as_their_rows_do():
     assert modality_of_ranks((0, 0, 3, 3), [4, 2]) == [0, 0, 3, 3, 0, 3]
+    of_two_versions = (0, 0, 3, 3, 0, 0, 3, 3)
+    assert modality_of_ranks(of_two_versions, [8, 4]) == [*of_two_versions, 0, 3, 0, 3]
+    assert modality_of_ranks((1,) * 6, [6, 3]) == [1] * 9
 
 
 def test_one_process_gathers_itself():

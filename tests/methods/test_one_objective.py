@@ -1,5 +1,7 @@
 """A method as the loop sees it: parts with parameters, groups, several optimizers, what is frozen, what is tested."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -63,6 +65,29 @@ def test_an_adversary_learns_while_features_get_its_gradient_reversed(tiny):
     torch.testing.assert_close(gradients[1.0][0], gradients[0.5][0])  # the discriminator's own isn't reversed
     torch.testing.assert_close(gradients[1.0][1], 2 * gradients[0.5][1])
     assert not build(tiny, *words, "losses.identity=null")[1].network.head_parameters()
+
+
+def test_every_version_of_an_image_has_its_label_camera_and_modality(tiny):
+    _, method = build(tiny, "inserts.dee.at=layer2", "losses.cpm.weight=1", "losses.orthogonality.weight=1")
+    data, seen = batch(), []
+    data = replace(data, camera=torch.arange(16))
+    method.objective.register_forward_pre_hook(lambda objective, inputs: seen.append(inputs[0]["global"]))
+    parts = method.train()(data)
+    (found,) = seen
+    assert len(found) == len(found.logits) == 3 * len(ROWS) == 48
+    for version, first in enumerate((0, 16, 32)):
+        own = slice(first, first + 16)
+        assert torch.equal(found.labels[own], data.label) and torch.equal(found.camera[own], data.camera)
+        assert tuple(found.modality[own]) == data.modality and (found.version[own] == version).all()
+    assert len(found.of(Modality.INFRARED)) == 12
+    assert {"cpm_version_1", "cpm_version_2", "orthogonality"} <= parts.keys()
+    parts["loss"].backward()
+    assert [name for name, p in method.named_parameters() if p.requires_grad and p.grad is None] == []
+
+
+def test_terms_that_compare_versions_need_some(tiny):
+    with pytest.raises(ValueError, match=r"^losses\.cpm\.type: cpm is for 2 versions of an image or more"):
+        build(tiny, "losses.cpm.weight=1")
 
 
 def test_mixed_precision_compares_features_in_float32(tiny):

@@ -2,7 +2,9 @@ import pytest
 import torch
 
 from pipeline.models.backbone import create_backbone
+from pipeline.models.dee import DEE
 from pipeline.models.inserts import Followed, put_inserts
+from pipeline.models.mfa import MFA
 from pipeline.models.non_local import NonLocal
 from pipeline.parts import INSERTS
 
@@ -121,3 +123,46 @@ def test_maps_with_their_channels_last_are_refused():
     )
     with pytest.raises(ValueError, match=r"inserts.non_local.at: inserts are for maps \(B, C, h, w\); those of Swin"):
         put_inserts(swin, inserts(non_local={"at": ["layers.2"]}), **SIZE)
+
+
+def test_an_insert_that_sees_more_gets_the_input_of_what_it_follows():
+    grown, seen = backbone(), []
+    put_inserts(grown, inserts(mfa={"at": ["layer1", "layer2"]}, dee={"at": "layer2"}), **SIZE)
+    outer = grown.layer2  # at one place the first comes first
+    assert (type(outer.insert), type(outer.module.insert)) == (DEE, MFA)
+    assert outer.insert.copies == 3 and outer.insert.branches[0].expand.out_channels == 128
+    for name in ("layer1", "layer2.module"):
+        block = grown.get_submodule(name)
+        block.module.register_forward_hook(lambda module, inputs, output: seen.append((output, inputs[0])))
+        block.insert.register_forward_hook(lambda module, inputs, output: seen.append((*inputs, output)))
+    found = grown.forward_features(torch.randn(2, 3, 64, 32))
+    (first, stem), (high, low, mixed), (second, given), (high_2, low_2, _) = seen
+    assert high is first and low is stem and given is mixed and high_2 is second and low_2 is mixed
+    assert found.shape == (6, 512, 2, 1)
+
+
+def test_an_insert_that_sees_more_is_built_from_both_widths():
+    grown = backbone("resnet50")
+    put_inserts(grown, inserts(mfa={"at": ["layer1", "layer2", "layer3", "layer4"]}), **SIZE)
+    made = [grown.get_submodule(f"layer{number}").insert.channels for number in (1, 2, 3, 4)]
+    widths = [(one.theta.in_channels, one.phi.in_channels, one.theta.out_channels) for one in made]
+    assert widths == [(256, 64, 64), (512, 256, 256), (1024, 512, 512), (2048, 1024, 1024)]
+    assert grown.layer2.insert.places.g.out_channels == 128
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        (
+            "resnet10t",
+            {"at": "layer4"},
+            r"^inserts\.dee\.at: dee multiplies .* some of layer1, layer2, layer3; found lay",
+        ),
+        ("resnet10t", {"at": "layer3.0"}, r"some of layer1, layer2, layer3; found layer3\.0"),
+        ("resnet10t", {"last_blocks": {"layer2": 1}}, r"^inserts\.dee\.last_blocks: .*; found layer2\.0"),
+        ("mobilenetv2_050", {"at": "blocks.2"}, r"expected a backbone with stages; found blocks\.2"),
+    ],
+)
+def test_rows_are_multiplied_between_stages_alone(name, options, message):
+    with pytest.raises(ValueError, match=message):
+        put_inserts(backbone(name), inserts(dee=options), **SIZE)

@@ -36,7 +36,8 @@ WAYS = {
     "parts": [
         *(f"losses.center.type={CENTER}", "losses.center.weight=0.001", "losses.center.features=[global]"),
         *(f"losses.{name}.features=[global]" for name in ("adversary", "collaborative", "views")),
-        "inserts.non_local.at=layer3",
+        *("inserts.mfa.at=layer2", "inserts.dee.at=layer2", "inserts.dee.dropout=0", "inserts.non_local.at=layer3"),
+        *("losses.cpm.weight=0.1", "losses.orthogonality.weight=0.01"),
         *("heads.stripes.count=2", "heads.stripes.width=8", "heads.stripes.norm=true"),
         "heads.global.classifiers=source",
         *("losses.weighted_triplet.weight=0.1", "losses.triplet.type=center_triplet", "losses.contrastive.weight=0.1"),
