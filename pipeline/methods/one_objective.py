@@ -40,7 +40,8 @@ class OneObjective(Method):
     @classmethod
     def build(cls, settings: Settings, identities: int, share: Share, weights: bool = True) -> OneObjective:
         network = build_network(settings, identities, weights)
-        context = LossContext(tuple(modalities_in_use(settings)), identities, network.widths, network.embedding_widths)
+        modalities = tuple(modalities_in_use(settings))
+        context = LossContext(modalities, identities, network.widths, network.embedding_widths, network.extra)
         mining = settings.method.mining
         objective = build_objective(settings.losses, context, mining, share.identities, share.rank)
         unread = [name for name in network.widths if not any(objective.reads(name, what) for what in FEATURES)]
@@ -64,7 +65,7 @@ class OneObjective(Method):
 
     def begin_step(self, step: int, steps_per_epoch: int) -> None:
         for term in self.objective.terms.values():
-            term.begin_step(step)
+            term.begin_step(step, steps_per_epoch)
 
     def training_step(self, batch: Batch) -> Parts:
         output = self.network(batch.images, batch.modality)
@@ -98,5 +99,6 @@ class OneObjective(Method):
 
 def rows(feature: Feature, batch: Batch) -> Rows:
     """Returns what loss terms may read of a feature of a batch."""
-    parts = {what: wide(part) for what, part in feature._asdict().items()}
+    parts = {what: wide(getattr(feature, what)) for what in FEATURES}
+    parts |= {what: wide(part) for what, part in feature.extra.items()}
     return Rows(parts | {"camera": batch.camera}, batch.label, batch.modality)
