@@ -145,6 +145,10 @@ LOSSES = PartTable(
         "contrastive": "pipeline.losses.contrastive:ContrastiveLoss",
         "triplet": "pipeline.losses.triplet:TripletLoss",
         "center_distance": "pipeline.losses.center_distance:CenterDistanceLoss",
+        "weak_to_strong": "pipeline.losses.weak_to_strong:WeakToStrongLoss",
+        "center_cluster": "pipeline.losses.center_cluster:CenterClusterLoss",
+        "modality_learning": "pipeline.losses.modality_learning:ModalityLearningLoss",
+        "mask_separation": "pipeline.losses.mask_separation:MaskSeparationLoss",
     },
     "pipeline.losses.term:LossTerm",
 )
@@ -155,10 +159,17 @@ HEADS = PartTable(
         "bnneck": "pipeline.models.heads:BNNeckHead",
         "stripes": "pipeline.models.heads:StripesHead",
         "embedding": "pipeline.models.embedding_head:EmbeddingHead",
+        "patterns": "pipeline.models.patterns:PatternsHead",
     },
 )
 
-INSERTS = PartTable("insert", {"non_local": "pipeline.models.non_local:NonLocal"})
+INSERTS = PartTable(
+    "insert",
+    {
+        "non_local": "pipeline.models.non_local:NonLocal",
+        "mam": "pipeline.models.mam:MAM",
+    },
+)
 
 
 def build_part(table: PartTable, options: PartOptions, where: str, *arguments: Any) -> Any:

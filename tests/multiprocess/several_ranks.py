@@ -39,6 +39,7 @@ WAYS = {
         "inserts.non_local.at=layer3",
         *("heads.stripes.count=2", "heads.stripes.width=8", "heads.global.classifiers=source"),
         *("losses.weighted_triplet.weight=0.1", "losses.triplet.type=center_triplet", "losses.contrastive.weight=0.1"),
+        *("inserts.mam.at=layer4", "losses.center_cluster.weight=0.1", "losses.modality_learning.features=[global]"),
         *("train.steps_per_epoch=10", "train.freeze_backbone_epochs=0.5"),
     ],
     "local_mining": ["method.mining=local", "train.norm=frozen", "batch.ids_per_batch=6"],
