@@ -149,6 +149,10 @@ LOSSES = PartTable(
         "quadruple_center": "pipeline.losses.quadruple_center:QuadrupleCenterLoss",
         "cpm": "pipeline.losses.cpm:CPMLoss",
         "orthogonality": "pipeline.losses.orthogonality:OrthogonalityLoss",
+        "weak_to_strong": "pipeline.losses.weak_to_strong:WeakToStrongLoss",
+        "center_cluster": "pipeline.losses.center_cluster:CenterClusterLoss",
+        "modality_learning": "pipeline.losses.modality_learning:ModalityLearningLoss",
+        "mask_separation": "pipeline.losses.mask_separation:MaskSeparationLoss",
     },
     "pipeline.losses.term:LossTerm",
 )
@@ -159,6 +163,7 @@ HEADS = PartTable(
         "bnneck": "pipeline.models.heads:BNNeckHead",
         "stripes": "pipeline.models.heads:StripesHead",
         "embedding": "pipeline.models.embedding_head:EmbeddingHead",
+        "patterns": "pipeline.models.patterns:PatternsHead",
     },
 )
 
@@ -168,6 +173,7 @@ INSERTS = PartTable(
         "non_local": "pipeline.models.non_local:NonLocal",
         "mfa": "pipeline.models.mfa:MFA",
         "dee": "pipeline.models.dee:DEE",
+        "mam": "pipeline.models.mam:MAM",
     },
 )
 

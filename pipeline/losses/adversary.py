@@ -57,7 +57,7 @@ class AdversaryLoss(LossTerm):
         self.discriminator = discriminator([self.width_of(settings.of), *settings.hidden])
         self.strength = settings.strength
 
-    def begin_step(self, step: int) -> None:
+    def begin_step(self, step: int, steps_per_epoch: int) -> None:
         """Sets the strength of the step: s (2 / (1 + exp(-10 t / T)) - 1), or s."""
         ramp = self.settings.ramp_steps
         share = 2 / (1 + math.exp(-10 * step / ramp)) - 1 if ramp else 1.0

@@ -99,7 +99,7 @@ class Objective(nn.Module):
         return float(ranks) if adds_rows else self.identities[self.rank] * ranks / sum(self.identities)
 
     def reads(self, feature: str, what: str) -> bool:
-        """Whether a term uses `what` (pooled, embedding or logits) of a feature."""
+        """Whether a term uses `what` (pooled, embedding, logits or masks) of a feature."""
         return any(feature in term.features and what in term.reads for term in self.terms.values())
 
 

@@ -19,7 +19,8 @@ from pipeline.settings_key import key
 
 Parts = dict[str, torch.Tensor]
 FEATURES = ("pooled", "embedding", "logits")
-READABLE = (*FEATURES, "camera", "version")
+EXTRA = ("masks",)  # what only some heads make beside them
+READABLE = (*FEATURES, *EXTRA, "camera", "version")
 JOINED = ("pooled", "embedding")  # what stands side by side where a term looks at its features as one
 
 
@@ -50,6 +51,11 @@ class Rows:
     def logits(self) -> torch.Tensor:
         """The classifier's output, (N, C)."""
         return self._part("logits")
+
+    @property
+    def masks(self) -> torch.Tensor:
+        """Where each of Q patterns of the feature looks, (N, Q, places of the map), 0-1."""
+        return self._part("masks")
 
     @property
     def camera(self) -> torch.Tensor:
@@ -121,6 +127,7 @@ class LossContext:
     widths      feature -> D, number of values of its pooled form
     embedding_widths  likewise of its embedding, where that is another
     versions    of each image among the rows
+    extra       feature -> those of EXTRA that its head makes
     """
 
     modalities: tuple[Modality, ...]
@@ -128,6 +135,7 @@ class LossContext:
     widths: dict[str, int]
     embedding_widths: Mapping[str, int] = field(default_factory=dict)
     versions: int = 1
+    extra: Mapping[str, Collection[str]] = field(default_factory=dict)
 
     def width(self, feature: str, what: str) -> int:
         """Returns the number of values of a feature; what: pooled or embedding."""
@@ -165,6 +173,10 @@ class LossTerm(nn.Module):
         unknown = [name for name in settings.features or () if name not in context.widths]
         if unknown:
             raise ValueError(f"features: expected some of {', '.join(context.widths)}; found {unknown[0]}")
+        for what in set(EXTRA) & set(self.reads):
+            lacking = [name for name in self.features if what not in context.extra.get(name, ())]
+            if lacking:
+                raise ValueError(f"features: expected those of heads that make {what}; found {lacking[0]}")
 
     @property
     def features(self) -> list[str]:
@@ -190,8 +202,12 @@ class LossTerm(nn.Module):
         """Whether the value is a sum over rows, which grows with their number, rather than a mean."""
         return False
 
-    def begin_step(self, step: int) -> None:
-        """Prepares for an optimizer step, counted from 0: for terms that change in the course of a training."""
+    def begin_step(self, step: int, steps_per_epoch: int) -> None:
+        """Prepares for an optimizer step, counted from 0, on every rank alike: for terms that change in the course of a
+        training. Called once a step, however many batches that takes.
+
+        What it does is a function of the step and of the state before it, so that a resumed training does the same.
+        """
 
     def forward(self, rows: Rows) -> torch.Tensor | Parts | Measured:
         """Returns the term's value for one feature: a scalar, or scalars by name whose sum it is; or such a value with

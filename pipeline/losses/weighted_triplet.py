@@ -1,4 +1,4 @@
-"""The weighted regularized triplet loss of AGW (Ye et al., TPAMI 2022)."""
+"""The weighted regularized triplet loss of AGW (Ye et al., TPAMI 2022), and its squared form of CAJ (ICCV 2021)."""
 
 from __future__ import annotations
 
@@ -14,18 +14,29 @@ from pipeline.losses.term import FeatureTerm, LossContext, Measured, Rows, modal
 from pipeline.settings_key import key
 
 EPSILON = 1e-6  # in the released form: added to sums of exponentials, and the smallest distance
+LARGEST = 88.0  # in the released squared form: what the exponent is clamped at
 
 
-def weighted_triplet_loss(features: torch.Tensor, labels: torch.Tensor, released: bool = False) -> torch.Tensor:
-    """Returns the mean over rows i of log(1 + exp(sum_j wp_ij D_ij - sum_k wn_ik D_ik)) (a scalar), where
+def weighted_triplet_loss(
+    features: torch.Tensor,
+    labels: torch.Tensor,
+    released: bool = False,
+    *,
+    alpha: float = 1.0,
+    gamma: float = 1.0,
+    square: bool = False,
+) -> torch.Tensor:
+    """Returns the mean over rows i of log(1 + exp(gamma (a_i - b_i))) (a scalar), where
 
-    wp_i is the softmax of D_ij over the rows j with y_j = y_i, i itself among them, and wn_i that of -D_ik over the
-    others. features (N, D), labels (N,) int64, D Euclidean. The gradient flows through the weights too. A row without
-    a negative is not counted.
+    a_i = sum_j wp_ij D_ij, b_i = sum_k wn_ik D_ik; wp_i is the softmax of alpha D_ij over the rows j with y_j = y_i, i
+    itself among them, and wn_i that of -alpha D_ik over the others. features (N, D), labels (N,) int64, D Euclidean.
+    The gradient flows through the weights too. A row without a negative is not counted. alpha, gamma > 0.
 
+    square: (a_i - b_i) |a_i - b_i| instead of a_i - b_i, the "enhanced squared difference" of CAJ.
     released: as in the authors' code (mangye16/Cross-Modal-Re-ID-baseline), which adds 1e-6 to the sums below the
     weights. It is nothing next to the positives' sum, whose largest summand is 1, but the negatives' is a sum of
-    exp(-D): far apart, their weights vanish (`negative_weights`).
+    exp(-alpha D): far apart, their weights vanish (`negative_weights`). The squared form is then clamped at 88, where
+    it has no gradient: with the weights gone, the loss of far features stays there.
     """
     if not len(features):
         return features.sum() * 0  # still part of the graph
@@ -34,8 +45,14 @@ def weighted_triplet_loss(features: torch.Tensor, labels: torch.Tensor, released
     mean = released_mean if released else softmax_mean
     if released:
         distance = distance.clamp(min=EPSILON)
-    furthest, nearest = mean(distance, distance, same), mean(distance, -distance, ~same)
-    return mean_over(-functional.logsigmoid(nearest - furthest), ~same.all(dim=1))
+    # by 1 it isn't multiplied: the order in which gradients are added up stays what it was
+    exponent = distance if alpha == 1 else alpha * distance
+    furthest, nearest = mean(distance, exponent, same), mean(distance, -exponent, ~same)
+    gap = nearest - furthest
+    gap = gamma * (gap * gap.abs() if square else gap)
+    if square and released:
+        gap = gap.clamp(-LARGEST, LARGEST)
+    return mean_over(-functional.logsigmoid(gap), ~same.all(dim=1))
 
 
 def softmax_mean(values: torch.Tensor, logits: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
@@ -58,14 +75,14 @@ def released_mean(values: torch.Tensor, logits: torch.Tensor, chosen: torch.Tens
 
 
 @torch.no_grad()
-def negative_weights(features: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Returns the mean over rows i of S_i / (S_i + 1e-6), S_i = sum of exp(-D_ik) over the negatives k (a scalar).
+def negative_weights(features: torch.Tensor, labels: torch.Tensor, alpha: float = 1.0) -> torch.Tensor:
+    """Returns the mean over rows i of S_i / (S_i + 1e-6), a scalar, S_i = sum of exp(-alpha D_ik) over negatives k.
 
     It is the sum of a row's negative weights in the released form, in 0 .. 1: near 1 that form is the exact one, near 0
     negatives are no longer seen. features (N, D), labels (N,) int64.
     """
     same = labels[:, None] == labels[None, :]
-    exponentials = (-euclidean(features, features)).exp().masked_fill(same, 0).sum(dim=1)
+    exponentials = (-alpha * euclidean(features, features)).exp().masked_fill(same, 0).sum(dim=1)
     return mean_over(exponentials / (exponentials + EPSILON), ~same.all(dim=1))
 
 
@@ -77,7 +94,14 @@ class WeightedTripletLoss(FeatureTerm):
         modalities: list[str] | None = key(
             None, "modalities compared with each other; null: all in batch.modalities", choices=MODALITY_NAMES
         )
-        released: bool = key(False, "the weights of the authors' code, which vanish for negatives that are far")
+        alpha: float = key(1.0, "factor of the distances below the weights' softmax", min=0.001)
+        gamma: float = key(1.0, "factor of the difference of the weighted distances", min=0.001)
+        square: bool = key(False, "square that difference and keep its sign: CAJ (Ye et al., ICCV 2021)")
+        released: bool = key(
+            False,
+            "the weights of the authors' code, which vanish for negatives that are far, and its clamp of the square at "
+            "88, where no gradient is left",
+        )
 
     settings: Options
 
@@ -88,5 +112,8 @@ class WeightedTripletLoss(FeatureTerm):
     def forward(self, rows: Rows) -> Measured:
         parts = [rows.of(modality) for modality in self.modalities]
         vectors, labels = torch.cat([self.vectors(part) for part in parts]), torch.cat([part.labels for part in parts])
-        loss = weighted_triplet_loss(vectors, labels, self.settings.released)
-        return Measured(loss, {"negative_weights": negative_weights(vectors, labels)})
+        options = self.settings
+        loss = weighted_triplet_loss(
+            vectors, labels, options.released, alpha=options.alpha, gamma=options.gamma, square=options.square
+        )
+        return Measured(loss, {"negative_weights": negative_weights(vectors, labels, options.alpha)})

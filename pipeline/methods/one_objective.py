@@ -41,7 +41,8 @@ class OneObjective(Method):
     def build(cls, settings: Settings, identities: int, share: Share, weights: bool = True) -> OneObjective:
         network = build_network(settings, identities, weights)
         used = tuple(modalities_in_use(settings))
-        context = LossContext(used, identities, network.widths, network.embedding_widths, network.copies)
+        widths, embedding_widths = network.widths, network.embedding_widths
+        context = LossContext(used, identities, widths, embedding_widths, network.copies, network.extra)
         mining = settings.method.mining
         objective = build_objective(settings.losses, context, mining, share.identities, share.rank)
         unread = [name for name in network.widths if not any(objective.reads(name, what) for what in FEATURES)]
@@ -65,7 +66,7 @@ class OneObjective(Method):
 
     def begin_step(self, step: int, steps_per_epoch: int) -> None:
         for term in self.objective.terms.values():
-            term.begin_step(step)
+            term.begin_step(step, steps_per_epoch)
 
     def training_step(self, batch: Batch) -> Parts:
         output = self.network(batch.images, batch.modality)
@@ -100,7 +101,8 @@ class OneObjective(Method):
 def rows(feature: Feature, batch: Batch) -> Rows:
     """Returns what loss terms may read of a feature of a batch, with all versions of its images."""
     versions = len(feature.pooled) // len(batch)
-    parts = {what: wide(part) for what, part in feature._asdict().items()}
+    parts = {what: wide(getattr(feature, what)) for what in FEATURES}
+    parts |= {what: wide(part) for what, part in feature.extra.items()}
     parts["camera"] = batch.camera.repeat(versions)
     parts["version"] = torch.arange(versions, device=batch.label.device).repeat_interleave(len(batch))
     return Rows(parts, batch.label.repeat(versions), batch.modality * versions)

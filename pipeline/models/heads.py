@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 from typing import Literal, NamedTuple, Protocol, cast
 
 import torch
@@ -26,11 +27,13 @@ class Feature(NamedTuple):
     pooled     (B, D) float32, before the BN neck: for the metric losses
     embedding  (B, D) float32, after it: for retrieval; a head may give it a width of its own
     logits     (B, C), of autocast's type under autocast; None in eval mode, where the classifier is not needed
+    extra      what only some heads make, by name, in training: masks
     """
 
     pooled: torch.Tensor
     embedding: torch.Tensor
     logits: torch.Tensor | None
+    extra: Mapping[str, torch.Tensor] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -40,11 +43,13 @@ class HeadContext:
     width       of the backbone's map
     modalities  in use in training
     identities  C, number of training identities
+    pooling     kind of it
     """
 
     width: int
     modalities: Sequence[Modality]
     identities: int
+    pooling: str
 
 
 class Head(Protocol):
@@ -52,6 +57,7 @@ class Head(Protocol):
 
     widths            D of each of its pooled features, by name
     embedding_widths  D of their embeddings, where a head has that attribute
+    extra             by name, what is in `Feature.extra` in training, likewise
     """
 
     widths: dict[str, int]
@@ -60,7 +66,7 @@ class Head(Protocol):
         """Returns features by name. features: the backbone's map of B images; modality: of each."""
 
     def freeze_unread(self, reads: Callable[[str, str], bool]) -> None:
-        """Freezes layers whose output no loss looks at. `reads`: whether one does, of (feature, field of Feature)."""
+        """Freezes layers whose output no loss looks at. `reads`: whether one does, of (feature, one of READABLE)."""
 
 
 class Neck(nn.Module):
@@ -175,7 +181,7 @@ class StripesHead(nn.Module):
     def freeze_unread(self, reads: Callable[[str, str], bool]) -> None:
         for name, neck in self.necks.items():
             neck.freeze(partial(reads, name))
-            self.reductions[name].requires_grad_(any(reads(name, what) for what in Feature._fields))
+            self.reductions[name].requires_grad_(any(reads(name, what) for what in ("pooled", "embedding", "logits")))
 
 
 class Reduction(nn.Sequential):

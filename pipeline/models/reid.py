@@ -51,11 +51,11 @@ class ReIDOutput(NamedTuple):
 
 
 def by_version(features: Mapping[str, Feature], copies: int) -> dict[str, Feature]:
-    """Returns each version of features of `copies` B rows as one of B rows: NAME, NAME_1, ..."""
+    """Returns each version of tested features of `copies` B rows as one of B rows: NAME, NAME_1, ..."""
     divided: dict[str, Feature] = {}
     for name, feature in features.items():
-        parts = [(None,) * copies if part is None else part.chunk(copies) for part in feature]
-        versions = (Feature(*version) for version in zip(*parts, strict=True))
+        parts = feature.pooled.chunk(copies), feature.embedding.chunk(copies)
+        versions = (Feature(*version, None) for version in zip(*parts, strict=True))
         divided |= dict(zip(names_of_versions(name, copies), versions, strict=True))
     return divided
 
@@ -108,7 +108,7 @@ class ReIDNetwork(nn.Module):
         self.generator_of = {modality: modality.base.key for modality in learned_derivations}
         if learned_derivations:
             self.generators[AS_IT_IS] = nn.Identity()
-        context = HeadContext(backbone.num_features, modalities, identities)
+        context = HeadContext(backbone.num_features, modalities, identities, pooling.kind)
         made = {name: build_part(HEADS, settings, f"heads.{name}", name, context) for name, settings in heads.items()}
         if not heads:
             raise ValueError("heads: expected one or more; found none")
@@ -129,6 +129,11 @@ class ReIDNetwork(nn.Module):
     def embedding_widths(self) -> dict[str, int]:
         """D of each embedding, by name, where it is another than that of the pooled feature."""
         return {name: width for head in self._heads() for name, width in getattr(head, "embedding_widths", {}).items()}
+
+    @property
+    def extra(self) -> dict[str, Sequence[str]]:
+        """What its head makes of each feature beside pooled, embedding and logits, by name."""
+        return {name: what for head in self._heads() for name, what in getattr(head, "extra", {}).items()}
 
     def forward(self, images: torch.Tensor, modality: torch.Tensor | Sequence[int]) -> ReIDOutput:
         """Returns the features of images (B, 3, H, W) of a float type, normalized, B >= 1.

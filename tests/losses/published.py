@@ -23,7 +23,7 @@ from pipeline.models.generator import ModalityGenerator
 from pipeline.models.non_local import NonLocal
 from pipeline.models.pooling import Pooling
 from pipeline.models.sphere import sphere_logits
-from tests.losses import published_deen, published_mscm, published_stripes
+from tests.losses import published_deen, published_mpanet, published_mscm, published_stripes
 from tests.losses.published_case import INFRARED, SECOND_VISIBLE, VISIBLE, Case, Quantity, of_features
 
 # ---- our functions, of a case
@@ -167,6 +167,7 @@ QUANTITIES = [
     *published_mscm.QUANTITIES,
     *published_stripes.QUANTITIES,
     *published_deen.QUANTITIES,
+    *published_mpanet.QUANTITIES,
 ]
 
 

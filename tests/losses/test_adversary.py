@@ -77,7 +77,7 @@ def test_strength_zero_gives_the_features_no_gradient():
 def test_the_strength_grows_along_its_ramp():
     term = adversary(strength=0.5, ramp_steps=2000).terms["adversary"]
     for step, share in [(0, 0.0), (200, 2 / (1 + math.exp(-1)) - 1), (2000, 0.9999092)]:
-        term.begin_step(step)
+        term.begin_step(step, 100)
         assert term.strength == pytest.approx(0.5 * share)
 
 

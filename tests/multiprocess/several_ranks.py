@@ -42,6 +42,8 @@ WAYS = {
         "heads.global.classifiers=source",
         *("losses.weighted_triplet.weight=0.1", "losses.triplet.type=center_triplet", "losses.contrastive.weight=0.1"),
         *("losses.hetero_center.joined=true", "losses.hetero_center.features=[stripes_0,stripes_1]"),
+        *("inserts.mam.at=layer4", "losses.cluster.type=center_cluster", "losses.cluster.weight=0.1"),
+        "losses.modality_learning.features=[global]",
         *("train.steps_per_epoch=10", "train.freeze_backbone_epochs=0.5"),
     ],
     "local_mining": ["method.mining=local", "train.norm=frozen", "batch.ids_per_batch=6"],
