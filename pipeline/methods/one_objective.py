@@ -41,7 +41,7 @@ class OneObjective(Method):
     def build(cls, settings: Settings, identities: int, share: Share, weights: bool = True) -> OneObjective:
         network = build_network(settings, identities, weights)
         used = tuple(modalities_in_use(settings))
-        context = LossContext(used, identities, network.widths, network.embedding_widths, network.copies)
+        context = LossContext(used, identities, network.widths, network.embedding_widths, versions=network.copies)
         mining = settings.method.mining
         objective = build_objective(settings.losses, context, mining, share.identities, share.rank)
         unread = [name for name in network.widths if not any(objective.reads(name, what) for what in FEATURES)]
