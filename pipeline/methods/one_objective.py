@@ -42,7 +42,7 @@ class OneObjective(Method):
         network = build_network(settings, identities, weights)
         used = tuple(modalities_in_use(settings))
         widths, embedding_widths = network.widths, network.embedding_widths
-        context = LossContext(used, identities, widths, embedding_widths, network.copies, network.extra)
+        context = LossContext(used, identities, widths, embedding_widths, versions=network.copies, extra=network.extra)
         mining = settings.method.mining
         objective = build_objective(settings.losses, context, mining, share.identities, share.rank)
         unread = [name for name in network.widths if not any(objective.reads(name, what) for what in FEATURES)]

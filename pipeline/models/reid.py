@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import prod
 from typing import NamedTuple, cast
@@ -170,7 +171,7 @@ class ReIDNetwork(nn.Module):
         added = {id(parameter) for insert in self._inserts() for parameter in insert.parameters()}
         parts = (*self.stems.values(), self.backbone)
         named = [one for part in parts for one in part.named_parameters() if id(one[1]) not in added]
-        return [(name.replace(".module.", "."), found) for name, found in named]  # of `Followed`
+        return [(re.sub(r"(\.module)+\.", ".", name), found) for name, found in named]  # of `Followed`, or of several
 
     def pretrained_norms(self) -> list[nn.Module]:
         """Returns the batch-norm layers of stems and backbone, without those of inserts."""

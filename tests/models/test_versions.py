@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -25,8 +26,7 @@ def build(**changes: Any) -> ReIDNetwork:
 
 def test_tested_versions_are_features_of_their_own_and_the_first_is_that_of_the_plain_network() -> None:
     network, plain = build().eval(), build(inserts=None).eval()
-    weights = {name.replace(".module.", "."): tensor for name, tensor in network.state_dict().items()}
-    weights = {name.replace(".module.", "."): tensor for name, tensor in weights.items()}
+    weights = {re.sub(r"(\.module)+\.", ".", name): tensor for name, tensor in network.state_dict().items()}
     plain.load_state_dict({name: weights[name] for name in plain.state_dict()})
     assert (network.copies, plain.copies) == (3, 1)
     with torch.no_grad():
@@ -55,6 +55,11 @@ def test_in_training_the_versions_stand_below_each_other_with_the_modality_of_th
     for row, logits in enumerate(trained.features["whole"].logits):
         own = classifier[Modality(ROWS[row % 8]).base.key]
         torch.testing.assert_close(logits, own(trained.features["whole"].embedding[row]))
+
+
+def test_parameters_of_the_backbone_have_timms_names_behind_several_inserts() -> None:
+    found, expected = ([name for name, _ in one.pretrained_parameters()] for one in (build(), build(inserts=None)))
+    assert found == expected
 
 
 def test_several_inserts_multiply() -> None:
