@@ -64,12 +64,10 @@ class ModalityLearningLoss(LossTerm):
         specific, divergences = [], []
         for base in CAPTURED:
             of_base = [rows.of(modality) for modality in self.context.modalities if modality.base == base]
-            embeddings, labels = (
-                torch.cat([part.embedding for part in of_base]),
-                torch.cat([part.labels for part in of_base]),
-            )
+            labels = torch.cat([part.labels for part in of_base])
             if not len(labels):
                 continue
+            embeddings = torch.cat([part.embedding for part in of_base])
             logits = self.classifiers[base.key](embeddings)
             specific.append(identity_loss(logits, labels))
             other = functional.linear(embeddings.detach(), self.average_of(base.other))

@@ -76,6 +76,14 @@ def test_averages_start_as_the_classifiers_and_move_before_each_step():
         torch.testing.assert_close(term.average_of(Modality.VISIBLE), expected)
 
 
+def test_the_batches_of_a_step_leave_the_averages_as_they_are():
+    term, rows = made(), random_rows(torch.float64)
+    before = [term.average_of(base).clone() for base in CAPTURED]
+    for _ in range(2):
+        sum(term(rows).values()).backward()
+    assert all(torch.equal(term.average_of(base), one) for base, one in zip(CAPTURED, before, strict=True))
+
+
 def test_averages_are_kept_and_not_trained():
     term = made()
     assert {"average_visible", "average_infrared"} <= term.state_dict().keys()
