@@ -125,7 +125,8 @@ def page(image: str, command: str) -> str:
         gives = "the same" if it.gives is None else channels[it.gives]
         lines.append(f"| `{name}` | {channels[it.takes]} | {gives} | {first_paragraph(it.graph)} |")
     lines += [
-        "| `learned` | any | 3 channels | The network makes it: the X-modality generator (Li et al., AAAI 2020). |"
+        "| `learned` | any | 3 channels | The network makes it: the X modality (Li et al., AAAI 2020), or with "
+        "`derive.learned=middle` the middle modalities (Zhang et al., MM 2021). |"
     ]
     lines += [
         "",
