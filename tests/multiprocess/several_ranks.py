@@ -40,6 +40,8 @@ WAYS = {
         *("heads.stripes.count=2", "heads.stripes.width=8", "heads.stripes.norm=true"),
         "heads.global.classifiers=source",
         *("losses.weighted_triplet.weight=0.1", "losses.triplet.type=center_triplet", "losses.contrastive.weight=0.1"),
+        *("derive.visible=learned", "derive.infrared=learned", "derive.learned=middle"),
+        *("losses.dcl.width=8", "losses.dcl.features=[stripes_0,stripes_1]"),
         *("losses.hetero_center.joined=true", "losses.hetero_center.features=[stripes_0,stripes_1]"),
         *("train.steps_per_epoch=10", "train.freeze_backbone_epochs=0.5"),
     ],
