@@ -75,6 +75,7 @@ class MiddleGenerators(nn.Module):
         super().__init__()
         self.encoders = nn.ModuleDict({source: MiddleEncoder() for source in sources})
         self.decoder = pixelwise(1, 3)
+        self.as_it_is = nn.Identity()
 
     def derived(self, source: str, images: torch.Tensor) -> torch.Tensor:
         """Derives (B, 3, H, W) >= 0 from the images (B, 3, H, W) of a source, of the weights' type."""
@@ -83,7 +84,7 @@ class MiddleGenerators(nn.Module):
 
     def forward(self, images: torch.Tensor, runs: Sequence[tuple[str, int]]) -> torch.Tensor:
         of_source: Mapping[str, Images] = {source: partial(self.derived, source) for source in self.encoders}
-        return apply_by_key(images, runs, {**of_source, AS_IT_IS: nn.Identity()})
+        return apply_by_key(images, runs, {**of_source, AS_IT_IS: self.as_it_is})
 
 
 def generators_of(kind: LearnedDerivation, sources: Sequence[str]) -> Generators | MiddleGenerators:

@@ -15,6 +15,7 @@ from pipeline.models.generator import MiddleGenerators
 from tests.losses.published_case import INFRARED, VISIBLE, Case, Quantity, of_features
 
 FOUR_PAIRS = [[one, other] for one in ("visible", "visible_derived") for other in ("infrared", "infrared_derived")]
+PARTS = ("weight", "bias")
 CONTEXT = LossContext(tuple(Modality), 1, {"global": 16})
 
 
@@ -61,7 +62,6 @@ def middle(weights: str, source: str) -> Callable[[Case], torch.Tensor]:
     return value
 
 
-PARTS = ("weight", "bias")
 QUANTITIES = [
     of_features("hct", "hetero_center_triplet_m03", hetero_center),
     of_features("mmn", "tri_mean_of_four_pairs_m03", four_pairs),
