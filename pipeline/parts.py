@@ -143,6 +143,7 @@ LOSSES = PartTable(
         "bidirectional_ranking": "pipeline.losses.bidirectional_ranking:BidirectionalRankingLoss",
         "hetero_center": "pipeline.losses.hetero_center:HeteroCenterLoss",
         "center_ranking": "pipeline.losses.center_ranking:CenterRankingLoss",
+        "dcl": "pipeline.losses.distribution_consistency:DistributionConsistencyLoss",
         "contrastive": "pipeline.losses.contrastive:ContrastiveLoss",
         "triplet": "pipeline.losses.triplet:TripletLoss",
         "center_distance": "pipeline.losses.center_distance:CenterDistanceLoss",

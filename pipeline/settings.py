@@ -31,6 +31,7 @@ Precision = Literal["fp32", "bf16", "fp16"]
 Sharing = Literal["source", "modality", "shared"]
 StemDepth = Literal["convolution", "stem", "stage1", "stage2", "stage3", "stage4"]
 PoolingKind = Literal["auto", "gem", "average", "token"]
+LearnedDerivation = Literal["x_modality", "middle"]
 Interpolation = Literal["bilinear", "bicubic"]
 GalleryRule = Literal["auto", "official", "random_seed"]
 ProtocolVariant = Literal["paper", "repository"]
@@ -149,6 +150,9 @@ class DeriveSettings:
         "normalized image, after crop, flip and erasing ([normalize, random_channel])",
     )
     infrared: list[str] = key(["spectrum"], "how infrared_derived is made, likewise")
+    learned: LearnedDerivation = key(
+        "x_modality", "what learned makes: XIV's X modality, or MMN's middle ones, which share a decoder"
+    )
     mixing: Literal["none", "cutmix", "patches"] = key(
         "none", "let a box (cutmix) or squares (patches) of the captured image show through in its derivative"
     )

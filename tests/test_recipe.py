@@ -80,6 +80,7 @@ train: {epochs: 80, steps_per_epoch: null, accumulate: 1, ema: 0.0, channels_las
 
 # Keys that came later, with what was done before there were any.
 SINCE = {
+    "derive.learned": "x_modality",
     "model.stem_depth": "stem",
     "model.input": "color",
     "optimizer.warmup_start": 0.1,
@@ -158,6 +159,7 @@ HASHES = {
     "mdl3.yaml": "d5bc9697",
     "mdl4.yaml": "dbbdd671",
     "mpanet.yaml": "4706094b",
+    "mmn.yaml": "18f9bd0e",
     "msr.yaml": "2d2af81f",
     "one_stream.yaml": "2dc12ea4",
     "regdb.yaml": "82e56f64",

@@ -127,7 +127,8 @@ def page(image: str, command: str) -> str:
         too = "too" if it.matrices else ""
         lines.append(f"| `{name}` | {channels[it.takes]} | {gives} | {too} | {first_paragraph(it.graph)} |")
     lines += [
-        "| `learned` | any | 3 channels | | The network makes it: the X-modality generator (Li et al., AAAI 2020). |"
+        "| `learned` | any | 3 channels | | The network makes it: the X modality (Li et al., AAAI 2020), or with "
+        "`derive.learned=middle` the middle modalities (Zhang et al., MM 2021). |"
     ]
     lines += [
         "",

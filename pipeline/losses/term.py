@@ -99,7 +99,7 @@ class Rows:
 
 
 def side_by_side(features: Sequence[Rows]) -> Rows:
-    """Returns the rows of one feature that is several of the same rows side by side, JOINED; else the first's."""
+    """Returns the same rows with several features side by side, as one: JOINED; their camera is that of all."""
     first = features[0]
     if len(features) == 1:
         return first
@@ -167,7 +167,7 @@ class LossTerm(nn.Module):
         self.settings, self.context = settings, context
         if isinstance(self.reads, str) or not set(self.reads) <= set(READABLE):
             raise TypeError(f"{type(self).__name__}.reads: expected some of {READABLE}; found {self.reads!r}")
-        unjoined = [name for name in self.reads if name in FEATURES and name not in JOINED]
+        unjoined = [name for name in self.reads if name not in (*JOINED, "camera")]
         if settings.joined and unjoined:
             raise ValueError(f"joined: expected false for a term that reads {unjoined[0]}, which can't be side by side")
         unknown = [name for name in settings.features or () if name not in context.widths]

@@ -51,6 +51,7 @@ def build_network(settings: Settings, identities: int, weights: bool = True) -> 
             heads=settings.heads,
             pooling=pooling,
             learned_derivations=learned,
+            derivation=settings.derive.learned,
         )
         if weights and model.weights is not None:
             complete(network, find_weights(model.weights), settings)

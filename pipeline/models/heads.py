@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
-from typing import Literal, NamedTuple, Protocol, cast
+from typing import NamedTuple, Protocol, cast
 
 import torch
 from torch import nn
 
 from pipeline.batch import Modality
 from pipeline.models.pooling import Pooling
+from pipeline.models.reduction import Activation, new_reduction
 from pipeline.models.stems import stem_keys
 from pipeline.parts import PartOptions
 from pipeline.routing import apply_by_key, runs_of
@@ -151,7 +151,7 @@ class StripesHead(nn.Module):
         count: int = key(6, "horizontal stripes", min=1)
         width: int | None = key(None, "values each stripe's feature is reduced to; null: all the backbone's", min=1)
         norm: bool = key(False, "batch norm of the reduced feature")
-        activation: Literal["none", "relu"] = key("none", "of the reduced feature, behind its norm")
+        activation: Activation = key("none", "of the reduced feature, behind its norm")
         neck: bool = key(True, "false: no BN neck, the embedding is the pooled feature")
         bias: bool = key(False, "of the classifiers")
         classifiers: Sharing = key("shared", "as for bnneck")
@@ -163,7 +163,8 @@ class StripesHead(nn.Module):
         self.name = name
         width = settings.width or context.width
         self.widths = {f"{name}_{number}": width for number in range(settings.count)}
-        reduce = partial(reduction, context.width, settings) if settings.width else nn.Identity
+        layers = context.width, width, settings.norm, settings.activation
+        reduce = partial(new_reduction, *layers) if settings.width else nn.Identity
         self.reductions = nn.ModuleDict({stripe: reduce() for stripe in self.widths})
         facts = width, context.identities, settings.classifiers, context.modalities
         necks = nn.ModuleDict({stripe: Neck(*facts, norm=settings.neck, bias=settings.bias) for stripe in self.widths})
@@ -182,32 +183,3 @@ class StripesHead(nn.Module):
         for name, neck in self.necks.items():
             neck.freeze(partial(reads, name))
             self.reductions[name].requires_grad_(any(reads(name, what) for what in ("pooled", "embedding", "logits")))
-
-
-class Reduction(nn.Sequential):
-    """Linear -> batch norm, if asked for -> ReLU, if asked for: of pooled features (B, D), in float32 also under
-    autocast, since they are compared.
-
-    The layer in front of a norm starts as He et al., 2015 (fan in), and has no bias, which the norm would take away.
-    """
-
-    def __init__(self, width: int, settings: StripesHead.Options) -> None:
-        assert settings.width
-        linear = nn.Linear(width, settings.width, bias=not settings.norm)
-        if settings.norm:
-            nn.init.kaiming_normal_(linear.weight)
-        norm = nn.BatchNorm1d(settings.width) if settings.norm else nn.Identity()
-        activation = nn.ReLU() if settings.activation == "relu" else nn.Identity()
-        super().__init__(OrderedDict(linear=linear, norm=norm, activation=activation))
-
-    def forward(self, pooled: torch.Tensor) -> torch.Tensor:
-        with torch.autocast(pooled.device.type, enabled=False):
-            return super().forward(pooled)
-
-
-def reduction(width: int, settings: StripesHead.Options) -> nn.Module:
-    """Returns the layers from `width` values to those of a stripe's feature: one alone, or a `Reduction`."""
-    if settings.norm or settings.activation != "none":
-        return Reduction(width, settings)
-    assert settings.width
-    return nn.Linear(width, settings.width)

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from pipeline.batch import Modality
-from pipeline.models.generator import ModalityGenerator
+from pipeline.models.generator import AS_IT_IS, generators_of
 from pipeline.models.gray import take_one_channel, to_gray
 from pipeline.models.heads import Feature, Head, HeadContext
 from pipeline.models.inserts import Followed, copies_of
@@ -21,9 +21,7 @@ from pipeline.models.stems import build_stems, stem_keys
 from pipeline.models.timm_model import Backbone
 from pipeline.parts import HEADS, PartOptions, build_part
 from pipeline.routing import apply_by_key, by_name, runs_of
-from pipeline.settings import StemDepth
-
-AS_IT_IS = "as_it_is"
+from pipeline.settings import LearnedDerivation, StemDepth
 
 
 class ReIDOutput(NamedTuple):
@@ -79,8 +77,8 @@ class ReIDNetwork(nn.Module):
     identities           C, number of training identities
     heads                from the backbone's map to features, by name (`pipeline.models.heads`)
     pooling              of that map, used by all heads
-    learned_derivations  derived modalities in use whose rows hold the *base* image and go through a
-                         `ModalityGenerator`, one for each
+    learned_derivations  derived modalities in use whose rows hold the *base* image, from which this network makes them
+    derivation           how: see `pipeline.models.generator`
     """
 
     def __init__(
@@ -93,6 +91,7 @@ class ReIDNetwork(nn.Module):
         heads: Mapping[str, PartOptions],
         pooling: Pooling,
         learned_derivations: Sequence[Modality] = (),
+        derivation: LearnedDerivation = "x_modality",
         stem_depth: StemDepth = "stem",
         gray: bool = False,
     ) -> None:
@@ -105,10 +104,8 @@ class ReIDNetwork(nn.Module):
         self.stems = build_stems(backbone, list(self.stem_of.values()), stem_depth)
         self.backbone = backbone
         self.pooling = pooling
-        self.generators = nn.ModuleDict({modality.base.key: ModalityGenerator() for modality in learned_derivations})
         self.generator_of = {modality: modality.base.key for modality in learned_derivations}
-        if learned_derivations:
-            self.generators[AS_IT_IS] = nn.Identity()
+        self.generators = generators_of(derivation, [*self.generator_of.values()])
         context = HeadContext(backbone.num_features, modalities, identities, pooling.kind)
         made = {name: build_part(HEADS, settings, f"heads.{name}", name, context) for name, settings in heads.items()}
         if not heads:
@@ -147,7 +144,7 @@ class ReIDNetwork(nn.Module):
         rows, generator_runs, stem_runs = self._plan(modality)
         images = images.to(next(self.heads.parameters()).dtype)
         if generator_runs:
-            images = apply_by_key(images, generator_runs, self.generators)
+            images = self.generators(images, generator_runs)
         if self.gray:
             images = to_gray(images)
         features = self.backbone.forward_features(apply_by_key(images, stem_runs, self.stems))

@@ -31,7 +31,7 @@ SIZES = {
 }
 # name of another shipped method -> what of it has no place in the map of an image of 64x32
 SMALLER = {
-    "hct": ["heads.parts.count=4"],
+    "hct": ["heads.parts.count=4", "losses.identity.weight=4", "losses.stripes.weight=4"],
 }
 # what of it draws random numbers, which differ between ranks
 WITHOUT_CHANCE = {

@@ -8,6 +8,10 @@ import torch
 from pipeline.batch import Batch, Modality
 from pipeline.config import load_config
 from pipeline.loading.derivations import modalities_in_use
+from pipeline.losses.distance import to_unit_length
+from pipeline.losses.hetero_center import hetero_center_triplet_loss
+from pipeline.losses.identity import identity_loss
+from pipeline.losses.intra import intra_modality_loss
 from pipeline.methods.method import Share, method_of
 from tests.methods.games import SMALLER, files_of_one_objective
 
@@ -65,3 +69,40 @@ def test_the_first_two_stream_network_has_two_trunks_and_compares_the_embedding(
     )
     assert visible == infrared > 8
     assert method.objective.reads("global", "embedding") and not method.objective.reads("global", "pooled")
+
+
+def outputs(file):
+    """The loss of a method's file, and the features of its network by stripe, for the same images."""
+    settings, method = build(file)
+    data = batch(settings)
+    loss = method.train()(data)["loss"].detach()
+    return data, loss, [*method.network(data.images, data.modality).features.values()], method
+
+
+def test_hcts_loss_is_that_of_its_paper():
+    data, loss, stripes, _ = outputs("configs/methods/hct.yaml")
+    visible = len(data.label) // 2
+    sides = data.label[:visible], data.label[visible:]
+
+    def triplet(features):
+        return hetero_center_triplet_loss(features[:visible], sides[0], features[visible:], sides[1], 0.3)
+
+    total = sum(identity_loss(stripe.logits, data.label, 0.1) + triplet(stripe.pooled) for stripe in stripes)
+    together = torch.cat([stripe.pooled for stripe in stripes], dim=1)
+    assert together.shape[1] == 4 * 256
+    torch.testing.assert_close(loss, (total + triplet(together)).detach())
+
+
+def test_mmns_loss_is_that_of_its_paper():
+    data, loss, stripes, method = outputs("configs/methods/mmn.yaml")
+    count = len(data.label) // 4
+    visible, infrared, visible_derived, infrared_derived = torch.arange(4 * count).split(count)
+    total = 0
+    for stripe in stripes:
+        pairs = [(one, other) for one in (visible, visible_derived) for other in (infrared, infrared_derived)]
+        chosen = [torch.cat(pair) for pair in pairs]
+        triplets = [intra_modality_loss(stripe.pooled[rows], data.label[rows], 0.3, "mean") for rows in chosen]
+        middle = [to_unit_length(stripe.pooled)[rows] for rows in (visible_derived, infrared_derived)]
+        consistency = method.objective.terms["dcl"].between(middle[0], data.label, middle[1], data.label)
+        total += identity_loss(stripe.logits, data.label) + sum(triplets) / 4 + 0.2 * consistency
+    torch.testing.assert_close(loss, total.detach() / 4)

@@ -86,6 +86,17 @@ def test_learned_derivation_equals_the_generator_before_the_network() -> None:
         assert not torch.allclose(plain(images, ROWS).pooled[6:], network(images, ROWS).pooled[6:])
 
 
+def test_middle_modalities_are_derived_before_the_network() -> None:
+    network = make_network(learned_derivations=(DV, DI), derivation="middle").eval()
+    images, runs = _images(), [("as_it_is", 4), ("visible", 2), ("infrared", 2)]
+    with torch.no_grad():
+        derived = network.generators(images, runs)
+        plain = make_network().eval()
+        plain.load_state_dict({k: v for k, v in network.state_dict().items() if not k.startswith("generators.")})
+        torch.testing.assert_close(network(images, ROWS).pooled, plain(derived, ROWS).pooled)
+    assert torch.equal(derived[:4], images[:4]) and not torch.allclose(derived[4:], images[4:])
+
+
 def test_one_generator_per_base_that_asks() -> None:
     network = make_network(learned_derivations=(DV, DI))
     generators = [name for name, module in network.generators.items() if isinstance(module, ModalityGenerator)]

@@ -41,6 +41,8 @@ WAYS = {
         *("heads.stripes.count=2", "heads.stripes.width=8", "heads.stripes.norm=true"),
         "heads.global.classifiers=source",
         *("losses.weighted_triplet.weight=0.1", "losses.triplet.type=center_triplet", "losses.contrastive.weight=0.1"),
+        *("derive.visible=learned", "derive.infrared=learned", "derive.learned=middle"),
+        *("losses.dcl.width=8", "losses.dcl.features=[stripes_0,stripes_1]"),
         *("losses.hetero_center.joined=true", "losses.hetero_center.features=[stripes_0,stripes_1]"),
         *("inserts.mam.at=layer4", "losses.cluster.type=center_cluster", "losses.cluster.weight=0.1"),
         "losses.modality_learning.features=[global]",
