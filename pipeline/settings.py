@@ -151,6 +151,9 @@ class ModelSettings:
         "color", "gray: the network sees one channel, 0.299 R + 0.587 G + 0.114 B of the normalized image"
     )
     last_stride: int = key(1, "stride of the last stage, 1 or 2 (docs/training.md: of which families)", min=1, max=2)
+    patch_stride: int | None = key(
+        None, "pixels from a plain transformer's patch to the next, fewer if they overlap; null: a patch's side", min=1
+    )
     ibn: Literal["none", "a"] = key("none", "a: instance norm in half of the first norms of a ResNet's stages 1 to 3")
     drop_path: float = key(0.0, "probability that a block is skipped in training (stochastic depth)", min=0, max=0.99)
     kwargs: dict[str, Any] = key({}, "further keyword arguments of timm.create_model, such as {depths: [2, 2, 6, 2]}")

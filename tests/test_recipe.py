@@ -82,6 +82,7 @@ train: {epochs: 80, steps_per_epoch: null, accumulate: 1, ema: 0.0, channels_las
 SINCE = {
     "model.stem_depth": "stem",
     "model.input": "color",
+    "model.patch_stride": None,
     "optimizer.warmup_start": 0.1,
     "train.tf32": True,
     "augment.interpolation": "bilinear",
@@ -145,6 +146,7 @@ HASHES = {
     "mdl2.yaml": "25c7f66d",
     "mdl3.yaml": "d5bc9697",
     "mdl4.yaml": "dbbdd671",
+    "modern_vit.yaml": "86dac727",
     "msr.yaml": "2d2af81f",
     "one_stream.yaml": "2dc12ea4",
     "regdb.yaml": "82e56f64",
