@@ -81,7 +81,8 @@ def search(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Returns distances (Q, k) float32, the nearest first, and places (Q, k) int64 of these in the gallery.
 
-    query (Q, D) and gallery (G, D) on one device; k at most G; metric: "cosine" (1 - cosine) or "euclidean" (squared).
+    query (Q, D) and gallery (G, D) on one device; k at most G; metric: "cosine" (1 - cosine), "euclidean" (squared)
+    or "dot" (the negative inner product).
     ValueError for features of different widths, values that aren't finite, and a k that can't be.
     """
     check_metric(metric)

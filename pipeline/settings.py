@@ -199,6 +199,9 @@ class ModelSettings:
     last_stage: int | None = key(
         None, "number of the last stage of a ResNet or RegNet that is kept, 1-4; null: of all its stages", min=1, max=4
     )
+    patch_stride: int | None = key(
+        None, "pixels from a plain transformer's patch to the next, fewer if they overlap; null: a patch's side", min=1
+    )
     ibn: Literal["none", "a"] = key("none", "a: instance norm in half of the first norms of a ResNet's stages 1 to 3")
     drop_path: float = key(0.0, "probability that a block is skipped in training (stochastic depth)", min=0, max=0.99)
     kwargs: dict[str, Any] = key({}, "further keyword arguments of timm.create_model, such as {depths: [2, 2, 6, 2]}")
@@ -307,9 +310,22 @@ class ValidationSettings:
 @dataclass(frozen=True)
 class EvaluationSettings:
     extractor: Literal["network", "pixels"] = key("network", "pixels: the gray image itself, a baseline")
-    feature: Literal["embedding", "pooled"] = key("embedding", "after or before the BN neck")
-    metric: Literal["cosine", "euclidean"] = key("cosine", "distance between features")
-    flip: bool = key(False, "average the features of an image and its mirror image")
+    feature: Literal["embedding", "pooled", "both"] = key(
+        "embedding", "after or before the BN neck; both: side by side, each of unit length"
+    )
+    similarity: Literal["whole", "summed"] = key(
+        "whole",
+        "of all features of a network (heads, stripes) side by side; summed: the sum of those of each one, all of unit "
+        "length",
+    )
+    metric: Literal["cosine", "euclidean", "dot"] = key(
+        "cosine", "distance between features; dot: their negative inner product, so that their lengths count"
+    )
+    flip: bool = key(
+        False,
+        "average the features of an image and its mirror image; with similarity=summed each of unit length before, so "
+        "that metric=dot sums the similarities of all their pairs",
+    )
     fusion: Literal["none", "mean", "concatenate"] = key(
         "none", "join the features of an image and of its derivative, each of unit length"
     )
@@ -318,14 +334,18 @@ class EvaluationSettings:
         "hcml: features go through matrices, one per modality, learned from the features of the training images after "
         "the training (Ye et al., AAAI 2018)",
     )
-    re_ranking: Literal["none", "k_reciprocal"] = key(
-        "none", "k_reciprocal: distances by common nearest neighbours (Zhong et al., CVPR 2017)"
+    re_ranking: Literal["none", "k_reciprocal", "aim"] = key(
+        "none",
+        "k_reciprocal: distances by common nearest neighbours (Zhong et al., CVPR 2017); aim: with the similarity of "
+        "similarities to the gallery (Fang et al., ICCV 2023)",
     )
     re_ranking_k1: int = key(20, "k_reciprocal: nearest neighbours that must be mutual", min=1)
     re_ranking_k2: int = key(6, "k_reciprocal: nearest neighbours averaged over; 1: none", min=1)
     re_ranking_weight: float = key(
         0.3, "k_reciprocal: share of the original distance (lambda), 0-1; 1: it alone", min=0, max=1
     )
+    aim_k1: int = key(4, "aim: gallery images of which an image's similarities count", min=1)
+    aim_k2: int = key(1, "aim: of these, those whose similarities a gallery image's own are averaged over", min=1)
     batch: int = key(128, "images of a rank at a time", min=1)
     trials: int = key(10, "random galleries (SYSU-MM01, LLCM)", min=1, max=10)
     modes: list[str] = key(["all", "indoor"], "SYSU-MM01: all and/or indoor search", choices=("all", "indoor"))

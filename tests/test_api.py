@@ -36,7 +36,7 @@ def test_one_image_is_a_row(run_folder, people):
     assert found.shape == (1, 96) and found.dtype == torch.float32 and found.isfinite().all()
 
 
-@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+@pytest.mark.parametrize("metric", ["cosine", "euclidean", "dot"])
 def test_search_is_a_sort_of_all_distances(metric):
     generator = np.random.default_rng(0)
     query, gallery = (torch.from_numpy(generator.normal(size=(rows, 8))).float() for rows in (300, 40))
@@ -69,7 +69,7 @@ def test_mistakes_are_one_line(run_folder, tmp_path):
         (torch.ones(2, 4), 6, "cosine", "k: expected a number from 1 to 5, the size of the gallery; found 6"),
         (torch.ones(2, 4), 0, "cosine", "k: expected a number from 1 to 5"),
         (torch.full((2, 4), torch.nan), 1, "cosine", "query features: 2 of 2 rows hold values that aren't finite"),
-        (torch.ones(2, 4), 1, "manhattan", "metric: expected one of cosine, euclidean; found 'manhattan'"),
+        (torch.ones(2, 4), 1, "manhattan", "metric: expected one of cosine, euclidean, dot; found 'manhattan'"),
     ],
 )
 def test_what_cannot_be_searched(query, k, metric, message):

@@ -85,6 +85,7 @@ def test_features_from_anywhere_say_that_their_origin_is_unknown(people, tmp_pat
         *LABELS,
         "extractor",
         "feature",
+        "similarity",
         "flip",
         "fusion",
         "precision",
@@ -149,6 +150,12 @@ def test_where_features_are_saved_is_checked_before_they_are_extracted(arguments
     assert "(.mat files are SYSU-MM01's)" in message
 
 
+def test_a_metric_that_a_re_ranking_cannot_be_of_is_refused_before_features_are_extracted(arguments, capsys):
+    words = ["name=x", "evaluation.re_ranking=aim", "evaluation.metric=euclidean"]
+    message = refusal(evaluate.main, [*arguments, *words], capsys)
+    assert "evaluation.metric: expected cosine for re_ranking=aim; found euclidean" in message
+
+
 def test_an_argument_with_dashes_is_still_a_setting(arguments, tmp_path):
     evaluate.main([*arguments, "name=x", "--evaluation.extractor=pixels", "--evaluation.metric=euclidean"])
     assert (rows_of(tmp_path, "x")["metric"] == "euclidean").all()
@@ -159,6 +166,7 @@ def test_an_argument_with_dashes_is_still_a_setting(arguments, tmp_path):
 
 OPTIONS = {
     "feature": (["evaluation.feature=pooled"], "embedding", "pooled"),
+    "similarity": (["evaluation.similarity=summed"], "whole", "summed"),
     "metric": (["evaluation.metric=euclidean"], "cosine", "euclidean"),
     "flip": (["evaluation.flip=true"], False, True),
     "fusion": (["evaluation.fusion=mean"], "none", "mean"),
@@ -183,7 +191,9 @@ def test_an_option_changes_the_metrics_and_is_in_the_row(arguments, without, col
     assert (without[column] == str(off)).all() and (found[column] == str(on)).all()
     others = [name for name in without if name not in (*METRICS, column, "run", "config", "recipe", "evaluation")]
     pd.testing.assert_frame_equal(without[others], found[others])
-    if column not in ("feature", "precision"):  # before training the neck only scales; few ranks change by rounding
+    if column == "similarity":  # of one feature alone there is nothing to sum
+        np.testing.assert_allclose(without["mAP"], found["mAP"], atol=0.2)
+    elif column not in ("feature", "precision"):  # before training the neck only scales; few ranks change by rounding
         assert (without["mAP"] != found["mAP"]).all()
 
 
@@ -196,7 +206,14 @@ def test_the_values_of_re_ranking_are_in_the_row(arguments, people):
     ]
     settings = load_config([*arguments, *re_ranked])
     assert row_context(settings, ModelInfo("x"), index, "fp32")["re_ranking"] == "k_reciprocal(8,6,0.25)"
-    for argument in ("evaluation.re_ranking_k1=0", "evaluation.re_ranking_weight=1.5", "evaluation.re_ranking=yes"):
+    settings = load_config([*arguments, "evaluation.re_ranking=aim", "evaluation.aim_k1=20", "evaluation.aim_k2=6"])
+    assert row_context(settings, ModelInfo("x"), index, "fp32")["re_ranking"] == "aim(20,6)"
+    for argument in (
+        "evaluation.re_ranking_k1=0",
+        "evaluation.re_ranking_weight=1.5",
+        "evaluation.re_ranking=yes",
+        "evaluation.aim_k1=0",
+    ):
         with pytest.raises(ValueError, match=argument.partition("=")[0]):
             load_config([*arguments, argument])
 

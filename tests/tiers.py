@@ -22,7 +22,8 @@ TIERS = {
     "slow": (
         "methods models/test_backbone models/test_backbones models/test_grad_checkpointing models/test_heads "
         "models/test_ibn models/test_inserts models/test_norm models/test_parameter_groups models/test_reid "
-        "models/test_stages models/test_versions models/weights protocols/test_true_shape test_build"
+        "models/test_patch_stride models/test_stages models/test_versions models/weights protocols/test_true_shape "
+        "test_build"
     ),
     "dali": (
         "checks/test_images dali_ops evaluation/test_features loading run/test_training_data test_prepare "

@@ -25,6 +25,14 @@ def prepare_features(features: torch.Tensor, name: str) -> torch.Tensor:
     return features
 
 
+def prepare_pair(query: torch.Tensor, gallery: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Returns (Q, D) and (G, D) features as `prepare_features` does; ValueError for shapes that don't fit, or none."""
+    if query.ndim != 2 or gallery.ndim != 2 or query.shape[1] != gallery.shape[1] or not (len(query) and len(gallery)):
+        shapes = f"{tuple(query.shape)} and {tuple(gallery.shape)}"
+        raise ValueError(f"features: expected (queries, D) and (gallery, D), at least one of each; found {shapes}")
+    return prepare_features(query, "query"), prepare_features(gallery, "gallery")
+
+
 # A function from a block of (Q, D) queries to their (Q, G) distances to a gallery. The gallery's share of the work is
 # done once, not for every block.
 DistancesOf = Callable[[torch.Tensor], torch.Tensor]
@@ -42,9 +50,15 @@ def squared_euclidean_distances(gallery: torch.Tensor) -> DistancesOf:
     return lambda query: multiply(query, gallery.T).mul_(-2).add_(squares).add_(square_length(query)[:, None])
 
 
+def negative_inner_products(gallery: torch.Tensor) -> DistancesOf:
+    """Returns the negative inner product, which lengths count in."""
+    return lambda query: multiply(query, gallery.T).neg_()
+
+
 DISTANCES: dict[str, Callable[[torch.Tensor], DistancesOf]] = {
     "cosine": cosine_distances,
     "euclidean": squared_euclidean_distances,
+    "dot": negative_inner_products,
 }
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -17,9 +16,9 @@ from pipeline.datasets.pack import relative_paths
 from pipeline.evaluation.model_info import ModelInfo, recipe_hash
 from pipeline.evaluation.per_query import evaluation_id, query_metrics
 from pipeline.evaluation.ranking import Scores
-from pipeline.evaluation.rerank import k_reciprocal_distances
+from pipeline.evaluation.re_ranking import choose_re_ranking, describe_re_ranking
 from pipeline.evaluation.results import LABELS, METRICS, RECORDED
-from pipeline.evaluation.scoring import ReRanking, score_trials
+from pipeline.evaluation.scoring import score_trials
 from pipeline.methods.method import method_of
 from pipeline.run.folder import code_version
 from pipeline.run.provenance import NONE, UNTRAINED, describe_precision
@@ -28,7 +27,8 @@ from pipeline.settings import EvaluationSettings, Settings
 # The columns of a row that say where features come from; features of a file bring their own, or it is unknown.
 ORIGIN_COLUMNS: tuple[str, ...] = (
     *LABELS,
-    *("extractor", "feature", "flip", "fusion", "projection", "precision", "selection", "epoch", "replaced_images"),
+    *("extractor", "feature", "similarity", "flip", "fusion", "projection"),
+    *("precision", "selection", "epoch", "replaced_images"),
     *("seed", "config", "recipe", *UNTRAINED.columns()),
 )
 REPORTED_RANKS = {name: int(name.removeprefix("rank_")) for name in METRICS if name.startswith("rank_")}
@@ -111,18 +111,6 @@ def trial_metrics(trial: protocols.Trial, scores: Scores) -> dict[str, int | flo
     return counts | cmc | {"mAP": 100 * scores.mAP, "mINP": 100 * scores.mINP}
 
 
-def choose_re_ranking(evaluation: EvaluationSettings) -> ReRanking | None:
-    """Returns the re-ranking that the settings ask for; None for none."""
-    if evaluation.re_ranking == "none":
-        return None
-    return partial(
-        k_reciprocal_distances,
-        k1=evaluation.re_ranking_k1,
-        k2=evaluation.re_ranking_k2,
-        weight=evaluation.re_ranking_weight,
-    )
-
-
 def row_context(settings: Settings, model: ModelInfo, index: pd.DataFrame, precision: str) -> dict:
     """Returns the columns of a row of results that tell which network was evaluated, on which data, and how."""
     evaluation = settings.evaluation
@@ -136,6 +124,7 @@ def row_context(settings: Settings, model: ModelInfo, index: pd.DataFrame, preci
         "test_set": digest_test_set(index, settings),
         "extractor": evaluation.extractor,
         "feature": evaluation.feature if network else "pixels",
+        "similarity": evaluation.similarity if network else "whole",
         "metric": evaluation.metric,
         "flip": evaluation.flip and network,
         "fusion": evaluation.fusion,
@@ -151,14 +140,6 @@ def row_context(settings: Settings, model: ModelInfo, index: pd.DataFrame, preci
         **model.training.columns(),
         "code_version": code_version(),
     }
-
-
-def describe_re_ranking(evaluation: EvaluationSettings) -> str:
-    """Returns `none`, or `k_reciprocal(20,6,0.3)` with k1, k2 and the weight of the original distance."""
-    if evaluation.re_ranking == "none":
-        return "none"
-    values = (evaluation.re_ranking_k1, evaluation.re_ranking_k2, evaluation.re_ranking_weight)
-    return f"{evaluation.re_ranking}({','.join(map(str, values))})"
 
 
 def digest_test_set(index: pd.DataFrame, settings: Settings) -> str:

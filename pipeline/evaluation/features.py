@@ -13,6 +13,7 @@ from accelerate import Accelerator
 from dali_ops.derive.stages import Stage
 from pipeline.batch import Modality
 from pipeline.evaluation.hcml.check import check_projection
+from pipeline.evaluation.joined import Joining
 from pipeline.loading.batches import evaluation_batches
 from pipeline.loading.derivations import derivations
 from pipeline.loading.images import ImageSource, open_images
@@ -60,17 +61,19 @@ def network_extractor(network: torch.nn.Module, settings: Settings, accelerator:
     Raises ValueError where the features can't be had: see `fused_derivatives`.
     """
     network.eval()
-    derivative_of = fused_derivatives(settings)
+    derivative_of, joining = fused_derivatives(settings), Joining.of(settings.evaluation)
 
-    def embed(images: torch.Tensor, modality: Modality) -> torch.Tensor:
+    def parts_of(images: torch.Tensor, modality: Modality) -> list[torch.Tensor]:
         with torch.inference_mode(), accelerator.autocast():
             output = network(images, (int(modality),) * len(images))
-        return getattr(output, settings.evaluation.feature).float()
+        return joining.parts(output)
 
-    def embed_with_mirror_image(images: torch.Tensor, modality: Modality) -> torch.Tensor:
-        return (embed(images, modality) + embed(images.flip(-1), modality)) / 2
-
-    view = embed_with_mirror_image if settings.evaluation.flip else embed
+    def view(images: torch.Tensor, modality: Modality) -> torch.Tensor:
+        parts = parts_of(images, modality)
+        if settings.evaluation.flip:
+            mirrored = parts_of(images.flip(-1), modality)
+            parts = [(one + other) / 2 for one, other in zip(parts, mirrored, strict=True)]
+        return joining.join(parts)
 
     def fuse(images: torch.Tensor, modality: Modality) -> torch.Tensor:
         if modality not in derivative_of:

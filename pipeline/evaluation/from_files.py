@@ -15,7 +15,8 @@ from pipeline.evaluation.model_info import ModelInfo
 from pipeline.evaluation.session import Session
 from pipeline.settings import Settings
 
-NETWORK_KEYS = tuple(f"evaluation.{name}" for name in ("extractor", "feature", "flip", "fusion", "projection"))
+OF_NETWORKS = ("extractor", "feature", "similarity", "flip", "fusion", "projection")
+NETWORK_KEYS = tuple(f"evaluation.{name}" for name in OF_NETWORKS)
 
 
 def evaluate_file(

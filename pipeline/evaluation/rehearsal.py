@@ -9,8 +9,9 @@ import pandas as pd
 from accelerate import Accelerator
 
 from pipeline.build import build_trials
-from pipeline.evaluation.evaluator import choose_re_ranking, tested_rows
+from pipeline.evaluation.evaluator import tested_rows
 from pipeline.evaluation.features import Extractor, extract_features
+from pipeline.evaluation.re_ranking import choose_re_ranking
 from pipeline.evaluation.scoring import excluded_pairs, score_trials
 from pipeline.protocols import Trial
 from pipeline.settings import Settings

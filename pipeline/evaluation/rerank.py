@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import torch
 
-from pipeline.evaluation.distances import DISTANCES, check_finite, check_metric, prepare_features
+from pipeline.evaluation.distances import DISTANCES, check_finite, check_metric, prepare_pair
 from pipeline.evaluation.ranking import PAIRS, blocks
 
 
@@ -43,12 +43,8 @@ def k_reciprocal_distances(
     the features are, in float64 for float64 features and in float32 otherwise; holds (Q + G)^2 distances. ValueError
     for features that aren't finite, shapes that don't fit, and parameters out of range.
     """
-    check_metric(metric)
-    check_parameters(k1, k2, weight)
-    if query.ndim != 2 or gallery.ndim != 2 or query.shape[1] != gallery.shape[1] or not (len(query) and len(gallery)):
-        shapes = f"{tuple(query.shape)} and {tuple(gallery.shape)}"
-        raise ValueError(f"features: expected (queries, D) and (gallery, D), at least one of each; found {shapes}")
-    features = torch.cat([prepare_features(query, "query"), prepare_features(gallery, "gallery")])
+    check_parameters(k1, k2, weight, metric)
+    features = torch.cat(prepare_pair(query, gallery))
     distances = scaled_distances(features, metric)
     near = distances.topk(min(max(k1 + 1, k2), len(features)), largest=False).indices
     entries = encode(distances.fill_diagonal_(0), near[:, : k1 + 1], near[:, : round(k1 / 2) + 1])
@@ -59,7 +55,10 @@ def k_reciprocal_distances(
     return jaccard_distances(entries, len(query), len(gallery)).mul_(1 - weight).add_(original, alpha=weight)
 
 
-def check_parameters(k1: int, k2: int, weight: float) -> None:
+def check_parameters(k1: int, k2: int, weight: float, metric: str) -> None:
+    check_metric(metric)
+    if metric == "dot":  # which has no 0 that distances could be a share of the largest from
+        raise ValueError("evaluation.metric: expected cosine or euclidean for re_ranking=k_reciprocal; found dot")
     for name, value in (("k1", k1), ("k2", k2)):
         if value < 1:
             raise ValueError(f"evaluation.re_ranking_{name}: expected a number of at least 1; found {value}")

@@ -29,6 +29,7 @@ from pipeline.evaluation.feature_files import prepare_saving, save_features
 from pipeline.evaluation.features import Extractor, extract_features
 from pipeline.evaluation.model_info import ModelInfo
 from pipeline.evaluation.per_query import write_queries
+from pipeline.evaluation.re_ranking import choose_re_ranking
 from pipeline.evaluation.restore import choose_trained, load_extractor
 from pipeline.evaluation.results import append_rows, format_summary, summarize
 from pipeline.methods.method import method_of
@@ -168,6 +169,7 @@ def evaluate_extractor(
     """Evaluates the features of any extractor, of which the rows of results say what `model` does."""
     settings, index, accelerator = session.settings, session.index, session.accelerator
     trials = build_trials(settings, index)
+    choose_re_ranking(settings.evaluation)  # raises before the features are extracted
     # Every image's features are extracted once, however many trials use it.
     rows = np.flatnonzero(index["split"] == settings.data.test_split) if save_to else tested_rows(trials)
     features = extract_features(extractor, index, rows, settings, accelerator)

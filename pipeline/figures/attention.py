@@ -32,18 +32,23 @@ COLORS = colormaps["viridis"]
 
 
 def activation_norm(
-    features: torch.Tensor, size: tuple[int, int], *, channels_last: bool = False, prefix_tokens: int = 0
+    features: torch.Tensor,
+    size: tuple[int, int],
+    *,
+    channels_last: bool = False,
+    prefix_tokens: int = 0,
+    grid: tuple[int, int] | None = None,
 ) -> torch.Tensor:
     """Returns (B, h, w) float32: the length of the features at each place, of images of `size` (height, width).
 
-    `features` as for `Pooling`: (B, C, h, w), (B, h, w, C) or tokens (B, N, C), whose grid has the image's proportions.
+    `features` as for `Pooling`: (B, C, h, w), (B, h, w, C) or tokens (B, N, C), of `grid` or the image's proportions.
     Raises LeftOut where they have no places.
     """
     if features.ndim == 4:
         norm = features.float().norm(dim=3 if channels_last else 1)
     elif features.ndim == 3:
         norm = features[:, prefix_tokens:].float().norm(dim=2)
-        norm = norm.reshape(len(norm), *token_grid(norm.shape[1], size))
+        norm = norm.reshape(len(norm), *token_grid(norm.shape[1], size, grid))
     else:
         raise LeftOut(f"the backbone gives features of shape {tuple(features.shape)}, which have no places")
     if norm.shape[1] * norm.shape[2] == 1:
@@ -51,8 +56,11 @@ def activation_norm(
     return norm
 
 
-def token_grid(tokens: int, size: tuple[int, int]) -> tuple[int, int]:
-    """Returns (rows, columns) of square patches that cover an image of `size` (height, width)."""
+def token_grid(tokens: int, size: tuple[int, int], known: tuple[int, int] | None = None) -> tuple[int, int]:
+    """Returns (rows, columns) of so many patches: those `known` if they fit, or squares that cover an image of `size`
+    (height, width)."""
+    if known and known[0] * known[1] == tokens:
+        return known
     height = round((tokens * size[0] / size[1]) ** 0.5)
     if height < 1 or tokens % height or height * size[1] != tokens // height * size[0]:
         raise LeftOut(f"the backbone gives {tokens} tokens, which are no grid over {size[0]} x {size[1]} pixels")
@@ -76,6 +84,7 @@ def last_activation(network: ReIDNetwork, images: torch.Tensor, modality: Modali
         (height, width),
         channels_last=pooling.channels_last,
         prefix_tokens=pooling.prefix_tokens,
+        grid=network.backbone.token_grid,
     )
 
 

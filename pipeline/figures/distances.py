@@ -21,7 +21,7 @@ PAIRS = (
     (Modality.INFRARED, Modality.INFRARED),
     (Modality.VISIBLE, Modality.INFRARED),
 )
-AXIS = {"cosine": "cosine distance", "euclidean": "squared Euclidean distance"}
+AXIS = {"cosine": "cosine distance", "euclidean": "squared Euclidean distance", "dot": "negative inner product"}
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from accelerate import Accelerator
 from pipeline import protocols
 from pipeline.distributed import precision_of
 from pipeline.evaluation.distances import DISTANCES
-from pipeline.evaluation.evaluator import choose_re_ranking
 from pipeline.evaluation.ranking import Scores
+from pipeline.evaluation.re_ranking import choose_re_ranking
 from pipeline.evaluation.session import Evaluation, evaluate, open_session
 from pipeline.settings import Settings
 

@@ -21,6 +21,7 @@ FEWEST = 3  # points that a plane can be drawn of
 PERPLEXITY = 30.0
 MOST_PEOPLE = 2 * len(style.PALETTE)  # that colors, filled and hollow, tell apart
 LEGEND_COLUMNS = 5
+DISTANCE = {"dot": "cosine"}  # the inner product itself is no distance
 SHAPES = {Modality.VISIBLE: "o", Modality.INFRARED: "^"}
 
 
@@ -44,8 +45,9 @@ def choose_rows(index: pd.DataFrame, rows: np.ndarray, count: int, seed: int) ->
 def embed(features: np.ndarray, metric: str, seed: int) -> np.ndarray:
     """Embeds (N, D) as (N, 2), the same for a seed on any number of cores; N >= FEWEST, not all features equal."""
     perplexity = min(PERPLEXITY, (len(features) - 1) / 3)
+    plane = TSNE(metric=DISTANCE.get(metric, metric), perplexity=perplexity, init="pca", random_state=seed)
     with threadpool_limits(1):  # sums in another order move the points, and so few gain nothing by more threads
-        return TSNE(metric=metric, perplexity=perplexity, init="pca", random_state=seed).fit_transform(features)
+        return plane.fit_transform(features)
 
 
 def draw_t_sne(points: np.ndarray, identity: np.ndarray, modality: np.ndarray, names: dict[int, str]) -> Figure:

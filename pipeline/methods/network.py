@@ -107,6 +107,7 @@ def build_backbone(settings: Settings, weights: bool) -> Backbone:
         drop_path=model.drop_path,
         kwargs=model.kwargs,
         grad_checkpointing=model.grad_checkpointing,
+        patch_stride=model.patch_stride,
     )
 
 

@@ -12,6 +12,7 @@ from torch import nn
 
 from pipeline.models.ibn import put_ibn
 from pipeline.models.last_stride import PLAIN, remove_last_stride
+from pipeline.models.patch_stride import overlap_patches
 from pipeline.models.probing import pools_class_token, probe
 from pipeline.models.stages import keep_stages
 from pipeline.models.timm_arguments import shapes_only, timm_arguments
@@ -32,6 +33,7 @@ def create_backbone(
     drop_path: float = 0.0,
     kwargs: Mapping[str, Any] | None = None,
     grad_checkpointing: bool = False,
+    patch_stride: int | None = None,
 ) -> Backbone:
     """Returns a timm model without classifier and pooling; call its `forward_features` on (B, 3, height, width).
 
@@ -48,6 +50,7 @@ def create_backbone(
     drop_path    probability of leaving a residual branch out in training (timm's drop_path_rate), 0-1
     kwargs       further keyword arguments of timm.create_model
     grad_checkpointing  compute activations again in the backward pass instead of keeping them
+    patch_stride  pixels between the patches of a plain transformer; None: their side
 
     The model's attributes are those of `Backbone`. Parameters that `forward_features` does not use (ConvNeXt's head
     norm) are frozen.
@@ -59,7 +62,13 @@ def create_backbone(
     check_name(name)
     source = None if weights is None else find_weights(weights)
     arguments = timm_arguments(
-        name, height=height, width=width, last_stride=last_stride, drop_path=drop_path, kwargs=kwargs or {}
+        name,
+        height=height,
+        width=width,
+        last_stride=last_stride,
+        drop_path=drop_path,
+        kwargs=kwargs or {},
+        patch_stride=patch_stride,
     )
     # The model with its weights, then the changes of this project, which keep the names of parameters.
     backbone = _build(name, pretrained and source is None, arguments)
@@ -68,8 +77,11 @@ def create_backbone(
     _load(backbone, pretrained, source, ibn)
     if last_stride == 1:
         remove_last_stride(backbone, name)
+    if patch_stride is not None:
+        overlap_patches(backbone, name, (height, width), patch_stride)
     _check_patches(backbone, name, height, width)
     probe(backbone, name, height, width)
+    backbone.token_grid = getattr(getattr(backbone, "patch_embed", None), "grid_size", None)
     backbone.class_token_pooled = pools_class_token(backbone, name, arguments)
     if grad_checkpointing:
         _checkpoint_gradients(backbone, name)
@@ -143,7 +155,7 @@ def _checkpoint_gradients(backbone: nn.Module, name: str) -> None:
 def _check_patches(backbone: nn.Module, name: str, height: int, width: int) -> None:
     cut = getattr(getattr(backbone, "patch_embed", None), "proj", None)
     if not isinstance(cut, nn.Conv2d) or cut.kernel_size != cut.stride:
-        return  # no patches, or overlapping ones, which lose no edge
+        return  # no patches, or overlapping ones, which lose less than a stride
     patch = cut.stride
     if height % patch[0] or width % patch[1]:
         raise ValueError(

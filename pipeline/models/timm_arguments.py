@@ -11,6 +11,7 @@ from timm.models import is_model_in_modules
 from torch import nn
 
 from pipeline.models.last_stride import stride_arguments
+from pipeline.models.patch_stride import size_to_build
 from pipeline.models.weights import first_line
 
 # arguments of timm that the user doesn't give -> what to set instead
@@ -32,7 +33,14 @@ TAKEN = {
 
 
 def timm_arguments(
-    name: str, *, height: int, width: int, last_stride: int, drop_path: float, kwargs: Mapping[str, Any]
+    name: str,
+    *,
+    height: int,
+    width: int,
+    last_stride: int,
+    drop_path: float,
+    kwargs: Mapping[str, Any],
+    patch_stride: int | None = None,
 ) -> dict[str, Any]:
     """Returns the keyword arguments of a model of that name. Raises ValueError for what it doesn't take, by its key."""
     taken = next((argument for argument in kwargs if argument in TAKEN), None)
@@ -41,7 +49,10 @@ def timm_arguments(
     arguments = size_arguments(name, height, width) | stride_arguments(name, last_stride)
     arguments |= {"drop_path_rate": drop_path} if drop_path else {}
     check_arguments(name, arguments, kwargs)
-    return {**arguments, **kwargs}
+    arguments = {**arguments, **kwargs}
+    if patch_stride is not None:
+        arguments["img_size"] = size_to_build(shapes_only(name, **arguments), name, (height, width), patch_stride)
+    return arguments
 
 
 def size_arguments(name: str, height: int, width: int) -> dict[str, Any]:

@@ -21,6 +21,8 @@ class Backbone(nn.Module):
     origin            which weights it has (`pipeline.models.weights.weights_origin`)
     negative_share    share of the values below 0 in the map of an image of noise, 0-1; 0 behind a ReLU
     class_token_pooled  whether it has a class token, and timm's own pooling takes that
+    patch_embed       what cuts its patches; of transformers only
+    token_grid        rows and columns of its patches, as first cut; None where it cuts none
     grad_checkpointing  whether layers are run again in the backward pass; some families ask their stages instead
     taken             what was taken of a file or a run, None without one
     forward_features  images (B, 3, H, W) -> map (B, C, h, w) or (B, h, w, C), or tokens (B, N, C)
@@ -35,6 +37,8 @@ class Backbone(nn.Module):
     origin: str
     negative_share: float
     class_token_pooled: bool
+    patch_embed: Any
+    token_grid: tuple[int, int] | None
     grad_checkpointing: bool
     taken: Taken | None
     forward_features: Callable[[torch.Tensor], torch.Tensor]

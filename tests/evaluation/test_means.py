@@ -39,6 +39,7 @@ COLUMNS = {
     "direction": ("visible_to_infrared", "infrared_to_visible"),
     "extractor": ("network", "unknown"),
     "feature": ("embedding", "pooled"),
+    "similarity": ("whole", "summed"),
     "metric": ("cosine", "euclidean"),
     "flip": (False, True),
     "fusion": ("none", "mean"),

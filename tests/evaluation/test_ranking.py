@@ -1,3 +1,4 @@
+import math
 import warnings
 
 import numpy as np
@@ -47,9 +48,16 @@ def signs(generator, count):
     return torch.from_numpy(generator.choice([-1.0, 1.0], size=(count, 4)))
 
 
+def distance(q, g, metric):
+    """Of two vectors, but for a factor that changes no rank."""
+    if metric == "cosine":
+        return 1 - (q * g).sum() / math.sqrt((q * q).sum() * (g * g).sum())
+    return -(q * g).sum() if metric == "dot" else ((q - g) ** 2).sum()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
-@pytest.mark.parametrize("metric", list(DISTANCES))
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
 @pytest.mark.parametrize("deduplicate", [True, False])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_equals_the_loops_with_many_ties(seed, metric, deduplicate, dtype):
@@ -60,10 +68,7 @@ def test_equals_the_loops_with_many_ties(seed, metric, deduplicate, dtype):
     query_identities, gallery_identities = generator.integers(2, 12, queries), generator.integers(0, 10, images)
     excluded = generator.random((queries, images)) < 0.3
     excluded[0] = True
-    expected_distances = [
-        [1 - (q * g).sum() / 4 if metric == "cosine" else ((q - g) ** 2).sum() for g in gallery.numpy()]
-        for q in query.numpy()
-    ]
+    expected_distances = [[distance(q, g, metric) for g in gallery.numpy()] for q in query.numpy()]
     expected = reference(expected_distances, query_identities, gallery_identities, excluded, deduplicate, 20)
     for given in (excluded, torch.from_numpy(excluded), lambda rows: excluded[rows]):
         for block in (1, 7, 512):
@@ -85,9 +90,7 @@ def test_equals_the_loops_with_real_features(metric):
     generator = torch.Generator().manual_seed(0)
     query, gallery = (torch.randn(count, 16, generator=generator, dtype=torch.float64) for count in (31, 47))
     identities, gallery_identities = np.arange(31) % 7, np.arange(47) % 9
-    difference = query[:, None] - gallery[None]
-    cosine = torch.nn.functional.cosine_similarity(query[:, None], gallery[None], dim=2)
-    distances = (1 - cosine if metric == "cosine" else difference.norm(dim=2)).tolist()
+    distances = [[distance(q, g, metric) for g in gallery.numpy()] for q in query.numpy()]
     nothing = np.zeros((31, 47), bool)
     expected = reference(distances, identities, gallery_identities, nothing, True, 50)
     check(rank(query, gallery, identities, gallery_identities, metric=metric, max_rank=50), expected)
@@ -163,7 +166,7 @@ def test_raises_for_features_that_are_not_finite(value):
 @pytest.mark.parametrize("metric", list(DISTANCES))
 def test_raises_for_features_whose_length_overflows(metric):
     with pytest.raises(ValueError, match="too large"):
-        rank(torch.full((1, 4), 1e30), torch.ones(2, 4), [1], [1, 2], metric=metric)
+        rank(torch.full((1, 4), 1e30), torch.full((2, 4), 1e30 if metric == "dot" else 1.0), [1], [1, 2], metric=metric)
 
 
 def test_raises_for_what_cannot_be_measured():
@@ -178,7 +181,9 @@ def test_raises_for_what_cannot_be_measured():
 
 def test_raises_for_shapes_that_do_not_fit():
     features = torch.eye(3)
-    with pytest.raises(ValueError, match="evaluation.metric: expected one of cosine, euclidean; found 'manhattan'"):
+    with pytest.raises(
+        ValueError, match="evaluation.metric: expected one of cosine, euclidean, dot; found 'manhattan'"
+    ):
         rank(features, features, [1, 2, 3], [1, 2, 3], metric="manhattan")
     with pytest.raises(ValueError, match=r"expected \(queries, D\)"):
         rank(features, features[:, :2], [1, 2, 3], [1, 2, 3])

@@ -103,7 +103,9 @@ def test_raises_for_what_does_not_fit():
     trial = Trial(np.array([0]), np.array([1]), exclude_none, False, {})
     with pytest.raises(ValueError, match=r"features: expected \(2, D\), a row an image; found \(3, 3\)"):
         score_trials(torch.eye(3), index, [trial])
-    with pytest.raises(ValueError, match="evaluation.metric: expected one of cosine, euclidean; found 'manhattan'"):
+    with pytest.raises(
+        ValueError, match="evaluation.metric: expected one of cosine, euclidean, dot; found 'manhattan'"
+    ):
         score_trials(torch.eye(2), index, [trial], metric="manhattan")
     with pytest.raises(ValueError, match="none of the 1 queries has a true match"):
         score_trials(torch.eye(2), index, [trial])

@@ -39,6 +39,14 @@ def test_tokens_stand_in_the_proportions_of_the_image(tokens, size, grid):
     assert token_grid(tokens, size) == grid
 
 
+def test_overlapping_tokens_stand_in_the_grid_they_were_cut_in(tiny):
+    assert token_grid(210, (256, 128), (21, 10)) == (21, 10) and token_grid(128, (256, 128), (21, 10)) == (16, 8)
+    overlapping = ["model.backbone=test_vit", "model.pooling=average", "model.patch_stride=12"]
+    size = ["augment.height=64", "augment.width=32"]
+    network = build_network(load_config([*tiny, *overlapping, *size]), identities=3).eval()
+    assert last_activation(network, torch.randn(1, 3, 64, 32), Modality.VISIBLE).shape == (1, 5, 2)
+
+
 @pytest.mark.parametrize(
     ("features", "reason"),
     [

@@ -18,13 +18,13 @@ def slow_histograms(features, identity, modality, metric):
             if metric == "cosine":
                 distance = 1 - (a @ b) / (np.linalg.norm(a) * np.linalg.norm(b))
             else:
-                distance = ((a - b) ** 2).sum()
+                distance = -(a @ b) if metric == "dot" else ((a - b) ** 2).sum()
             pair = tuple(sorted((Modality(modality[first]), Modality(modality[second]))))
             values[pair][int(identity[first] != identity[second])].append(distance)
     return values
 
 
-@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+@pytest.mark.parametrize("metric", ["cosine", "euclidean", "dot"])
 def test_every_pair_is_counted_once_in_its_bin(metric, monkeypatch):
     monkeypatch.setattr(module, "BLOCK", 7)
     generator = np.random.default_rng(0)

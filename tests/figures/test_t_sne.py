@@ -31,7 +31,7 @@ def test_rows_are_of_the_number_of_people_asked_for_in_both_modalities():
 
 
 @pytest.mark.parametrize("count", [3, 4, 60])
-@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+@pytest.mark.parametrize("metric", ["cosine", "euclidean", "dot"])
 def test_points_are_the_same_for_a_seed_however_few_they_are(count, metric):
     features = np.random.default_rng(0).normal(size=(count, 8)).astype(np.float32)
     points = embed(features, metric, 0)

@@ -40,6 +40,19 @@ def batch(settings):
     return Batch(pixels, labels, labels, labels % 2 + 1, modality, labels)
 
 
+def test_the_recipe_of_a_vision_transformer_trains_all_of_it_at_rates_by_layer():
+    settings, method = build("configs/modern_vit.yaml", "model.backbone=test_vit")
+    parts = method.train()(batch(settings))
+    parts["loss"].backward()
+    trained = {name: one.grad for name, one in method.named_parameters() if one.requires_grad}
+    assert [name for name, grad in trained.items() if grad is None or not grad.isfinite().all()] == []
+    assert method.tested.backbone.token_grid == (5, 2) and method.tested.pooling.kind == "token"
+    groups = {group["name"]: group for group in method.parameter_groups(settings)}
+    rates = [group["lr"] for name, group in groups.items() if name.startswith("backbone.layer_")]
+    assert max(rates) == pytest.approx(groups["heads"]["lr"] / 2) and min(rates) < 0.6 * max(rates)
+    assert groups["backbone.layer_0.no_decay"]["weight_decay"] == 0
+
+
 @pytest.mark.parametrize("file", METHODS, ids=lambda file: file.stem)
 def test_a_step_reaches_every_trained_parameter_with_a_finite_gradient(file):
     settings, method = build(file)

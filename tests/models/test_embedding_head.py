@@ -35,7 +35,7 @@ def test_pooled_and_embedding_have_widths_of_their_own():
 )
 def test_layer_by_layer(options, behind):
     network = network_of(**options)
-    head, (pooled, embedding, logits) = network.heads["global"], network(IMAGES, ROWS).features["global"]
+    head, (pooled, embedding, logits, _) = network.heads["global"], network(IMAGES, ROWS).features["global"]
     expected = pooled if "connected" in options else pooled @ head.connected.weight.T + head.connected.bias
     if "norm" in options:
         variance, mean = torch.var_mean(expected, dim=0, correction=0)

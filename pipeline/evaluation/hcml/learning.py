@@ -65,9 +65,10 @@ def keep(projection: Projection, path: Path, facts: dict[str, str]) -> None:
 def facts_of(network: torch.nn.Module, settings: Settings, accelerator: Accelerator) -> dict[str, str]:
     """Returns what a projection depends on, which its file says in its header."""
     evaluation = settings.evaluation
+    summed = " summed" if evaluation.similarity == "summed" else ""
     return {
         "weights": digest_of(network),
-        "feature": evaluation.feature,
+        "feature": f"{evaluation.feature}{summed}",
         "flip": str(evaluation.flip),
         "precision": describe_precision(precision_of(accelerator), settings.loader.image_type),
         "size": str(SIZE),

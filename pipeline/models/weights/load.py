@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 
 from pipeline.config import load_kept
+from pipeline.models.patch_stride import size_side_by_side
 from pipeline.models.taken import Taken, shown
 from pipeline.models.timm_model import Backbone
 from pipeline.models.weights.by_name import Fit, Tensors, counted, fit_by_name
@@ -15,6 +16,8 @@ from pipeline.models.weights.from_run import plain_backbone, read_run
 from pipeline.models.weights.origin import is_needed
 from pipeline.weights_source import RUN_SETTINGS, Source
 
+PATCHES = "patch_embed.proj.weight"  # timm's name of a transformer's first convolution
+POSITIONS = "pos_embed"
 ENOUGH = 0.9  # share of the backbone's tensors that has to be there
 
 
@@ -31,13 +34,14 @@ def load_backbone_weights(backbone: Backbone, source: Source) -> Taken:
     def enough(fit: Fit) -> bool:
         return len(fit.fitting) >= ENOUGH * len(wanted) and len(beyond(fit, wanted)) <= (1 - ENOUGH) * len(wanted)
 
-    with size_told(backbone, source):
+    with size_told(backbone, source, tensors):
         fit = best = fit_by_name(backbone, wanted, tensors, enough)
         if not enough(fit):
             fit = fit_by_order(backbone, wanted, tensors, enough) or fit
     architecture = backbone.pretrained_cfg["architecture"]  # without timm's tag: these are other weights
     if not enough(fit):
         raise ValueError(refusal(source, architecture, best, wanted, tensors))
+    check_positions(backbone, fit, source)
     # What doesn't fit would stop load_state_dict even when it isn't strict.
     own = backbone.state_dict()
     fitting = {name: tensor for name, tensor in fit.state.items() if name in own and own[name].shape == tensor.shape}
@@ -57,13 +61,19 @@ def late_norm(tensors: Tensors) -> Tensors:
 
 
 @contextlib.contextmanager
-def size_told(backbone: Backbone, source: Source) -> Iterator[None]:
-    """Tells timm which images a run's position embeddings are for; those of files are squares to it."""
+def size_told(backbone: Backbone, source: Source, tensors: Tensors) -> Iterator[None]:
+    """Tells timm which images a run's position embeddings are for; those of files are squares to it.
+
+    For timm, which knows no overlap, patches lie side by side.
+    """
     if source.run is None:
         yield
         return
-    images, before = load_kept(source.run / RUN_SETTINGS).augment, backbone.pretrained_model_args
-    backbone.pretrained_model_args = before | {"img_size": (images.height, images.width)}
+    kept, before = load_kept(source.run / RUN_SETTINGS), backbone.pretrained_model_args
+    size = kept.augment.height, kept.augment.width
+    if kept.model.patch_stride is not None and PATCHES in tensors:
+        size = size_side_by_side(size, tensors[PATCHES].shape[-2:], kept.model.patch_stride)
+    backbone.pretrained_model_args = before | {"img_size": size}
     try:
         yield
     finally:
@@ -75,6 +85,18 @@ def beyond(fit: Fit, wanted: Tensors) -> list[str]:
     modules = {name.split(".")[0] for name in wanted}
     others = [name for name in fit.state if name not in wanted and is_needed(name)]
     return [name for name in others if name.split(".")[0] in modules and fit.state[name].is_floating_point()]
+
+
+def check_positions(backbone: Backbone, fit: Fit, source: Source) -> None:
+    """Raises ValueError where a file has position embeddings that can't be resampled: random ones would be no start."""
+    own, found = getattr(backbone, POSITIONS, None), fit.state.get(POSITIONS)
+    if own is None or found is None or POSITIONS in fit.fitting:
+        return
+    rows, columns = backbone.patch_embed.grid_size
+    raise ValueError(
+        f"weights: {source.name}: expected position embeddings of a square of patches, or of the {rows} x {columns} of "
+        f"these images; found a tensor {tuple(found.shape)}"
+    )
 
 
 def left_behind(tensors: Tensors, fit: Fit, taken: Tensors) -> list[str]:
