@@ -81,5 +81,5 @@ def plasma(side: int, decay: float, random: np.random.Generator) -> np.ndarray:
 
 
 def side_for(image: np.ndarray) -> int:
-    """Returns the smallest power of two that is at least the image's height and width."""
-    return 1 << (max(image.shape[:2]) - 1).bit_length()
+    """Returns the smallest power of two that is at least the image's height and width, and 2."""
+    return max(2, 1 << (max(image.shape[:2]) - 1).bit_length())

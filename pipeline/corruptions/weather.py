@@ -20,6 +20,9 @@ FROZEN = (
     ((0.44, 0.48, 0.53), 0.17),
 )
 
+SMALLEST = 256  # pixels, of the side of a picture of frost
+DIRECTIONS = 10  # of its needles
+
 
 def snow(image: np.ndarray, level: int, random: np.random.Generator) -> np.ndarray:
     mean, deviation, size, least, radius, sigma, share = (
@@ -42,7 +45,7 @@ def frost(image: np.ndarray, level: int, random: np.random.Generator) -> np.ndar
     of_image, of_frost = ((1, 0.4), (0.8, 0.6), (0.7, 0.7), (0.65, 0.7), (0.6, 0.75))[level - 1]
     height, width = image.shape[:2]
     number = int(random.integers(len(FROZEN)))
-    texture = frost_texture(number, 2 * side_for(image))
+    texture = frost_texture(number, max(2 * side_for(image), SMALLEST))
     top, left = random.integers(0, [texture.shape[0] - height, texture.shape[1] - width], endpoint=True)
     color, deviation = FROZEN[number]
     frozen = np.array(color, np.float32) + deviation * texture[top : top + height, left : left + width, None]
@@ -51,12 +54,12 @@ def frost(image: np.ndarray, level: int, random: np.random.Generator) -> np.ndar
 
 @lru_cache(maxsize=2 * len(FROZEN))
 def frost_texture(number: int, side: int) -> np.ndarray:
-    """Returns (side, side) float32 of mean 0 and deviation 1: needles of ice in six directions, over clouds."""
+    """Returns (side, side) float32 of mean 0 and deviation 1: needles of ice in many directions, over clouds."""
     random = np.random.default_rng((number, side))
     ice = np.zeros((side, side), np.float32)
-    for direction in random.uniform(0, 60) + np.arange(0, 360, 60):
-        seeds = np.where(random.random((side, side, 1), np.float32) < 0.006, np.float32(1), np.float32(0))
-        needles = motion_blurred(gaussian(seeds, 0.7), 20, 12, direction)[..., 0]
+    for direction in random.uniform(0, 360, DIRECTIONS):
+        seeds = (random.random((side, side, 1), np.float32) < 0.004).astype(np.float32)
+        needles = motion_blurred(gaussian(seeds, 0.7), random.integers(8, 24), 12, direction)[..., 0]
         ice = np.maximum(ice, needles / needles.max())
     texture = np.sqrt(ice) + plasma(side, 1.7, random)
     return (texture - texture.mean()) / texture.std()
@@ -85,7 +88,7 @@ def rain(image: np.ndarray, level: int, random: np.random.Generator) -> np.ndarr
     """
     length, area = ((10, 770), (30, 600), (30, 600), (60, 500), (60, 500))[level - 1]
     height, width = image.shape[:2]
-    length, count = min(length, height - 1), height * width // area  # a line for each so many pixels
+    length, count = max(min(length, height - 1), 1), height * width // area  # a line for each so many pixels
     slant = int(random.uniform(-10, 10))
     left = random.integers(min(slant, 0), width - max(slant, 0), count, endpoint=True)
     top = random.integers(0, height - length, count, endpoint=True)
