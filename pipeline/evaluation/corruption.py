@@ -1,4 +1,4 @@
-"""What `evaluation.corruption` asks for: SYSU-MM01-C, RegDB-C and LLCM-C (Chen, Wang and Lu, NeurIPS 2021)."""
+"""What `evaluation.corruption` asks for: SYSU-MM01-C, RegDB-C and LLCM-C (Chen, Wang and Zheng, NeurIPS 2021)."""
 
 from __future__ import annotations
 

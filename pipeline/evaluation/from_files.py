@@ -16,7 +16,7 @@ from pipeline.evaluation.session import Session
 from pipeline.settings import Settings
 
 NETWORK_KEYS = tuple(f"evaluation.{name}" for name in ("extractor", "feature", "flip", "fusion", "projection"))
-NETWORK_KEYS += ("evaluation.corrupt",)  # also corruption_level and corrupted
+NETWORK_KEYS += ("evaluation.corruption", "evaluation.corruption_level", "evaluation.corrupted")
 
 
 def evaluate_file(
