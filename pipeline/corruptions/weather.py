@@ -59,7 +59,7 @@ def frost_texture(number: int, side: int) -> np.ndarray:
     ice = np.zeros((side, side), np.float32)
     for direction in random.uniform(0, 360, DIRECTIONS):
         seeds = (random.random((side, side, 1), np.float32) < 0.004).astype(np.float32)
-        needles = motion_blurred(gaussian(seeds, 0.7), random.integers(8, 24), 12, direction)[..., 0]
+        needles = motion_blurred(gaussian(seeds, 0.7), int(random.integers(8, 24)), 12, direction)[..., 0]
         ice = np.maximum(ice, needles / needles.max())
     texture = np.sqrt(ice) + plasma(side, 1.7, random)
     return (texture - texture.mean()) / texture.std()

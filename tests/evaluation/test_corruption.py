@@ -13,7 +13,8 @@ from pipeline.build import build_index
 from pipeline.config import load_config
 from pipeline.corruptions.corrupt import CORRUPTIONS
 from pipeline.datasets.held_out import as_validations
-from pipeline.evaluation.corruption import KINDS, check_corruption, describe_corruption
+from pipeline.evaluation import tested
+from pipeline.evaluation.corruption import check_corruption, describe_corruption
 from pipeline.evaluation.features import Extractor, extract_features, pixel_features
 from pipeline.evaluation.rehearsal import rehearse
 from pipeline.evaluation.results import METRICS, append_rows, format_summary, read_rows, summarize
@@ -28,6 +29,8 @@ from pipeline.tables.read import read_results
 from pipeline.tables.table import BEST
 from tests.end_to_end.runs import refusal
 from tests.tables.rows import keep, sysu_rows
+
+FEW = ("none", "random", "fog", "rain")
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +52,10 @@ def noise():
 
 @pytest.fixture(scope="module")
 def folder(arguments, noise):
-    """The run folder after an evaluation of all corruptions."""
-    evaluate.main([*arguments, "evaluation.corruption=all"])
+    """The run folder after an evaluation of all corruptions, as if there were few."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tested, "KINDS", FEW)
+        evaluate.main([*arguments, "evaluation.corruption=all"])
     return Path(load_config(arguments).output) / "pixels"
 
 
@@ -102,13 +107,14 @@ def test_validations_see_the_images_as_they_were_captured():
 
 def test_all_is_every_kind_in_turn_with_rows_of_their_own(folder):
     rows = read_rows(folder / "results.csv")
-    assert rows["corruption"].drop_duplicates().tolist() == [*KINDS] and len(KINDS) == 22
-    assert (rows.groupby("corruption").size() == 2).all() and rows["evaluation"].nunique() == 44
+    assert ("none", "random", *CORRUPTIONS) == tested.KINDS
+    assert rows["corruption"].drop_duplicates().tolist() == [*FEW]
+    assert (rows.groupby("corruption").size() == 2).all() and rows["evaluation"].nunique() == 2 * len(FEW)
     assert {file.stem for file in (folder / "queries").iterdir()} == {*rows["evaluation"]}
     clean = rows[METRICS][rows["corruption"] == "none"].to_numpy()
     for _, of_kind in rows[rows["corruption"] != "none"].groupby("corruption"):
         assert (of_kind[METRICS].to_numpy() != clean).any()
-    assert len(summarize(rows)) == 44, "no mean is over rows of two corruptions"
+    assert len(summarize(rows)) == 2 * len(FEW), "no mean is over rows of two corruptions"
 
 
 @pytest.mark.parametrize("kind", ["none", "fog", "random"])
@@ -174,7 +180,7 @@ def test_the_table_has_the_kinds_in_order_and_their_mean(folder):
     rows = read_rows(folder / "results.csv")
     table = table_of_corruptions(summarize(rows))
     labels = table.labels.droplevel(0, axis=1)
-    kinds = ["none", "random", "mean", *CORRUPTIONS]
+    kinds = ["none", "random", "mean", "fog", "rain"]
     assert labels["corruption"].tolist() == kinds * 2 and table.rules == [len(kinds)]
     assert labels["direction"].tolist() == [name for name in DIRECTIONS for _ in kinds]
     for place, direction in enumerate(DIRECTIONS):
