@@ -346,6 +346,15 @@ class EvaluationSettings:
     )
     aim_k1: int = key(4, "aim: gallery images of which an image's similarities count", min=1)
     aim_k2: int = key(1, "aim: of these, those whose similarities a gallery image's own are averaged over", min=1)
+    corruption: str = key(
+        "none",
+        "of the test images (Chen et al., NeurIPS 2021): one of 20 kinds, e.g. fog (docs/evaluation.md); random: drawn "
+        "for each image; all: none, random and every kind, one after the other",
+    )
+    corruption_level: int | None = key(None, "from 1 to 5; null: drawn for each image", min=1, max=5)
+    corrupted: list[str] = key(
+        ["visible"], "modalities whose test images are corrupted", choices=("visible", "infrared")
+    )
     batch: int = key(128, "images of a rank at a time", min=1)
     trials: int = key(10, "random galleries (SYSU-MM01, LLCM)", min=1, max=10)
     modes: list[str] = key(["all", "indoor"], "SYSU-MM01: all and/or indoor search", choices=("all", "indoor"))

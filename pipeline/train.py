@@ -24,6 +24,7 @@ from pipeline.cli.train import read_options
 from pipeline.config import load_config
 from pipeline.distributed import create_training_accelerator, norm_problems, on_first_rank, precision_of
 from pipeline.errors import one_line_errors
+from pipeline.evaluation.corruption import check_corruption
 from pipeline.evaluation.features import choose_extractor, fused_derivatives
 from pipeline.evaluation.hcml.check import check_projection
 from pipeline.evaluation.rehearsal import rehearse
@@ -174,6 +175,7 @@ def main(argv: list[str] | None = None) -> None:
     # these raise now what evaluation would only raise after the training
     fused_derivatives(settings)
     check_projection(settings)
+    check_corruption(settings.evaluation)
     accelerator = create_training_accelerator(settings, str(folder))
     settings = on_first_rank(accelerator, partial(resolve, settings))
     index = on_first_rank(accelerator, lambda: build_divided_index(settings))

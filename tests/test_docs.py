@@ -15,7 +15,7 @@ import torch
 from pipeline import former
 from pipeline.batch import Modality
 from pipeline.cli.console import COMMANDS
-from pipeline.cli.tables import ALL, RUNS
+from pipeline.cli.tables import ALL, CORRUPTION, RUNS
 from pipeline.config import describe, load_config
 from pipeline.losses.objective import build_objective
 from pipeline.losses.term import LossContext, Rows
@@ -114,7 +114,7 @@ def test_commands_exist(page):
     modules = {name for code in code_of(page) for name in re.findall(r"-m (benchmarks[\w.]+)", code)}
     assert [name for name in sorted(modules) if not is_module(name)] == []
     layouts = {name for code in code_of(page) for name in re.findall(r"--layout ([\w-]+)", code)}
-    assert layouts <= {*LAYOUTS, *SYNTHETIC_LAYOUTS, RUNS, ALL}
+    assert layouts <= {*LAYOUTS, *SYNTHETIC_LAYOUTS, CORRUPTION, RUNS, ALL}
     targets = {name for code in code_of(page) for name in re.findall(r"^make (\w+)", code, re.MULTILINE)}
     assert targets <= set(re.findall(r"^(\w+):", (PROJECT / "Makefile").read_text(), re.MULTILINE))
 

@@ -17,7 +17,7 @@ OUTSIDE = ("benchmarks", "tests")  # may import all of the sources, and are impo
 # A name stands for a module or a package with all in it; the longest name that fits counts. Version and docstring of
 # `pipeline` itself are for all.
 LAYERS = """
-dali_ops
+dali_ops pipeline.corruptions
 pipeline.batch pipeline.errors pipeline.files pipeline.former pipeline.gathering pipeline.locking
 pipeline.metric_columns pipeline.pixels pipeline.precision pipeline.settings_key pipeline.routing pipeline.shipped
 pipeline.text pipeline.weights_source

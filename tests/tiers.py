@@ -31,7 +31,8 @@ TIERS = {
     ),
     "multiprocess": "cli/test_console multiprocess octave run/test_lock test_locking test_packaging",
     "end_to_end": (
-        "benchmarks end_to_end evaluation/hcml/test_learning evaluation/test_per_query evaluation/test_session figures "
+        "benchmarks end_to_end evaluation/hcml/test_learning evaluation/test_corruption evaluation/test_per_query "
+        "evaluation/test_session figures "
         "methods/test_mistakes test_evaluate test_report test_api test_sweep"
     ),
     "slurm": "slurm",

@@ -8,6 +8,7 @@ from pathlib import Path
 from pipeline.cli.parser import CommandParser
 
 RUNS, ALL = "runs", "all"  # the runs by themselves; and with every layout that they have rows for
+CORRUPTION = "corruption"  # the images as they were captured, and every corruption of them
 FORMATS = ("text", "markdown", "latex", "html", "csv")
 SUMMARY = "Prints the means of the results of runs, also next to the literature's, or compares runs."
 EXAMPLES = (
@@ -22,7 +23,8 @@ def read_options(argv: list[str]) -> argparse.Namespace:
     parser = CommandParser("tables", SUMMARY, EXAMPLES)
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a run folder, e.g. runs/demo")
     layouts = (
-        f"{RUNS} (default): all metrics; a table of the literature, e.g. sysu or ablation; {ALL}: every one of them"
+        f"{RUNS} (default): all metrics; a table of the literature, e.g. sysu or ablation; {CORRUPTION}; {ALL}: "
+        "every one of them"
     )
     parser.add_argument("--layout", metavar="NAME", default=RUNS, help=layouts)
     parser.add_argument("--format", choices=FORMATS, default="text", help="default: text")

@@ -86,9 +86,10 @@ def is_validated_on(split: str, kept: Settings) -> bool:
 
 
 def as_validations(settings: Settings) -> dict[str, Any]:
-    """Returns the keys of `evaluation` that validations set: those of the data set, and no projection, which is learned
-    after a training only."""
-    return dataset_of(settings.data.dataset).validation | {"projection": "none"}
+    """Returns the keys of `evaluation` that validations set: those of the data set, no projection, which is learned
+    after a training only, and images as they were captured."""
+    plain = {"projection": "none", "corruption": "none", "corruption_level": None}
+    return dataset_of(settings.data.dataset).validation | plain
 
 
 def validation_settings(settings: Settings, split: ValidationSplit) -> Settings:

@@ -13,6 +13,7 @@ from accelerate.utils import gather_object
 
 from pipeline import protocols
 from pipeline.datasets.pack import relative_paths
+from pipeline.evaluation.corruption import describe_corruption
 from pipeline.evaluation.model_info import ModelInfo, recipe_hash
 from pipeline.evaluation.per_query import evaluation_id, query_metrics
 from pipeline.evaluation.ranking import Scores
@@ -27,7 +28,7 @@ from pipeline.settings import EvaluationSettings, Settings
 # The columns of a row that say where features come from; features of a file bring their own, or it is unknown.
 ORIGIN_COLUMNS: tuple[str, ...] = (
     *LABELS,
-    *("extractor", "feature", "similarity", "flip", "fusion", "projection"),
+    *("extractor", "feature", "similarity", "flip", "fusion", "projection", "corruption"),
     *("precision", "selection", "epoch", "replaced_images"),
     *("seed", "config", "recipe", *UNTRAINED.columns()),
 )
@@ -130,6 +131,7 @@ def row_context(settings: Settings, model: ModelInfo, index: pd.DataFrame, preci
         "fusion": evaluation.fusion,
         "projection": evaluation.projection,
         "re_ranking": describe_re_ranking(evaluation),
+        "corruption": describe_corruption(evaluation),
         "precision": describe_precision(precision if network else "fp32", settings.loader.image_type),
         "selection": model.selection if network else "last",
         "epoch": model.epoch if network else 0,

@@ -12,9 +12,11 @@ from accelerate import Accelerator
 
 from dali_ops.derive.stages import Stage
 from pipeline.batch import Modality
+from pipeline.evaluation.corruption import check_one_corruption, is_corrupted
 from pipeline.evaluation.hcml.check import check_projection
 from pipeline.evaluation.joined import Joining
 from pipeline.loading.batches import evaluation_batches
+from pipeline.loading.corrupted import CorruptedImages
 from pipeline.loading.derivations import derivations
 from pipeline.loading.images import ImageSource, open_images
 from pipeline.precision import full_float32
@@ -126,8 +128,10 @@ def extract_features(
 
     image_source: of the index; None for that of `data.root`. Called by all ranks, and the same on each: every rank
     fills its own rows and the sum over the ranks joins them, so no padding or duplicate can change a row. Nothing is
-    compiled for a test: its batches are few, and of other sizes than those of the training.
+    compiled for a test: its batches are few, and of other sizes than those of the training. Raises ValueError where all
+    corruptions are asked for: each has features of its own.
     """
+    check_one_corruption(settings.evaluation, "features are")
     image_source = open_images(settings.data.root, index) if image_source is None else image_source
     # Places in `rows`: every rank takes each so many-th, a modality after the other.
     places = np.arange(len(rows))[accelerator.process_index :: accelerator.num_processes]
@@ -137,7 +141,10 @@ def extract_features(
             own = places[index["modality"].to_numpy()[rows[places]] == int(modality)]
             _, stages = extract.derivatives.get(modality, (None, ()))
             done = 0
-            for images in evaluation_batches(image_source, rows[own], modality, settings, accelerator.device, stages):
+            source = image_source
+            if is_corrupted(settings, modality.key):
+                source = CorruptedImages(source, index, modality, settings)
+            for images in evaluation_batches(source, rows[own], modality, settings, accelerator.device, stages):
                 features = extract(images, modality)
                 # Only the features themselves tell how long they are.
                 if table is None:

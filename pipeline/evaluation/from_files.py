@@ -16,7 +16,8 @@ from pipeline.evaluation.session import Session
 from pipeline.settings import Settings
 
 OF_NETWORKS = ("extractor", "feature", "similarity", "flip", "fusion", "projection")
-NETWORK_KEYS = tuple(f"evaluation.{name}" for name in OF_NETWORKS)
+OF_IMAGES = ("corruption", "corruption_level", "corrupted")
+NETWORK_KEYS = tuple(f"evaluation.{name}" for name in (*OF_NETWORKS, *OF_IMAGES))
 
 
 def evaluate_file(

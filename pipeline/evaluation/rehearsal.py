@@ -9,6 +9,8 @@ import pandas as pd
 from accelerate import Accelerator
 
 from pipeline.build import build_trials
+from pipeline.corruptions.corrupt import RANDOM
+from pipeline.evaluation.corruption import ALL, with_corruption
 from pipeline.evaluation.evaluator import tested_rows
 from pipeline.evaluation.features import Extractor, extract_features
 from pipeline.evaluation.re_ranking import choose_re_ranking
@@ -23,6 +25,8 @@ def rehearse(settings: Settings, index: pd.DataFrame, extract: Extractor, accele
     Called by all ranks. Raises what the evaluation would raise: ValueError for trials that can't be made as asked and
     images that can't be read. Features that aren't finite may become so by the training.
     """
+    if settings.evaluation.corruption == ALL:
+        settings = with_corruption(settings, RANDOM)
     evaluation = settings.evaluation
     trial = few_of(build_trials(settings, index)[0], index, evaluation.batch)
     rows = tested_rows([trial])

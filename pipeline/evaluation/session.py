@@ -23,15 +23,17 @@ from pipeline.build import build_divided_index, build_index, build_trials
 from pipeline.config import load_config, load_kept
 from pipeline.datasets.held_out import as_validations, is_validated_on
 from pipeline.datasets.listing import HELD_OUT
-from pipeline.distributed import create_accelerator, on_first_rank, precision_of
-from pipeline.evaluation.evaluator import ORIGIN_COLUMNS, EvaluationResult, evaluate_features, row_context, tested_rows
+from pipeline.distributed import create_accelerator, on_first_rank
+from pipeline.evaluation.corruption import ALL, check_corruption, check_one_corruption, uncorrupted
+from pipeline.evaluation.evaluator import ORIGIN_COLUMNS, EvaluationResult, tested_rows
 from pipeline.evaluation.feature_files import prepare_saving, save_features
-from pipeline.evaluation.features import Extractor, extract_features
+from pipeline.evaluation.features import Extractor
 from pipeline.evaluation.model_info import ModelInfo
 from pipeline.evaluation.per_query import write_queries
 from pipeline.evaluation.re_ranking import choose_re_ranking
 from pipeline.evaluation.restore import choose_trained, load_extractor
 from pipeline.evaluation.results import append_rows, format_summary, summarize
+from pipeline.evaluation.tested import Tested, result_of_corruptions
 from pipeline.methods.method import method_of
 from pipeline.run.ancestors import ancestors, check_ancestors, lineage
 from pipeline.run.chosen import check_choice
@@ -88,6 +90,7 @@ def read_evaluation_arguments(arguments: Sequence[str]) -> tuple[Settings, Setti
     """
     if not arguments or not Path(arguments[0]).is_dir():
         settings = load_config([*arguments], name_required=True)
+        check_corruption(settings.evaluation)
         if settings.evaluation.extractor == "network":
             settings = method_of(settings).resolved(settings)
         return settings, None
@@ -104,6 +107,7 @@ def read_evaluation_arguments(arguments: Sequence[str]) -> tuple[Settings, Setti
         check_split_untrained(settings.data, kept.data)
     if is_validated_on(settings.data.test_split, kept):
         settings = as_validated(settings, overrides)
+    check_corruption(settings.evaluation)
     return settings, kept
 
 
@@ -153,6 +157,7 @@ def evaluate(session: Session, save_to: Path | None = None) -> Evaluation:
     """
     settings, kept, index, accelerator = session.settings, session.kept, session.index, session.accelerator
     if save_to:
+        check_one_corruption(settings.evaluation, "--save-features saves features")
         prepare_saving(save_to, settings.data.dataset)
     trained = choose_trained(kept, accelerator, session.checkpoint)
     extractor = load_extractor(settings, trained, index, accelerator)
@@ -166,22 +171,28 @@ def evaluate(session: Session, save_to: Path | None = None) -> Evaluation:
 def evaluate_extractor(
     session: Session, extractor: Extractor, model: ModelInfo, save_to: Path | None = None
 ) -> Evaluation:
-    """Evaluates the features of any extractor, of which the rows of results say what `model` does."""
+    """Evaluates the features of any extractor, of which the rows of results say what `model` does.
+
+    With `evaluation.corruption=all` the features are those of the images as they were captured; `result_of_corruptions`
+    says what the result is.
+    """
     settings, index, accelerator = session.settings, session.index, session.accelerator
     trials = build_trials(settings, index)
     choose_re_ranking(settings.evaluation)  # raises before the features are extracted
     # Every image's features are extracted once, however many trials use it.
     rows = np.flatnonzero(index["split"] == settings.data.test_split) if save_to else tested_rows(trials)
-    features = extract_features(extractor, index, rows, settings, accelerator)
-    context = row_context(settings, model, index, precision_of(accelerator))
-    if save_to and accelerator.is_main_process:
-        origin = {name: context[name] for name in ORIGIN_COLUMNS}
-        files = save_features(save_to, features, index, rows, settings.data, origin)
-        print(f"{save_to}: features of {len(rows)} images in {len(files)} files")
-    # Scoring knows the tested images only, so trials are given by the place among them.
-    tested, within = index.iloc[rows].reset_index(drop=True), [trial.within(rows) for trial in trials]
-    share = (accelerator.process_index, accelerator.num_processes)
-    result = evaluate_features(features, tested, within, settings, context, share)
+    tested = Tested(extractor, model, index, trials, rows, accelerator)
+    if settings.evaluation.corruption == ALL:
+        features = tested.features(uncorrupted(settings))
+        result = result_of_corruptions(tested, features, settings)
+    else:
+        features = tested.features(settings)
+        if save_to and accelerator.is_main_process:
+            context = tested.context(settings)
+            origin = {name: context[name] for name in ORIGIN_COLUMNS}
+            files = save_features(save_to, features, index, rows, settings.data, origin)
+            print(f"{save_to}: features of {len(rows)} images in {len(files)} files")
+        result = tested.result(features, settings)
     return Evaluation(session, extractor, trials, rows, features, result)
 
 

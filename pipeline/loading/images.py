@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -14,12 +15,37 @@ from pipeline.datasets.pack import Packs, is_packed
 from pipeline.settings import AugmentSettings
 
 
-class FolderImages:
-    """Files, which DALI reads in its own threads.
+class ImageSource(Protocol):
+    """Images by row of the index.
 
     form: what `feed` gives, one of `dali_ops.decode.FORMS`. size: height and width where that is pixels, which were
     resized by `interpolation`.
     """
+
+    @property
+    def form(self) -> str: ...
+
+    @property
+    def size(self) -> tuple[int, int] | None: ...
+
+    @property
+    def interpolation(self) -> str | None: ...
+
+    def path(self, row: int) -> str:
+        """Returns the path of an image, by which messages name it."""
+
+    def feed(self, rows: Iterable[int]) -> list[np.ndarray]:
+        """Returns what a DALI graph takes for these rows of the index, uint8. Raises ValueError, one line."""
+
+    def read(self, row: int) -> np.ndarray:
+        """Returns the image as it is stored, uint8.
+
+        Raises ValueError with the reason in a few words where it can't be read.
+        """
+
+
+class FolderImages:
+    """Files, which DALI reads in its own threads."""
 
     form = PATH
     size = None
@@ -32,14 +58,9 @@ class FolderImages:
         return self._paths[row]
 
     def feed(self, rows: Iterable[int]) -> list[np.ndarray]:
-        """Returns what a DALI graph takes for these rows of the index, uint8."""
         return [path_bytes(path) for path in self._paths[rows]]
 
     def read(self, row: int) -> np.ndarray:
-        """Returns the image as it is stored, uint8.
-
-        Raises ValueError with the reason in a few words where it can't be read.
-        """
         path = Path(self._paths[row])
         try:
             return np.frombuffer(path.read_bytes(), np.uint8)
@@ -66,7 +87,6 @@ class PackedImages:
         return self._packs.path(row)
 
     def feed(self, rows: Iterable[int]) -> list[np.ndarray]:
-        """Returns what a DALI graph takes. Raises ValueError, one line, where a pack is damaged."""
         fed = []
         for row in rows:
             try:
@@ -77,9 +97,6 @@ class PackedImages:
 
     def read(self, row: int) -> np.ndarray:
         return self._packs.image(row)
-
-
-ImageSource = FolderImages | PackedImages
 
 
 def open_images(root: str | Path, index: pd.DataFrame) -> ImageSource:

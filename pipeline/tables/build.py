@@ -7,13 +7,22 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline.datasets.columns import Layout
-from pipeline.evaluation.results import METRICS, differing, marked_runs, reconstruction, remarks, trial_counts
+from pipeline.evaluation.results import (
+    METRICS,
+    corrupted,
+    differing,
+    marked_runs,
+    reconstruction,
+    remarks,
+    trial_counts,
+)
 from pipeline.tables.entries import MARK, OURS, Entry
 from pipeline.tables.layouts import LAYOUTS, select
 from pipeline.tables.lines import lines_of
 from pipeline.tables.matching import entries_of, shown_lines
 from pipeline.tables.table import Table
 
+ASKED = ("dataset", "split", "test_set", "mode", "shots", "direction", "corruption")  # the same of what is compared
 ANOTHER_SET = f"{MARK} not the published test, by its gallery ({{}} images): not to be compared with the literature"
 
 
@@ -24,7 +33,7 @@ def table_of_runs(means: pd.DataFrame) -> Table:
     labels.insert(0, "run", marked_runs(means))
     counts = means[["seeds"]] if (means["seeds"] > 1).any() else means[[]]
     labels = pd.concat([labels, counts.astype(str)], axis=1).assign(trials=trial_counts(means))
-    asked = [name for name in ("dataset", "split", "test_set", "mode", "shots", "direction") if name in means]
+    asked = [name for name in ASKED if name in means]
     return Table(
         "runs",
         "Results, per cent",
@@ -48,7 +57,7 @@ def table_beside_literature(name: str, means: pd.DataFrame, folders: dict[str, P
     Raises ValueError where the means have nothing that the layout shows.
     """
     layout = LAYOUTS[name]
-    means = select(means, layout.columns).reset_index(drop=True)
+    means = select(means[~corrupted(means)], layout.columns).reset_index(drop=True)
     if means.empty:
         shown = " or ".join(dict.fromkeys(" ".join(column.where.values()) for column in layout.columns))
         raise ValueError(f"--layout {name}: expected rows of {shown}; the runs have none")

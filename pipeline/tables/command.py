@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.cli.tables import ALL, RUNS
+from pipeline.cli.tables import ALL, CORRUPTION, RUNS
 from pipeline.evaluation.results import format_summary, summarize
 from pipeline.files import write_atomically
 from pipeline.tables.build import table_beside_literature, table_of_runs
 from pipeline.tables.compare import table_of_differences
+from pipeline.tables.corruption import table_of_corruptions
 from pipeline.tables.formats import FORMATS
 from pipeline.tables.layouts import LAYOUTS
 from pipeline.tables.read import read_results
@@ -39,7 +40,7 @@ def tabulate(options: argparse.Namespace) -> None:
 
 def check_layout(name: str) -> None:
     """Raises ValueError where there is no such layout, with the nearest name."""
-    known = [RUNS, *LAYOUTS, ALL]
+    known = [RUNS, CORRUPTION, *LAYOUTS, ALL]
     if name not in known:
         raise ValueError(f"--layout: expected one of {', '.join(known)}; found {name!r}{nearest(name, known)}")
 
@@ -49,14 +50,19 @@ def build_tables(layout: str, means: pd.DataFrame, folders: dict[str, Path]) -> 
     if layout == RUNS:
         return [table_of_runs(means)]
     if layout != ALL:
-        return [table_beside_literature(layout, means, folders)]
+        return [built(layout, means, folders)]
     tables = [table_of_runs(means)]
-    for name in LAYOUTS:
+    for name in (CORRUPTION, *LAYOUTS):
         try:
-            tables.append(table_beside_literature(name, means, folders))
+            tables.append(built(name, means, folders))
         except ValueError as reason:
             print(f"{name} is left out: {str(reason).partition(': ')[2]}")
     return tables
+
+
+def built(layout: str, means: pd.DataFrame, folders: dict[str, Path]) -> Table:
+    """Returns the table of a layout. Raises ValueError where the means have nothing that it shows."""
+    return table_of_corruptions(means) if layout == CORRUPTION else table_beside_literature(layout, means, folders)
 
 
 def write(tables: list[Table], form: str, folder: Path | None) -> None:

@@ -17,10 +17,12 @@ from scipy.stats import bootstrap
 from pipeline.datasets import trials_are_trainings
 from pipeline.evaluation.per_query import queries_file
 from pipeline.evaluation.results import METRICS, groups_of, rank_metrics, summarize
+from pipeline.evaluation.results.schema import NONE
 from pipeline.tables.table import Table
 
 LEVEL, DRAWS, BATCH = 0.95, 9999, 100
 ASKED = ["dataset", "split", "test_set", "mode", "shots", "gallery_rule", "direction"]  # the same of both
+ASKED += ["corruption"]
 OPTIONS = ["extractor", "feature", "similarity", "metric", "flip", "fusion", "projection"]
 OPTIONS += ["re_ranking", "precision", "selection"]
 UNIT = (
@@ -124,8 +126,9 @@ def differences(rows: pd.DataFrame, folders: dict[str, Path], reference: Path) -
 
 
 def protocol_of(agreed: pd.Series) -> str:
-    """Returns data set, mode and direction, as `sysu all infrared_to_visible`."""
-    return " ".join(agreed[name] for name in ("dataset", "mode", "direction") if agreed.get(name))
+    """Returns data set, mode and direction, as `sysu all infrared_to_visible`, and a corruption."""
+    named = [agreed[name] for name in ("dataset", "mode", "direction") if agreed.get(name)]
+    return " ".join([*named, *([agreed["corruption"]] if agreed.get("corruption", NONE) != NONE else [])])
 
 
 def partner_of(agreed: pd.Series, references: list[tuple[pd.Series, pd.DataFrame, str]]) -> tuple[pd.DataFrame, str]:

@@ -16,6 +16,7 @@ from accelerate import Accelerator
 from pipeline.batch import Modality
 from pipeline.build import build_divided_index, build_table
 from pipeline.distributed import on_first_rank, precision_of
+from pipeline.evaluation.corruption import uncorrupted
 from pipeline.evaluation.distances import prepare_features
 from pipeline.evaluation.features import Extractor, extract_features
 from pipeline.evaluation.hcml.projection import SIZE, Projection, learn_projection, read_projection
@@ -87,7 +88,7 @@ def digest_of(network: torch.nn.Module) -> str:
 
 def learn_from_run(extractor: Extractor, settings: Settings, kept: Settings, accelerator: Accelerator) -> Projection:
     """Returns the projection learned on the first rank from the features of the training images, which all extract."""
-    trained = replace(settings, data=trained_data(settings.data, kept.data))
+    trained = replace(uncorrupted(settings), data=trained_data(settings.data, kept.data))
     index, table = on_first_rank(accelerator, lambda: read_trained(trained, run_path(kept)))
     rows, labels, infrared = images_of(table)
     features = prepare_features(extract_features(extractor, index, rows, trained, accelerator), "training")

@@ -7,6 +7,7 @@ from pipeline.evaluation.results.schema import AGREED, LABELS, METRICS, PER_TRIA
 from pipeline.evaluation.results.wording import (
     RECONSTRUCTED,
     columns_that_tell,
+    corrupted,
     differing,
     format_summary,
     marked_runs,
@@ -28,6 +29,7 @@ __all__ = [
     "append_rows",
     "columns_that_tell",
     "common_name",
+    "corrupted",
     "differing",
     "format_summary",
     "groups_of",

@@ -46,11 +46,16 @@ def summarize(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def groups_of(rows: pd.DataFrame) -> list[tuple[pd.Series, pd.DataFrame]]:
-    """Returns what the rows of each mean agree in, as text, and the rows."""
+    """Returns what the rows of each mean agree in, as text, and the rows.
+
+    Rows of versions that corrupted no images have the corruption `none`, where others have any.
+    """
     rows = rows.assign(**{name: "" for name in (*PER_RUN, *REQUIRED) if name not in rows})
     numbers = [name for name in PER_TRIAL if name in rows]
     counts = {name: rows[name].fillna(0).astype(np.int64) for name in numbers}
     rows = with_numbers(as_text(rows)).assign(**counts)
+    if "corruption" in rows:
+        rows["corruption"] = rows["corruption"].replace("", NONE)
     keys = agreeing_columns(rows)
     groups = rows.groupby([keys[name] for name in keys], sort=False, dropna=False)
     parts = [part for _, group in groups for part in without_repeats(group)]

@@ -18,13 +18,21 @@ RECONSTRUCTION = (
 
 
 def differing(means: pd.DataFrame) -> list[str]:
-    """Returns the columns in which rows of one name differ, apart from metrics and counts."""
+    """Returns the columns in which rows of one name differ, apart from metrics and counts; where any images are
+    corrupted, `corruption` as well."""
     agreed = columns_that_tell(means, [*COUNTED, "run", "runs", "recipe"])
     found = {name for _, own in agreed.groupby(means["run"], sort=False) for name in telling(own)}
+    found |= {"corruption"} if corrupted(means).any() else set()
     shown = [name for name in agreed if name in found]
     # rows that nothing shown tells apart, as those of a run before and after it got more epochs
     alike = "recipe" in means and means.duplicated(["run", *shown]).any()
     return [*shown, "recipe"] if alike else shown
+
+
+def corrupted(means: pd.DataFrame) -> pd.Series:
+    """Returns (n,) bool: which means are of corrupted images."""
+    kinds = means["corruption"] if "corruption" in means else pd.Series(NONE, index=means.index)
+    return ~kinds.isin([NONE, *UNKNOWN])
 
 
 def columns_that_tell(means: pd.DataFrame, besides: list[str]) -> pd.DataFrame:

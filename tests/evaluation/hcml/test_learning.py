@@ -78,6 +78,15 @@ def test_a_training_ends_with_a_projection_which_its_rows_name(trained):
     assert line.name == "run (projection=hcml)"
 
 
+def test_it_is_learned_from_images_as_captured_whatever_is_tested(run):
+    before = load_file(projection_path(run))
+    projection_path(run).unlink()
+    evaluate.main([str(run), "evaluation.corruption=fog"])
+    for name, tensor in load_file(projection_path(run)).items():
+        assert torch.equal(tensor, before[name]), name
+    assert rows_of(run)["corruption"].tolist() == ["none", "none", "fog", "fog"]
+
+
 def test_it_is_learned_once_and_used_again(run, never):
     before, content = rows_of(run), projection_path(run).read_bytes()
     evaluate.main([str(run)])
