@@ -27,7 +27,7 @@ from pipeline.build import build_divided_index, build_table
 from pipeline.config import load_config
 from pipeline.distributed import create_accelerator
 from pipeline.errors import one_line_errors
-from pipeline.losses.term import Rows
+from pipeline.losses.term import FEATURES, Rows
 from pipeline.methods.method import TRAIN, Share, method_of
 from pipeline.run.folder import open_run
 from pipeline.run.provenance import starting_facts
@@ -84,7 +84,7 @@ def objective(training: Training, batch: Batch) -> float:
         made = method.network(batch.images, batch.modality).features
     features = {
         name: Rows(
-            {what: part.detach().float().requires_grad_() for what, part in feature._asdict().items()},
+            {what: getattr(feature, what).detach().float().requires_grad_() for what in FEATURES},
             batch.label,
             batch.modality,
         )
