@@ -159,7 +159,7 @@ HEADS = PartTable(
     },
 )
 
-INSERTS = PartTable("insert", {"non_local": "pipeline.models.non_local:NonLocal"})
+INSERTS = PartTable("insert", {"non_local": "pipeline.models.non_local:NonLocal", "mimb": "pipeline.models.mimb:MIMB"})
 
 
 def build_part(table: PartTable, options: PartOptions, where: str, *arguments: Any) -> Any:

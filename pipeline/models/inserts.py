@@ -9,6 +9,7 @@ from typing import cast
 import torch
 from torch import nn
 
+from pipeline.models.taps import Tap, Tapping
 from pipeline.models.timm_model import Backbone
 from pipeline.parts import INSERTS, PartOptions, build_part
 from pipeline.settings_key import key
@@ -16,7 +17,11 @@ from pipeline.settings_key import key
 
 @dataclass(frozen=True)
 class InsertOptions(PartOptions):
-    """The options of every insert: a new module of it follows each place that they name."""
+    """The options of every insert: a new module of it follows each place that they name.
+
+    An insert whose class has `taps`, name -> `TapPlace`, also sees these maps, of its own place or earlier ones: it is
+    built with the `MapSize` of each, and called with the maps by name.
+    """
 
     at: list[str] = key([], "modules of the backbone that one is put behind, by timm's names: [layer2.2, layer3]")
     last_blocks: dict[str, int] = key(
@@ -54,12 +59,35 @@ def put_inserts(backbone: Backbone, inserts: Mapping[str, InsertOptions], height
     ]
     if not wanted:
         return
+    taps = {(place, name): put_taps(backbone, f"inserts.{name}", inserts[name]) for place, _, name in wanted}
     channels = channels_behind(backbone, {place: where for place, where, _ in wanted}, height, width)
     # the innermost first: an insert changes the names of the modules inside its place
     for place, _, name in sorted(wanted, key=lambda insert: -insert[0].count(".")):
         parent, _, child = place.rpartition(".")
-        made = build_part(INSERTS, inserts[name], f"inserts.{name}", channels[place])
+        made = build_insert(inserts[name], f"inserts.{name}", channels[place], taps[place, name])
         setattr(backbone.get_submodule(parent), child, Followed(backbone.get_submodule(place), made))
+
+
+def put_taps(backbone: Backbone, where: str, settings: InsertOptions) -> dict[str, Tap]:
+    """Puts the taps that an insert's class wants into the backbone, in place; returns them by name, none for most.
+
+    A tap of a module also sees what inserts inside it do, and nothing of those behind it. Raises ValueError with the
+    key `where` for a module that isn't there, or where gradients are checkpointed, which computes maps a second time.
+    """
+    taps = {name: Tap(place, where) for name, place in getattr(INSERTS.find(settings.type), "taps", {}).items()}
+    if taps and getattr(backbone, "grad_checkpointing", False):
+        raise ValueError(f"{where}: reads earlier maps, which gradient checkpointing doesn't keep; set it to false")
+    for tap in taps.values():
+        module_at(backbone, tap.place.module, where).register_forward_hook(tap)
+    return taps
+
+
+def build_insert(settings: InsertOptions, where: str, channels: int, taps: Mapping[str, Tap]) -> nn.Module:
+    """Returns an insert for a map of so many channels, with its taps, which an image has just passed."""
+    if not taps:
+        return build_part(INSERTS, settings, where, channels)
+    sizes = {name: tap.take_size() for name, tap in taps.items()}
+    return Tapping(build_part(INSERTS, settings, where, channels, sizes), taps)
 
 
 def places_of(backbone: Backbone, name: str, settings: InsertOptions) -> Iterator[tuple[str, str]]:

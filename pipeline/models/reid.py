@@ -16,6 +16,7 @@ from pipeline.models.inserts import Followed
 from pipeline.models.norm import norm_layers
 from pipeline.models.pooling import Pooling
 from pipeline.models.stems import build_stems, stem_keys
+from pipeline.models.taps import check_untapped
 from pipeline.models.timm_model import Backbone
 from pipeline.parts import HEADS, PartOptions, build_part
 from pipeline.routing import apply_by_key, by_name, runs_of
@@ -83,6 +84,7 @@ class ReIDNetwork(nn.Module):
         if gray:
             take_one_channel(backbone)
         self.stems = build_stems(backbone, list(self.stem_of.values()), stem_depth)
+        check_untapped(self.stems, stem_depth)
         self.backbone = backbone
         self.pooling = pooling
         self.generators = nn.ModuleDict({modality.base.key: ModalityGenerator() for modality in learned_derivations})
