@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from itertools import groupby
 from typing import TypeVar
 
@@ -23,7 +23,11 @@ def rows_of(tensor: torch.Tensor, runs: Sequence[tuple[Hashable, int]], key: Has
     return _join([piece for piece, (found, _) in zip(pieces, runs, strict=True) if found == key] or [tensor[:0]])
 
 
-def apply_by_key(images: torch.Tensor, runs: Sequence[tuple[str, int]], modules: nn.ModuleDict) -> torch.Tensor:
+def apply_by_key(
+    images: torch.Tensor,
+    runs: Sequence[tuple[str, int]],
+    modules: nn.ModuleDict | Mapping[str, Callable[[torch.Tensor], torch.Tensor]],
+) -> torch.Tensor:
     """Passes each row through the module of its key; the output's rows are in the order of the input's.
 
     A module is called once with all its rows (batch norm sees them together), a module without rows is not called.

@@ -262,6 +262,11 @@ class EvaluationSettings:
     feature: Literal["embedding", "pooled"] = key("embedding", "after or before the BN neck")
     metric: Literal["cosine", "euclidean"] = key("cosine", "distance between features")
     flip: bool = key(False, "average the features of an image and its mirror image")
+    stems: Literal["own", "mean"] = key(
+        "own",
+        "stems that an image goes through: that of its modality, or with model.stems=modality the mean of that and of "
+        "its derivative's",
+    )
     fusion: Literal["none", "mean", "concatenate"] = key(
         "none", "join the features of an image and of its derivative, each of unit length"
     )

@@ -29,7 +29,7 @@ from pipeline.settings import EvaluationSettings, Settings
 ORIGIN_COLUMNS: tuple[str, ...] = (
     *LABELS,
     *("extractor", "feature", "flip", "fusion", "projection", "precision", "selection", "epoch", "replaced_images"),
-    *("seed", "config", "recipe", *UNTRAINED.columns()),
+    *("stems", "seed", "config", "recipe", *UNTRAINED.columns()),
 )
 REPORTED_RANKS = {name: int(name.removeprefix("rank_")) for name in METRICS if name.startswith("rank_")}
 
@@ -140,6 +140,7 @@ def row_context(settings: Settings, model: ModelInfo, index: pd.DataFrame, preci
         "flip": evaluation.flip and network,
         "fusion": evaluation.fusion,
         "projection": evaluation.projection,
+        "stems": evaluation.stems if network else "own",
         "re_ranking": describe_re_ranking(evaluation),
         "precision": describe_precision(precision if network else "fp32", settings.loader.image_type),
         "selection": model.selection if network else "last",

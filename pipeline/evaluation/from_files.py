@@ -15,7 +15,7 @@ from pipeline.evaluation.model_info import ModelInfo
 from pipeline.evaluation.session import Session
 from pipeline.settings import Settings
 
-NETWORK_KEYS = tuple(f"evaluation.{name}" for name in ("extractor", "feature", "flip", "fusion", "projection"))
+NETWORK_KEYS = tuple(f"evaluation.{name}" for name in ("extractor", "feature", "flip", "stems", "fusion", "projection"))
 
 
 def evaluate_file(

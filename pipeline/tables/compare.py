@@ -22,6 +22,7 @@ from pipeline.tables.table import Table
 LEVEL, DRAWS, BATCH = 0.95, 9999, 100
 ASKED = ["dataset", "split", "test_set", "mode", "shots", "gallery_rule", "direction"]  # the same of both
 OPTIONS = ["extractor", "feature", "metric", "flip", "fusion", "projection", "re_ranking", "precision", "selection"]
+OPTIONS += ["stems"]
 UNIT = (
     "[ ] is the 95 % interval of the difference over the {} people of the queries (paired bootstrap, all queries of a "
     "person together, trials and seeds averaged)"

@@ -11,7 +11,7 @@ from pipeline.evaluation.results import COUNTED, columns_that_tell, reconstructe
 
 # The values of the paper's recipe, which a name leaves out.
 USUAL = {"split": "test", "extractor": "network", "flip": "False", "fusion": "none", "re_ranking": "none"}
-USUAL |= {"projection": "none", "selection": "last"}
+USUAL |= {"projection": "none", "selection": "last", "stems": "own"}
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ RECORDED = [*LABELS, "ranks", "decode"]  # of a training, by design without an e
 AGREED = ["train_set", "weights", "train_precision", "norm", "train_code_version"]  # among trainings of one mean
 KEYS = ["dataset", "split", "test_set", "mode", "shots", "gallery_rule", "direction"]  # what is tested
 KEYS += ["extractor", "feature", "metric", "flip", "fusion", "projection", "re_ranking", "precision"]  # and how
+KEYS += ["stems"]
 KEYS += ["selection", "epoch", "replaced_images", "recipe", *AGREED, "code_version"]  # of which network
 EVALUATION = "evaluation"  # a digest of the other columns; the name of a file of queries
 COLUMNS = frozenset([*PER_TRIAL, *PER_RUN, *RECORDED, *KEYS, EVALUATION])
