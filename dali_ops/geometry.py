@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 import numpy as np
-from nvidia.dali import fn
+from nvidia.dali import fn, types
 from nvidia.dali.data_node import DataNode
 from nvidia.dali.types import DALIInterpType
 
@@ -32,7 +32,7 @@ def resize(images: DataNode, *, height: int, width: int, interpolation: str) -> 
 
 
 def windows(parameters: np.ndarray, height: int, width: int, pad: int) -> np.ndarray:
-    """Returns crops of images with `pad` black pixels on every side, as one paste each: no image is padded.
+    """Returns crops of images with `pad` pixels on every side, as one paste each: no image is padded.
 
     (n, views, ...) parameters -> (n, views, 4, 1, 2) int32: corner in the image, size, and corner in the view of the
     part of the window that lies in the image, each (y, x); last, whether it is flipped (0, 1 for left and right).
@@ -52,14 +52,22 @@ def windows(parameters: np.ndarray, height: int, width: int, pad: int) -> np.nda
     return np.stack([corner, size, target, flipped], axis=2)[:, :, :, None]
 
 
-def crop(images: DataNode, window: DataNode, view: int, *, height: int, width: int) -> DataNode:
-    """Crops uint8 HWC of (height, width) to the window of a view (of `windows`), of the same size, black outside."""
+def crop(
+    images: DataNode, channels: int, window: DataNode, view: int, *, height: int, width: int, fill: int = 0
+) -> DataNode:
+    """Crops uint8 HWC of (height, width) to the window of a view (of `windows`), of the same size.
+
+    What lies outside the image has the level `fill`: black, which costs nothing, or another, 0 to 255.
+    """
+    corner, size, target = (window[view, number] for number in range(3))
+    under: list[DataNode] = []
+    if fill:
+        level = types.Constant(np.full((height, width, channels), fill, np.uint8), layout="HWC")
+        under.append(level.gpu() if images.device == "gpu" else level)
+        origin, whole = (types.Constant(np.array([of], np.int32)) for of in ((0, 0), (height, width)))
+        corner, size, target = fn.cat(origin, corner), fn.cat(whole, size), fn.cat(origin, target)
     return fn.multi_paste(
-        images,
-        in_anchors=window[view, 0],
-        shapes=window[view, 1],
-        out_anchors=window[view, 2],
-        output_size=[height, width],
+        *under, images, in_anchors=corner, shapes=size, out_anchors=target, output_size=[height, width]
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
+import numpy as np
 import torch
 from nvidia.dali import fn
 from nvidia.dali.data_node import DataNode
@@ -21,10 +22,10 @@ class Normalization:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
-    @property
-    def erased(self) -> tuple[int, int, int]:
-        """The color of erased boxes, 0 to 255: within half a level of 0 after normalization."""
-        red, green, blue = (round(255 * value) for value in self.mean)
+    def color_of(self, normalized: tuple[float, float, float]) -> tuple[int, int, int]:
+        """Returns the color, 0 to 255, that is nearest to `normalized` once it is normalized."""
+        levels = (255 * (value * std + mean) for value, mean, std in zip(normalized, self.mean, self.std, strict=True))
+        red, green, blue = (min(max(round(level), 0), 255) for level in levels)
         return red, green, blue
 
 
@@ -45,6 +46,31 @@ def normalize_into(images: torch.Tensor, levels: torch.Tensor, by: Normalization
     count = 1 if levels.device.type == "cpu" else len(levels)
     for into, of in zip(images.flatten(2).split(count), levels.flatten(2).split(count), strict=True):
         torch.addcmul(shift, into.copy_(of), scale, out=into)
+
+
+def mix_channels(images: torch.Tensor, matrices: np.ndarray) -> None:
+    """Multiplies the channels of every pixel by the matrix of its image, in place.
+
+    images (n, 3, H, W) of a float type, in channels_last memory; matrices (n, 3, 3) float32. Computed in float32. On a
+    CPU a matrix of three equal rows, which makes an image gray, costs a quarter of another, and the identity nothing.
+    """
+    pixels = images.permute(0, 2, 3, 1)
+    if images.device.type == "cpu":
+        for image, matrix in zip(pixels, matrices, strict=True):
+            mix_one(image, torch.from_numpy(matrix))
+        return
+    # by elements: a product of matrices would round to TF32 where training allows that
+    columns = torch.from_numpy(matrices).to(images.device, non_blocking=True)[:, None, None].unbind(-1)
+    red, green, blue = (pixels[..., number : number + 1] * column for number, column in enumerate(columns))
+    pixels.copy_(red + green + blue)
+
+
+def mix_one(image: torch.Tensor, matrix: torch.Tensor) -> None:
+    """Multiplies the channels of every pixel (H, W, 3) by a matrix (3, 3) float32, in place, on a CPU."""
+    if torch.equal(matrix, matrix[:1].expand(3, 3)):
+        image.copy_(torch.mv(image.reshape(-1, 3).float(), matrix[0]).reshape(*image.shape[:2], 1))
+    elif not torch.equal(matrix, torch.eye(3)):
+        image.copy_(image.float() @ matrix.T)
 
 
 @cache

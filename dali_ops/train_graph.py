@@ -16,7 +16,7 @@ from dali_ops.erasing import erase
 from dali_ops.execution import Source, build, new_pipeline
 from dali_ops.geometry import check_image_size, crop, flip, windows
 from dali_ops.mixing import MIXINGS
-from dali_ops.normalize import replicate_to
+from dali_ops.normalize import IMAGENET, Normalization, replicate_to
 from dali_ops.views import View, show
 
 
@@ -30,7 +30,8 @@ def training_pipeline(
     width: int,
     interpolation: str,
     pad: int,
-    erased: tuple[int, int, int] | None,
+    pad_fill: int = 0,
+    normalization: Normalization = IMAGENET,
     device: str,
     device_id: int | None,
     decode: str,
@@ -45,15 +46,15 @@ def training_pipeline(
     source(i), i = 0, 1, ..., returns a tuple: for each captured modality in use, in the order visible, infrared, a list
     of batch_size arrays (of the form `form`: `decode.FORMS`); last, a float32 array (batch_size, len(views),
     `parameters.width` of the most stages that a view has). It is called `prefetch` batches ahead: let what it returns
-    depend on i alone. `erased` is the color, 0 to 255, of
-    erased boxes; with None the erasing parameters are ignored. `pad` is the number of black pixels on
-    every side that the crop may reach into.
+    depend on i alone. `pad` is the number of pixels of
+    the level `pad_fill` on every side that the crop may reach into. `normalization` is that of the tensors: erased
+    boxes have the color that becomes the `fill` of their view. Stages behind normalization aren't applied here.
 
     Raises ValueError for views or settings that are impossible; running raises RuntimeError for a file that cannot be
     decoded (`check.DecodingCheck` finds it).
     """
     _check(views, height, width, pad)
-    sampled = erased is not None or any(view.is_random for view in views)  # else DALI warns of an input that isn't used
+    sampled = any(view.is_random for view in views)  # else DALI warns of an input that isn't used
     used = [base for base in BASES if any(view.base == base for view in views)]
     pipeline = new_pipeline(
         batch_size=batch_size, device=device, device_id=device_id, decode=decode, threads=threads, prefetch=prefetch
@@ -76,8 +77,10 @@ def training_pipeline(
         outputs = []
         for number, view in enumerate(views):
             image, channels = show(view, captured[view.base], parameters[number], **size)
-            image = augment(image, channels, window, number, pad=pad, **size)
-            outputs.append(image if erased is None else erase(image, parameters[number], erased))
+            image = augment(image, channels, window, number, pad=pad, pad_fill=pad_fill, **size)
+            if view.fill is not None:
+                image = erase(image, parameters[number], normalization.color_of(view.fill))
+            outputs.append(image)
         pipeline.set_outputs(*outputs)
     build(pipeline)
     return pipeline
@@ -99,11 +102,11 @@ def training_inputs(
 
 
 def augment(
-    image: DataNode, channels: int, window: DataNode, view: int, *, pad: int, height: int, width: int
+    image: DataNode, channels: int, window: DataNode, view: int, *, pad: int, pad_fill: int, height: int, width: int
 ) -> DataNode:
     """Crops and flips uint8 HWC of 1 or 3 `channels` as the window of a view (of `windows`) says; returns three
     channels."""
-    image = crop(image, window, view, height=height, width=width) if pad else image
+    image = crop(image, channels, window, view, height=height, width=width, fill=pad_fill) if pad else image
     return replicate_to(flip(image, window, view), channels)
 
 

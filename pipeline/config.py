@@ -289,7 +289,9 @@ def fields_of(settings: Any, prefix: str = "") -> Iterator[tuple[str, Any, datac
         value, name = getattr(settings, field.name), f"{prefix}{field.name}"
         if dataclasses.is_dataclass(value):
             yield from fields_of(value, f"{name}.")
-        elif field.metadata["parts"]:
+        elif field.metadata["parts"] or (
+            isinstance(value, dict) and any(map(dataclasses.is_dataclass, value.values()))
+        ):
             for part, of_part in value.items():
                 yield from fields_of(of_part, f"{name}.{part}.")
         else:

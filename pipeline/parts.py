@@ -141,6 +141,7 @@ LOSSES = PartTable(
         "weighted_triplet": "pipeline.losses.weighted_triplet:WeightedTripletLoss",
         "center_triplet": "pipeline.losses.center_triplet:CenterTripletLoss",
         "bidirectional_ranking": "pipeline.losses.bidirectional_ranking:BidirectionalRankingLoss",
+        "hetero_center": "pipeline.losses.hetero_center:HeteroCenterLoss",
         "center_ranking": "pipeline.losses.center_ranking:CenterRankingLoss",
         "contrastive": "pipeline.losses.contrastive:ContrastiveLoss",
         "triplet": "pipeline.losses.triplet:TripletLoss",

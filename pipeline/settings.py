@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from pipeline import parts
-from pipeline.batch import MODALITY_NAMES
+from pipeline.batch import MODALITY_NAMES, Modality
 from pipeline.settings_key import key
 
 
@@ -72,10 +72,22 @@ class BatchSettings:
 
 
 @dataclass(frozen=True)
+class ModalityAugmentSettings:
+    """What one modality has of its own; null: as all."""
+
+    hflip_prob: float | None = key(None, "as augment.hflip_prob", min=0, max=1)
+    random_erasing_prob: float | None = key(None, "as augment.random_erasing_prob", min=0, max=1)
+    random_erasing_area: tuple[float, float] | None = key(None, "as augment.random_erasing_area", min=0, max=1)
+    random_erasing_aspect: float | None = key(None, "as augment.random_erasing_aspect", min=0.01, max=1)
+    random_erasing_fill: tuple[float, float, float] | None = key(None, "as augment.random_erasing_fill")
+
+
+@dataclass(frozen=True)
 class AugmentSettings:
     height: int = key(288, "pixels, of the network's input", min=16)
     width: int = key(144, "pixels, of the network's input", min=16)
-    pad: int = key(10, "pixels of black added on each side before the random crop", min=0)
+    pad: int = key(10, "pixels added on each side before the random crop", min=0)
+    pad_fill: int = key(0, "level of these pixels, 0 (black) to 255", min=0, max=255)
     hflip_prob: float = key(0.5, "probability of a horizontal flip", min=0, max=1)
     random_erasing_prob: float = key(0.0, "probability of random erasing (Zhong et al., AAAI 2020)", min=0, max=1)
     random_erasing_area: tuple[float, float] = key(
@@ -83,6 +95,18 @@ class AugmentSettings:
     )
     random_erasing_aspect: float = key(
         0.3, "smallest height / width of the erased box; the largest is its inverse", min=0.01, max=1
+    )
+    random_erasing_fill: tuple[float, float, float] = key(
+        (0.0, 0.0, 0.0), "of the erased box in each channel, after normalization; to half a level of 256"
+    )
+    visible: list[str] = key(
+        [],
+        "what captured visible images go through in training, in the words of derive.visible: [gray:0.5]; their "
+        "derivative is made of the image itself",
+    )
+    infrared: list[str] = key([], "what captured infrared images go through, likewise")
+    modalities: dict[str, ModalityAugmentSettings] = key(
+        {}, "flip and erasing of single modalities, where they differ: {infrared: {random_erasing_prob: 0.5}}"
     )
     interpolation: Interpolation = key(
         "bilinear", "of resized images; timm's evaluation of many weights uses bicubic, which changes little here"
@@ -99,13 +123,30 @@ class AugmentSettings:
         "own", "whether a derivative samples its own crop, flip and erasing or shares its base image's"
     )
 
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.modalities if name not in MODALITY_NAMES]
+        if unknown:
+            raise ValueError(f"augment.modalities: expected {', '.join(MODALITY_NAMES)}; found {unknown[0]!r}")
+
+    def whole(self) -> AugmentSettings:
+        """Returns what leaves images whole and their colors true: flips alone."""
+        return dataclasses.replace(self, pad=0, random_erasing_prob=0.0, visible=[], infrared=[], modalities={})
+
+    def of(self, modality: Modality) -> AugmentSettings:
+        """Returns what holds for the images of one modality; a derivative that shares a geometry has its base's."""
+        source = modality.base if self.derivative_geometry == "shared" else modality
+        own = self.modalities.get(source.key)
+        given = {} if own is None else {name: value for name, value in vars(own).items() if value is not None}
+        return dataclasses.replace(self, **given)
+
 
 @dataclass(frozen=True)
 class DeriveSettings:
     visible: list[str] = key(
         ["gray"],
         "how visible_derived is made: derivations of docs/derivations.md one after the other, each with a probability "
-        "if you like ([weighted_gray, gamma:0.5]), or learned",
+        "if you like ([weighted_gray, gamma:0.5]), or learned; what stands behind the word normalize acts on the "
+        "normalized image, after crop, flip and erasing ([normalize, random_channel])",
     )
     infrared: list[str] = key(["spectrum"], "how infrared_derived is made, likewise")
     mixing: Literal["none", "cutmix", "patches"] = key(

@@ -85,6 +85,11 @@ SINCE = {
     "optimizer.warmup_start": 0.1,
     "train.tf32": True,
     "augment.interpolation": "bilinear",
+    "augment.pad_fill": 0,
+    "augment.random_erasing_fill": [0.0, 0.0, 0.0],
+    "augment.visible": [],
+    "augment.infrared": [],
+    "augment.modalities": {},
     "augment.mean": [0.485, 0.456, 0.406],
     "augment.std": [0.229, 0.224, 0.225],
     "model.ibn": "none",
@@ -101,6 +106,7 @@ SINCE = {
     "method.type": "one_objective",
     "heads.global.classifiers": "shared",
     **{f"losses.{name}.features": None for name in ("identity", "intra", "cross")},
+    **{f"losses.{name}.joined": False for name in ("identity", "intra", "cross")},
     "losses.cross.mining": "hardest",
     **{f"losses.{name}.of": "pooled" for name in ("intra", "cross")},
     **{f"losses.{name}.unit_length": False for name in ("intra", "cross")},
@@ -135,6 +141,7 @@ HASHES = {
     "ebdtr.yaml": "b138f550",
     "folder.yaml": "ea1e3e65",
     "hcml.yaml": "0de5bc1a",  # whose weights are TONE's
+    "hct.yaml": "0f16a735",
     "hicmd.yaml": "576fc3e7",
     "hsme.yaml": "7d626612",
     "jsia.yaml": "e87f1ecb",
@@ -226,6 +233,7 @@ def test_other_people_or_another_metric_make_other_weights():
 
 # What makes a method what it is, and what changes the speed alone; all else that decides weights is the recipe's.
 OF_METHODS = {"batch.modalities", "augment.derivative_geometry", "model.stems", "model.ibn", "model.kwargs"}
+OF_METHODS |= {"augment.visible", "augment.infrared", "augment.modalities"}
 OF_METHODS |= {"augment.mean", "augment.std", "model.input", "model.stem_depth"}
 OF_METHODS |= {"model.pooling", "model.pool_power", "model.pool_power_trained", "optimizer.kwargs"}
 OF_SPEED = {"train.tf32", "train.channels_last", "train.compile"}

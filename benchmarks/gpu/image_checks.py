@@ -17,7 +17,7 @@ from dali_ops.derive.stages import Stage, apply_stages
 from dali_ops.erasing import erase
 from dali_ops.geometry import INTERPOLATIONS, crop, flip, resize, windows
 from dali_ops.mixing import MIXINGS, Mixing
-from dali_ops.normalize import IMAGENET
+from dali_ops.normalize import IMAGENET, mix_channels
 
 SIZE = {"height": HEIGHT, "width": WIDTH}
 PAD = 10
@@ -39,10 +39,13 @@ def geometry_checks(device: torch.device) -> dict[str, Check]:
     boxes[:, layout.ERASING] = [30, 20, 90, 60]
     boxes[::2, layout.ERASING_SHAPE] = 0  # nothing is erased
     checks: dict[str, Check] = {
-        f"crop and flip, {channels} channels": partial(compare, crop_and_flip, device, images(channels), window)
+        f"crop and flip, {channels} channels, on {fill}": partial(
+            compare, partial(crop_and_flip, channels=channels, fill=fill), device, images(channels), window
+        )
         for channels in (1, 3)
+        for fill in (0, 127)
     }
-    checks["erase"] = partial(compare, partial(erase, color=IMAGENET.erased), device, images(3), boxes)
+    checks["erase"] = partial(compare, partial(erase, color=IMAGENET.color_of((0, 0, 0))), device, images(3), boxes)
     for interpolation in INTERPOLATIONS:
         graph = partial(resize, **SIZE, interpolation=interpolation)
         larger = images(3, 384, 128)
@@ -50,8 +53,8 @@ def geometry_checks(device: torch.device) -> dict[str, Check]:
     return checks
 
 
-def crop_and_flip(images: DataNode, window: DataNode) -> DataNode:
-    return flip(crop(images, window, 0, **SIZE), window, 0)
+def crop_and_flip(images: DataNode, window: DataNode, channels: int, fill: int) -> DataNode:
+    return flip(crop(images, channels, window, 0, **SIZE, fill=fill), window, 0)
 
 
 def covering_checks(device: torch.device) -> dict[str, Check]:
@@ -77,8 +80,22 @@ def mixed(mixing: Mixing, images: DataNode, numbers: DataNode) -> DataNode:
     return mixing.graph(types.Constant(255, dtype=types.UINT8) - images, images, numbers, **SIZE)
 
 
+def compare_mixing(device: torch.device) -> tuple[bool, str]:
+    """Whether channels of normalized images are mixed alike on the device and the CPU, in float32."""
+    generator = np.random.default_rng(4)
+    linear = [derivation for derivation in DERIVATIONS.values() if derivation.matrices]
+    matrices = np.concatenate([it.matrices(it.sample(generator, COUNT)) for it in linear]).astype(np.float32)
+    normalized = torch.from_numpy(generator.standard_normal((len(matrices), 3, HEIGHT, WIDTH), np.float32))
+    one = normalized.contiguous(memory_format=torch.channels_last)
+    other = one.to(device, copy=True)
+    mix_channels(one, matrices)
+    mix_channels(other, matrices)
+    apart = (one - other.cpu()).abs().max().item()
+    return apart < 1e-5, f"largest difference {apart:.1e}"
+
+
 def derivation_checks(device: torch.device) -> dict[str, Check]:
-    checks: dict[str, Check] = {}
+    checks: dict[str, Check] = {"channels of normalized images": partial(compare_mixing, device)}
     for name, derivation in DERIVATIONS.items():
         numbers = derivation.sample(np.random.default_rng(1), COUNT)
         allowed = Allowed(ROUNDED.share, STEEP.get(name, ROUNDED.levels))

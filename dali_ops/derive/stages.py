@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from nvidia.dali import fn, types
 from nvidia.dali.data_node import DataNode
 from nvidia.dali.types import DALIDataType
@@ -18,14 +19,49 @@ from dali_ops.normalize import replicate_to
 
 @dataclass(frozen=True)
 class Stage:
-    """A derivation and the probability, above 0 and at most 1, with which an image goes through it."""
+    """A derivation and the probability, above 0 and at most 1, with which an image goes through it.
+
+    normalized  whether it acts on the normalized image, after crop, flip and erasing (`channel_matrices`); such stages
+                stand behind all others
+    """
 
     derivation: Derivation
     probability: float = 1.0
+    normalized: bool = False
 
     @property
     def is_random(self) -> bool:
         return self.probability < 1 or self.derivation.sample is not sample_nothing
+
+
+def without_normalized(stages: Sequence[Stage]) -> list[Stage]:
+    """Returns the stages that act on levels, before crop, flip and erasing."""
+    return [stage for stage in stages if not stage.normalized]
+
+
+def channel_matrices(stages: Sequence[Stage], numbers: np.ndarray) -> np.ndarray | None:
+    """Returns what the stages behind normalization do to the channels of n images, (n, 3, 3) float32; None for none.
+
+    numbers: (n, columns) `parameters` of the images' view.
+    """
+    matrices = None
+    for place, stage in enumerate(stages):
+        if not stage.normalized:
+            continue
+        assert stage.derivation.matrices is not None, stage.derivation.name
+        applied = numbers[:, layout.applied(place), None, None] > 0
+        made = np.where(applied, stage.derivation.matrices(numbers[:, layout.derivation(place)]), np.eye(3))
+        matrices = made if matrices is None else made @ matrices
+    return None if matrices is None else matrices.astype(np.float32)
+
+
+def matrices_for_testing(stages: Sequence[Stage]) -> np.ndarray | None:
+    """Returns `channel_matrices` of one image without chance, as `derive_for_testing` derives, (1, 3, 3) float32."""
+    numbers = np.zeros((1, layout.width(len(stages))), np.float32)
+    for place, stage in enumerate(stages):
+        numbers[0, layout.applied(place)] = stage.probability >= 0.5
+        numbers[0, layout.derivation(place)] = stage.derivation.fixed
+    return channel_matrices(stages, numbers)
 
 
 def channels_after(stage: Stage, channels: int) -> int:
@@ -50,7 +86,7 @@ def apply_stages(
     image: DataNode, channels: int, stages: Sequence[Stage], numbers: DataNode, *, height: int, width: int
 ) -> tuple[DataNode, int]:
     """Returns the derived images and their channels, of uint8 HWC images of (height, width) and their `parameters`."""
-    for number, stage in enumerate(stages):
+    for number, stage in enumerate(without_normalized(stages)):
         made = stage.derivation.graph(image, numbers[layout.derivation(number)])
         given, after = stage.derivation.gives or channels, channels_after(stage, channels)
         if stage.probability < 1:
@@ -62,7 +98,7 @@ def apply_stages(
 
 def derive_for_testing(image: DataNode, channels: int, stages: Sequence[Stage]) -> tuple[DataNode, int]:
     """Derives without chance: with fixed parameters, and only the stages that most training images go through."""
-    for stage in stages:
+    for stage in without_normalized(stages):
         if stage.probability >= 0.5:
             fixed = types.Constant([float(value) for value in stage.derivation.fixed], shape=[3])
             image = stage.derivation.graph(image, fixed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from dali_ops.derive.color_jitter import TO_YIQ
 from dali_ops.derive.levels import CLIP_LIMIT, GAMMA_CURVES, GAMMA_LIMITS, PALETTES, TILES_ACROSS, TILES_DOWN
 
 
@@ -36,6 +37,36 @@ def gray(image: np.ndarray, numbers: np.ndarray) -> np.ndarray:
 def random_channel(image: np.ndarray, numbers: np.ndarray) -> np.ndarray:
     channel = int(numbers[0])
     return image[:, :, channel : channel + 1]
+
+
+def green(image: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    return image[:, :, 1:2]
+
+
+def channel_gains(image: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    return to_levels(image * numbers)
+
+
+def brightness(image: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    return to_levels(image * numbers[0])
+
+
+def contrast(image: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    return to_levels(128 + numbers[0] * (image - 128.0))
+
+
+def saturation(image: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    lightness = (image * np.array([0.299, 0.587, 0.114])).sum(axis=2, keepdims=True)
+    return to_levels(lightness + numbers[0] * (image - lightness))
+
+
+def hue(image: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """Turns the two color components of YIQ by the angle whose cosine and sine are the numbers."""
+    yiq = image @ TO_YIQ.T
+    in_phase, quadrature = yiq[..., 1], yiq[..., 2]
+    cosine, sine = numbers[:2]
+    turned = [yiq[..., 0], cosine * in_phase - sine * quadrature, sine * in_phase + cosine * quadrature]
+    return to_levels(np.linalg.solve(TO_YIQ, np.stack(turned, axis=2)[..., None])[..., 0])
 
 
 def channel_shuffle(image: np.ndarray, numbers: np.ndarray) -> np.ndarray:
@@ -131,6 +162,12 @@ DERIVE = {
     for twin in (
         identity,
         gray,
+        green,
+        channel_gains,
+        brightness,
+        contrast,
+        saturation,
+        hue,
         random_channel,
         weighted_gray,
         gamma_gray,

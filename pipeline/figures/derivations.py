@@ -71,7 +71,6 @@ def derived_images(settings: Settings, index: pd.DataFrame, rows: np.ndarray, vi
         width=augment.width,
         interpolation=augment.interpolation,
         pad=0,
-        erased=None,
         device="cpu",
         device_id=None,
         decode="cpu",
@@ -115,17 +114,20 @@ def page(image: str, command: str) -> str:
         "derive.visible=[weighted_gray,gamma:0.5]      # gamma on every second image",
         "derive.infrared=[clahe,spectrum]",
         "derive.mixing=cutmix derive.mixing_probability=0.3",
+        "derive.visible=[normalize,random_channel]     # after crop, flip, erasing and normalization",
+        "augment.visible=gray:0.5                      # the captured images themselves, in training",
         "```",
         "",
-        "| name | takes | gives | computes |",
-        "|---|---|---|---|",
+        "| name | takes | gives | normalized | computes |",
+        "|---|---|---|---|---|",
     ]
     channels = {None: "any", 1: "1 channel", 3: "3 channels"}
     for name, it in DERIVATIONS.items():
         gives = "the same" if it.gives is None else channels[it.gives]
-        lines.append(f"| `{name}` | {channels[it.takes]} | {gives} | {first_paragraph(it.graph)} |")
+        too = "too" if it.matrices else ""
+        lines.append(f"| `{name}` | {channels[it.takes]} | {gives} | {too} | {first_paragraph(it.graph)} |")
     lines += [
-        "| `learned` | any | 3 channels | The network makes it: the X-modality generator (Li et al., AAAI 2020). |"
+        "| `learned` | any | 3 channels | | The network makes it: the X-modality generator (Li et al., AAAI 2020). |"
     ]
     lines += [
         "",
@@ -135,6 +137,20 @@ def page(image: str, command: str) -> str:
         *[f"- `{name}`: {first_paragraph(mixing.graph)}" for name, mixing in MIXINGS.items()],
         "",
         "`augment.derivative_geometry` says whether a derivative shares the crop, flip and erasing of its base image.",
+        "So `derive.visible=identity` is a second view of the captured image, as CAJ and MSCMNet have.",
+        "",
+        "What stands behind the word `normalize` acts on the normalized image, as in much public code: a copied",
+        "channel then has its own mean and deviation, and erased boxes are changed with the image. It costs no pass of",
+        "the graph; the derivations that the table says are for normalized images `too` can stand there.",
+        "`augment.visible` and `augment.infrared` are lists of the same words for what captured images go through in",
+        "training; their derivative is made of the image itself. Erased boxes have the value",
+        "`augment.random_erasing_fill` after normalization, of each channel (CAJ's erasing channel by channel:",
+        "`[0.4914, 0.4822, 0.4465]`); `augment.pad_fill` is the level around a cropped image. `augment.modalities`",
+        "gives single modalities a flip and an erasing of their own:",
+        "",
+        "```",
+        "augment.modalities.infrared.random_erasing_prob=0.5",
+        "```",
         "",
         f"![Every derivation on the same two people]({image})",
         "",

@@ -13,9 +13,10 @@ import pandas as pd
 import torch
 
 from dali_ops.check import is_of_an_image
-from dali_ops.derive.stages import Stage
+from dali_ops.derive.stages import Stage, channel_matrices, matrices_for_testing
 from dali_ops.eval_graph import evaluation_pipeline
 from dali_ops.execution import in_turn
+from dali_ops.normalize import mix_channels
 from dali_ops.torch_output import TorchOutput
 from dali_ops.train_graph import training_pipeline
 from dali_ops.views import View
@@ -113,7 +114,8 @@ def planned_images(
         width=settings.augment.width,
         interpolation=settings.augment.interpolation,
         pad=settings.augment.pad,
-        erased=normalization.erased if settings.augment.random_erasing_prob > 0 else None,
+        pad_fill=settings.augment.pad_fill,
+        normalization=normalization,
         **place,
     )
     dtype = getattr(torch, settings.loader.image_type)
@@ -126,8 +128,19 @@ def planned_images(
             if not is_of_an_image(error):
                 raise
             raise DecodingFailed(plans[number], error) from error
-        yield plans.pop(number), images
+        plan = plans.pop(number)
+        derive_normalized(images, views, plan.parameters)
+        yield plan, images
         del images
+
+
+def derive_normalized(images: torch.Tensor, views: Sequence[View], parameters: np.ndarray) -> None:
+    """Applies the stages behind normalization, in place: images (views * n, 3, H, W), view after view; their parameters
+    (n, views, columns)."""
+    for number, (view, own) in enumerate(zip(views, images.chunk(len(views)), strict=True)):
+        matrices = channel_matrices(view.stages, parameters[:, number])
+        if matrices is not None:
+            mix_channels(own, matrices)
 
 
 def handle_corrupt_images(
@@ -221,6 +234,7 @@ def evaluation_batches(
     )
     dtype = getattr(torch, settings.loader.image_type)
     output = TorchOutput(in_turn(make, source, pipelines), device, normalization_of(settings), dtype)
+    normalized = matrices_for_testing(stages)
     for begin in range(0, len(rows), step):
         try:
             images = output.next()
@@ -231,5 +245,8 @@ def evaluation_batches(
             for row, reason in undecodable(image_source, rows[begin : begin + step], modality.key):
                 raise ValueError(f"{image_source.path(row)}: cannot be read as an image: {reason}") from error
             raise_unexplained(error, settings.loader)
+        if normalized is not None:
+            derived = images[len(images) // 2 :]
+            mix_channels(derived, normalized.repeat(len(derived), axis=0))
         yield images
         del images

@@ -182,7 +182,7 @@ def sample_images(rows: np.ndarray, count: int, generator: np.random.Generator) 
 def sample_augmentation(parameters: np.ndarray, modality: Modality, augment: AugmentSettings, random: Random) -> None:
     """Fills in crop, flip and erased box of a modality's images: (n, columns) float32."""
     source = modality.base if augment.derivative_geometry == "shared" else modality
-    count = len(parameters)
+    augment, count = augment.of(modality), len(parameters)
     parameters[:, layout.GEOMETRY] = sample_geometry(random.of(Purpose.GEOMETRY, source), count, augment)
     if augment.random_erasing_prob > 0:
         parameters[:, layout.ERASING] = sample_erasing(random.of(Purpose.ERASING, source), count, augment)

@@ -7,7 +7,7 @@ from typing import Literal
 
 import torch
 
-from pipeline.losses.centers import centers_of, first_rows, mean_over
+from pipeline.losses.centers import centers_of, first_rows, mean_over, nearest_of
 from pipeline.losses.distance import pairwise_euclidean
 from pipeline.losses.pairs import PairTerm
 from pipeline.precision import multiply
@@ -40,13 +40,6 @@ def center_triplet_loss(
     nearest = nearest_of(between, negative).minimum(nearest_of(between.T, negative.T))
     hinge = torch.relu(margin + between.diagonal() - nearest)
     return 2 * mean_over(hinge, in_both & first_rows(labels_1))
-
-
-def nearest_of(distance: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
-    """Returns the least of each row's chosen distances, infinity where it has none: (N, M) -> (N,)."""
-    if distance.numel() == 0:
-        return distance.new_full((len(distance),), torch.inf)
-    return distance.masked_fill(~chosen, torch.inf).min(dim=1).values
 
 
 def released_distances(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:

@@ -28,3 +28,10 @@ def first_rows(labels: torch.Tensor) -> torch.Tensor:
 def mean_over(values: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:
     """Returns the mean of the values (N,) that are `counted` (N,) bool, a scalar; 0 where none is."""
     return torch.where(counted, values, 0).sum() / counted.sum().clamp(min=1)
+
+
+def nearest_of(distance: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
+    """Returns the least of each row's chosen distances, infinity where it has none: (N, M) -> (N,)."""
+    if distance.numel() == 0:
+        return distance.new_full((len(distance),), torch.inf)
+    return distance.masked_fill(~chosen, torch.inf).min(dim=1).values

@@ -12,7 +12,17 @@ import torch
 from torch import nn
 
 from pipeline.gathering import gather_rows
-from pipeline.losses.term import READABLE, LossContext, LossTerm, Measured, Parts, Rows, check_scalars, scalars
+from pipeline.losses.term import (
+    READABLE,
+    LossContext,
+    LossTerm,
+    Measured,
+    Parts,
+    Rows,
+    check_scalars,
+    scalars,
+    side_by_side,
+)
 from pipeline.metric_columns import MEASURED, POSITION
 from pipeline.parts import LOSSES, build_part
 from pipeline.routing import by_name
@@ -48,13 +58,13 @@ class Objective(nn.Module):
         for name, term in self.terms.items():
             parts: Parts = {}
             measured: Parts = {}
-            for feature in term.features:
-                rows, gathered = self._rows(features, feature, term, made)
-                of_feature = f"{feature}_" if len(term.features) > 1 else ""
+            for view in term.views:
+                rows, gathered = self._rows(features, view, term, made)
+                of_feature = f"{view[0]}_" if len(term.views) > 1 else ""
                 value, beside = values_of(name, term(rows))
                 for part, scalar in scalars(name, value, rows):
                     share = self._share(gathered, term.adds_rows)
-                    parts[f"{of_feature}{part}".rstrip("_")] = scalar * share / len(term.features)
+                    parts[f"{of_feature}{part}".rstrip("_")] = scalar * share / len(term.views)
                 share = self._share(gathered, False)
                 measured |= {f"{of_feature}{what}": scalar * share for what, scalar in beside.items()}
             total = reduce(operator.add, parts.values())
@@ -64,16 +74,18 @@ class Objective(nn.Module):
         return {"loss": reduce(operator.add, weighted), **report}
 
     def _rows(
-        self, features: Mapping[str, Rows], feature: str, term: LossTerm, made: dict[tuple, Rows]
+        self, features: Mapping[str, Rows], view: tuple[str, ...], term: LossTerm, made: dict[tuple, Rows]
     ) -> tuple[Rows, bool]:
-        """Returns the rows a term gets, and whether they are those of all ranks.
+        """Returns the rows a term gets of a feature, or of several side by side, and whether they are of all ranks.
 
         made: rows that a term of this step has got already, for others that read the same.
         """
-        own, ranks, mine = features[feature], len(self.identities), self.identities[self.rank]
-        gathers = ranks > 1 and self.mining == "global" and term.compares_rows
-        key = (feature, gathers, frozenset(term.reads))
-        if key not in made:
+        gathers = len(self.identities) > 1 and self.mining == "global" and term.compares_rows
+        key = (view, gathers, frozenset(term.reads))
+        if key not in made and len(view) > 1:
+            made[key] = side_by_side([self._rows(features, (name,), term, made)[0] for name in view])
+        elif key not in made:
+            own, mine = features[view[0]], self.identities[self.rank]
             counts = [identities * (len(own) // mine) for identities in self.identities]
             made[key] = rows_of_ranks(own, counts, term.reads) if gathers else own.with_only(term.reads)
         return made[key], gathers

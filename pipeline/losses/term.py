@@ -20,6 +20,7 @@ from pipeline.settings_key import key
 Parts = dict[str, torch.Tensor]
 FEATURES = ("pooled", "embedding", "logits")
 READABLE = (*FEATURES, "camera")
+JOINED = ("pooled", "embedding")  # what stands side by side where a term looks at its features as one
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,15 @@ class Rows:
         return divided
 
 
+def side_by_side(features: Sequence[Rows]) -> Rows:
+    """Returns the rows of one feature that is several of the same rows side by side, JOINED; else the first's."""
+    first = features[0]
+    if len(features) == 1:
+        return first
+    joined = {name: torch.cat([rows.parts[name] for rows in features], dim=1) for name in first.parts if name in JOINED}
+    return Rows({**first.parts, **joined}, first.labels, first.modality)
+
+
 class Measured(NamedTuple):
     """A term's value, and numbers that are logged beside it and minimized by nobody.
 
@@ -127,6 +137,7 @@ class LossTerm(nn.Module):
     class Options(PartOptions):
         weight: float = key(1.0, "factor of the term; 0: neither computed nor reported", min=0)
         features: list[str] | None = key(None, "features the term is the mean over; null: all that the heads make")
+        joined: bool = key(False, "look at its features side by side, as one, instead of the mean over them")
 
     reads: tuple[str, ...] = ("pooled",)
     compares_rows = True
@@ -138,6 +149,9 @@ class LossTerm(nn.Module):
         self.settings, self.context = settings, context
         if isinstance(self.reads, str) or not set(self.reads) <= set(READABLE):
             raise TypeError(f"{type(self).__name__}.reads: expected some of {READABLE}; found {self.reads!r}")
+        unjoined = [name for name in self.reads if name in FEATURES and name not in JOINED]
+        if settings.joined and unjoined:
+            raise ValueError(f"joined: expected false for a term that reads {unjoined[0]}, which can't be side by side")
         unknown = [name for name in settings.features or () if name not in context.widths]
         if unknown:
             raise ValueError(f"features: expected some of {', '.join(context.widths)}; found {unknown[0]}")
@@ -146,12 +160,17 @@ class LossTerm(nn.Module):
     def features(self) -> list[str]:
         return self.settings.features or list(self.context.widths)
 
-    def width_of(self, what: str) -> int:
-        """Returns the number of values of its features, for a layer of its own; what: pooled or embedding.
+    @property
+    def views(self) -> list[tuple[str, ...]]:
+        """The features of each call: one, or all side by side."""
+        return [tuple(self.features)] if self.settings.joined else [(name,) for name in self.features]
 
-        Raises ValueError where they differ.
+    def width_of(self, what: str) -> int:
+        """Returns the number of values of what it is called with, for a layer of its own; what: pooled or embedding.
+
+        Raises ValueError where that differs between its features.
         """
-        widths = {self.context.width(name, what) for name in self.features}
+        widths = {sum(self.context.width(name, what) for name in view) for view in self.views}
         if len(widths) != 1:
             raise ValueError(f"features: expected those of one width; found {', '.join(self.features)}")
         return widths.pop()

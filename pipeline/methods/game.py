@@ -155,7 +155,7 @@ def with_image_batch(settings: Settings) -> Settings:
     wanted, augment = settings.method.image_batch, settings.augment
     batch = replace(settings.batch, ids_per_batch=wanted.ids_per_batch, images_per_modality=wanted.images_per_modality)
     height, width = wanted.height or augment.height, wanted.width or augment.width
-    augment = replace(augment, height=height, width=width, pad=0, random_erasing_prob=0.0)
+    augment = replace(augment.whole(), height=height, width=width)
     return replace(settings, batch=batch, augment=augment)
 
 

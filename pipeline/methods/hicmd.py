@@ -121,7 +121,7 @@ class HiCMD(Game):
     @classmethod
     def shown_settings(cls, settings: Settings) -> Settings:
         """Returns the settings whose images are whole: erased are copies of them, here."""
-        return replace(settings, augment=replace(settings.augment, pad=0, random_erasing_prob=0.0))
+        return replace(settings, augment=settings.augment.whole())
 
     # ---- trained
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple, Protocol, cast
+from typing import Literal, NamedTuple, Protocol, cast
 
 import torch
 from torch import nn
@@ -64,23 +65,35 @@ class Head(Protocol):
 
 class Neck(nn.Module):
     """The BN neck and the classifiers of one feature. The neck's bias stays 0, classifiers have none (Luo et al., "Bag
-    of Tricks", 2019).
+    of Tricks", 2019), unless asked for.
 
     classifiers  "shared": one; "source" or "modality": each row goes through that of its own, as with stems
+    norm         False leaves the neck out: the embedding is the pooled feature
+    bias         of the classifiers, from 0
     """
 
-    def __init__(self, width: int, identities: int, classifiers: str, modalities: Sequence[Modality]) -> None:
+    def __init__(
+        self,
+        width: int,
+        identities: int,
+        classifiers: str,
+        modalities: Sequence[Modality],
+        *,
+        norm: bool = True,
+        bias: bool = False,
+    ) -> None:
         super().__init__()
         self.classifier_of = stem_keys(classifiers, modalities)
-        self.neck = nn.BatchNorm1d(width)
+        self.neck = nn.BatchNorm1d(width) if norm else nn.Identity()
         names = dict.fromkeys(self.classifier_of.values())
-        made = {name: nn.Linear(width, identities, bias=False) for name in names}
+        made = {name: nn.Linear(width, identities, bias=bias) for name in names}
         self.classifier = made["shared"] if classifiers == "shared" else nn.ModuleDict(made)
-        nn.init.ones_(self.neck.weight)
-        nn.init.zeros_(self.neck.bias)
-        self.neck.bias.requires_grad_(False)
+        if isinstance(self.neck, nn.BatchNorm1d):
+            self.neck.bias.requires_grad_(False)
         for classifier in made.values():
             nn.init.normal_(classifier.weight, std=0.001)
+            if bias:
+                nn.init.zeros_(classifier.bias)
 
     def after_pooling(self, pooled: torch.Tensor, modality: Sequence[Modality]) -> Feature:
         """Returns the feature of pooled (B, D) rows; modality: of each row."""
@@ -98,7 +111,8 @@ class Neck(nn.Module):
         reads: whether a loss looks at a field of Feature.
         """
         self.classifier.requires_grad_(reads("logits"))
-        self.neck.weight.requires_grad_(reads("logits") or reads("embedding"))
+        if isinstance(self.neck, nn.BatchNorm1d):
+            self.neck.weight.requires_grad_(reads("logits") or reads("embedding"))
 
 
 class BNNeckHead(Neck):
@@ -130,17 +144,23 @@ class StripesHead(nn.Module):
     class Options(PartOptions):
         count: int = key(6, "horizontal stripes", min=1)
         width: int | None = key(None, "values each stripe's feature is reduced to; null: all the backbone's", min=1)
+        norm: bool = key(False, "batch norm of the reduced feature")
+        activation: Literal["none", "relu"] = key("none", "of the reduced feature, behind its norm")
+        neck: bool = key(True, "false: no BN neck, the embedding is the pooled feature")
+        bias: bool = key(False, "of the classifiers")
         classifiers: Sharing = key("shared", "as for bnneck")
 
     def __init__(self, settings: Options, name: str, context: HeadContext) -> None:
         super().__init__()
+        if not settings.width and (settings.norm or settings.activation != "none"):
+            raise ValueError("width: expected a number with norm or activation, which are of the reduced feature")
         self.name = name
         width = settings.width or context.width
         self.widths = {f"{name}_{number}": width for number in range(settings.count)}
-        reduce = partial(nn.Linear, context.width, width) if settings.width else nn.Identity
+        reduce = partial(reduction, context.width, settings) if settings.width else nn.Identity
         self.reductions = nn.ModuleDict({stripe: reduce() for stripe in self.widths})
-        neck = partial(Neck, width, context.identities, settings.classifiers, context.modalities)
-        necks = nn.ModuleDict({stripe: neck() for stripe in self.widths})
+        facts = width, context.identities, settings.classifiers, context.modalities
+        necks = nn.ModuleDict({stripe: Neck(*facts, norm=settings.neck, bias=settings.bias) for stripe in self.widths})
         self.necks = cast("Mapping[str, Neck]", necks)  # nn.ModuleDict has no type of its values
 
     def forward(self, features: torch.Tensor, pooling: Pooling, modality: Sequence[Modality]) -> dict[str, Feature]:
@@ -156,3 +176,32 @@ class StripesHead(nn.Module):
         for name, neck in self.necks.items():
             neck.freeze(partial(reads, name))
             self.reductions[name].requires_grad_(any(reads(name, what) for what in Feature._fields))
+
+
+class Reduction(nn.Sequential):
+    """Linear -> batch norm, if asked for -> ReLU, if asked for: of pooled features (B, D), in float32 also under
+    autocast, since they are compared.
+
+    The layer in front of a norm starts as He et al., 2015 (fan in), and has no bias, which the norm would take away.
+    """
+
+    def __init__(self, width: int, settings: StripesHead.Options) -> None:
+        assert settings.width
+        linear = nn.Linear(width, settings.width, bias=not settings.norm)
+        if settings.norm:
+            nn.init.kaiming_normal_(linear.weight)
+        norm = nn.BatchNorm1d(settings.width) if settings.norm else nn.Identity()
+        activation = nn.ReLU() if settings.activation == "relu" else nn.Identity()
+        super().__init__(OrderedDict(linear=linear, norm=norm, activation=activation))
+
+    def forward(self, pooled: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(pooled.device.type, enabled=False):
+            return super().forward(pooled)
+
+
+def reduction(width: int, settings: StripesHead.Options) -> nn.Module:
+    """Returns the layers from `width` values to those of a stripe's feature: one alone, or a `Reduction`."""
+    if settings.norm or settings.activation != "none":
+        return Reduction(width, settings)
+    assert settings.width
+    return nn.Linear(width, settings.width)

@@ -83,8 +83,17 @@ def decode_and_resize():
 # Share of the pixels that may be a level off on the CPU, where the other derivations are exact: sums of floats that end
 # halfway between two levels are rounded either way. STEEP ones may make several levels of one that was off before.
 ROUNDED = {"weighted_gray": 0.001, "equalize": 0.001, "sharpness": 0.001, "clahe": 0.02}
+ROUNDED |= {
+    "saturation": 0.001,
+    "hue": 0.001,
+    "brightness": 0.001,
+    "contrast": 0.001,
+    "channel_gains": 0.001,
+    "spectrum": 0.001,
+}
 ROUNDED_ON_GPU = {"clahe": 0.1}  # halves go up there, which small tiles are full of; of the others two in a hundred
 STEEP = {"gamma", "gamma_gray", "equalize", "clahe", "sharpness", "spectrum", "pseudo_color"}
+STEEP |= {"brightness", "contrast", "saturation", "hue"}
 
 
 @pytest.fixture

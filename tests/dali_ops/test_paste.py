@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
@@ -116,16 +117,21 @@ def mixed(mixing: str, sampled: np.ndarray, number: int, images: np.ndarray) -> 
     return output
 
 
+@pytest.mark.parametrize("fill", [0, 127])
 @pytest.mark.parametrize(("height", "width", "pad"), [(24, 12, 4), (24, 12, 30), (6, 5, 9), (6, 5, 5)])
-def test_a_crop_shows_its_window_and_black_around_it(pasted, height, width, pad):
+def test_a_crop_shows_its_window_and_a_level_around_it(pasted, height, width, pad, fill):
     numbers = np.zeros((COUNT, 1, layout.width(0)), np.float32)
     numbers[..., layout.CROP] = np.random.default_rng(3).integers(0, 2 * pad, (COUNT, 1, 2), endpoint=True)
     window = windows(numbers, height, width, pad)
-    boxes = pasted(lambda image, sampled: crop(image, sampled, 0, height=height, width=width), window, height, width)
+    graph = partial(crop, height=height, width=width, fill=fill)
+    boxes = pasted(lambda image, sampled: graph(image, 3, sampled, 0), window, height, width)
 
     def expected(number: int, images: np.ndarray) -> np.ndarray:
         top, left = numbers[number, 0, layout.CROP].astype(int)
-        return np.pad(images[0], pad)[top : top + height, left : left + width]
+        if not fill:
+            return np.pad(images[0], pad)[top : top + height, left : left + width]
+        inside = np.pad(np.ones_like(images[0]), pad)[top : top + height, left : left + width]
+        return np.where(inside, np.pad(images[1], pad)[top : top + height, left : left + width], images[0])
 
     empty = assert_pasted_as_meant(boxes, height, width, expected)
     assert (empty > 0) == (pad >= min(height, width))

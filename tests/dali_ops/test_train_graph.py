@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from nvidia.dali import Pipeline, fn
@@ -10,6 +12,7 @@ from dali_ops.decode import CHANNELS, ENCODED, FORMS, PATH, RESIZED, path_bytes
 from dali_ops.derive import DERIVATIONS
 from dali_ops.derive.stages import Stage
 from dali_ops.mixing import MIXINGS
+from dali_ops.normalize import Normalization
 from dali_ops.train_graph import training_pipeline
 from dali_ops.views import View
 
@@ -87,21 +90,24 @@ class Source:
         return (*fed, self.parameters(step))
 
 
-ERASED = (10, 128, 250)
+BY = Normalization((0.2, 0.5, 0.9), (0.3, 0.5, 0.25))
+FILL = (-0.5, 0.004, 0.32)
+ERASED = BY.color_of(FILL)  # 13, 128, 250
 
 
-def build(source: Source, *, erased=ERASED, threads=2, prefetch=2, place=CPU):
+def build(source: Source, *, fill=FILL, pad_fill=0, threads=2, prefetch=2, place=CPU):
     height, width = source.size
     return training_pipeline(
         source,
         batch_size=source.count,
         form=ENCODED if source.encoded else PATH,
-        views=source.views,
+        views=[replace(view, fill=fill) for view in source.views],
         height=height,
         width=width,
         interpolation="bilinear",
         pad=source.pad,
-        erased=erased,
+        pad_fill=pad_fill,
+        normalization=BY,
         threads=threads,
         prefetch=prefetch,
         **place,
@@ -121,21 +127,22 @@ def files(visible_files, infrared_files):
     return {"visible": visible_files * 2, "infrared": infrared_files}
 
 
-@pytest.mark.parametrize("erased", [None, ERASED], ids=["whole", "erased"])
+@pytest.mark.parametrize(("fill", "pad_fill"), [(None, 0), (FILL, 0), (FILL, 127)], ids=["whole", "erased", "gray"])
 @pytest.mark.parametrize(("size", "pad"), [((48, 24), 10), ((31, 17), 3), ((40, 20), 0), ((6, 5), 9)])
-def test_all_views_equal_twin(files, decode_and_resize, size, pad, erased, place, assert_same_levels):
+def test_all_views_equal_twin(files, decode_and_resize, size, pad, fill, pad_fill, place, assert_same_levels):
     views = [it for it in ALL_VIEWS if all(stage.derivation.divides(*size) for stage in it.stages)]
     source = Source(files, views, size, pad)
-    batches = run(build(source, erased=erased, place=place), steps=2)
+    batches = run(build(source, fill=fill, pad_fill=pad_fill, place=place), steps=2)
     for step, batch in enumerate(batches):
         resized = {f: decode_and_resize(source.paths(f, step), f, size, place) for f in files}
         numbers = source.parameters(step)
-        for number, (view, images) in enumerate(zip(views, batch, strict=True)):
+        filled = [replace(view, fill=fill) for view in views]
+        for number, (view, images) in enumerate(zip(filled, batch, strict=True)):
             assert images.shape == (source.count, *size, 3) and images.dtype == np.uint8
             expected = np.stack(
                 [
-                    reference.view(resized[view.base][row], view, numbers[row, number], pad=pad, erased=erased)
-                    for row in range(source.count)
+                    reference.view(resized[view.base][row], view, of_row[number], pad=pad, pad_fill=pad_fill, by=BY)
+                    for row, of_row in enumerate(numbers)
                 ]
             )
             assert_same_levels(np.abs(images.astype(int) - expected), *(stage.derivation.name for stage in view.stages))
@@ -155,6 +162,20 @@ def test_columns_are_as_documented_and_padding_is_black(files):
         assert images[:, 8:, :12].max() > 100
 
 
+def test_boxes_are_erased_in_the_color_that_becomes_the_fill():
+    levels = np.array(ERASED, np.float64) / 255
+    np.testing.assert_allclose((levels - BY.mean) / BY.std, FILL, atol=0.5 / 255 / 0.25)
+    assert BY.color_of((-9, 9, 0)) == (0, 255, round(255 * 0.9))
+
+
+def test_stages_behind_normalization_leave_the_levels_as_they_are(files):
+    stages = tuple(Stage(DERIVATIONS[name], 0.5) for name in ("gray", "gamma"))
+    behind = (*stages, Stage(DERIVATIONS["channel_gains"], 0.5, normalized=True))
+    sources = [Source({"visible": files["visible"]}, [View("visible", of)], (32, 16), 2) for of in (stages, behind)]
+    sources[0].parameters = lambda step: sources[1].parameters(step)
+    np.testing.assert_array_equal(*(run(build(source), 1)[0][0] for source in sources))
+
+
 def test_encoded_images_give_the_same_views_as_their_paths(files, place):
     by_path = run(build(Source(files, ALL_VIEWS, (32, 16), 4), place=place), 2)
     by_content = run(build(Source(files, ALL_VIEWS, (32, 16), 4, encoded=True), place=place), 2)
@@ -166,7 +187,7 @@ def test_encoded_images_give_the_same_views_as_their_paths(files, place):
 def test_views_of_one_base_have_parameters_of_their_own(visible_files):
     views = (View("visible"), View("visible"))
     source = Source({"visible": visible_files}, views, (40, 20), 8)
-    first, second = run(build(source, erased=None), 1)[0]
+    first, second = run(build(source, fill=None), 1)[0]
     assert not np.array_equal(first, second)
 
 
@@ -230,12 +251,11 @@ def test_on_a_gpu_every_view_ends_there(form, decode, monkeypatch):
     monkeypatch.setattr("dali_ops.train_graph.build", lambda pipeline: None)
     settings = {
         "batch_size": 2,
-        "views": ALL_VIEWS,
+        "views": [replace(view, fill=FILL) for view in ALL_VIEWS],
         "height": 32,
         "width": 16,
         "interpolation": "bilinear",
         "pad": 2,
-        "erased": ERASED,
     }
     place = {"device": "gpu", "device_id": 0, "decode": decode}
     training_pipeline(lambda i: (), form=form, threads=1, prefetch=2, **settings, **place)
@@ -271,7 +291,6 @@ def test_bad_settings_are_named(changes, message):
         "width": 16,
         "interpolation": "bilinear",
         "pad": 2,
-        "erased": None,
     }
     settings |= {"form": PATH, "threads": 1, "prefetch": 1, **CPU}
     with pytest.raises(ValueError, match=message):

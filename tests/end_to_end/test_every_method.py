@@ -7,7 +7,7 @@ import pytest
 from pipeline import train
 from pipeline.config import load_config
 from pipeline.evaluation.results import METRICS, read_rows
-from tests.methods.games import files_of_one_objective
+from tests.methods.games import SMALLER, files_of_one_objective
 
 METHODS = files_of_one_objective()  # games: test_games
 TINY = [
@@ -22,7 +22,7 @@ SHORT = ["train.epochs=1", "train.steps_per_epoch=2", "optimizer.warmup=0"]
 
 @pytest.mark.parametrize("file", METHODS, ids=lambda file: file.stem)
 def test_a_method_is_trained_with_the_small_recipe_and_evaluated_under_its_name(file, people, tmp_path):
-    arguments = ["configs/folder.yaml", str(file), "configs/small.yaml", *TINY, *SHORT]
+    arguments = ["configs/folder.yaml", str(file), "configs/small.yaml", *TINY, *SHORT, *SMALLER.get(file.stem, [])]
     arguments += [f"data.root={people}", f"output={tmp_path}", "name=short"]
     train.main(arguments)
     logged = pd.read_csv(tmp_path / "short" / "metrics.csv")

@@ -8,17 +8,19 @@ import pytest
 import torch
 from PIL import Image
 
+from dali_ops import reference
 from dali_ops.torch_output import TorchOutput
 from pipeline import prepare
 from pipeline.batch import Modality
 from pipeline.build import build_index, training_rows
 from pipeline.config import load_config
 from pipeline.loading.batches import evaluation_batches, training_batches
-from pipeline.loading.derivations import views_in_use
+from pipeline.loading.derivations import parse_stages, views_in_use
 from pipeline.loading.hardware import dali_pipelines
 from pipeline.loading.images import FolderImages, open_images
 from pipeline.loading.sampling import plan_batch, training_table
 from pipeline.normalization import normalization_of
+from pipeline.settings import DeriveSettings
 
 CPU = torch.device("cpu")
 
@@ -76,6 +78,30 @@ def test_a_batch_is_what_its_plan_says(index, settings):
     found = batch.images[0].permute(1, 2, 0).numpy() * std + mean
     difference = np.abs(found - expected)
     assert difference.mean() < 1 / 255 and difference.max() < 8 / 255  # decoders and resizers round differently
+
+
+def test_stages_behind_normalization_are_those_of_the_plan(index, settings):
+    chosen = {"visible": ["normalize", "random_channel:0.7"], "infrared": ["normalize", "channel_gains"]}
+    mixed = replace(
+        settings, augment=replace(settings.augment, **chosen), derive=DeriveSettings(["normalize", "green"])
+    )
+    plain = replace(settings, derive=DeriveSettings(["identity"]))
+    (batch,), (before,) = take(1, index, mixed, start=4), take(1, index, plain, start=4)
+    table, views = training_table(training_rows(index, settings.data), settings.batch), views_in_use(mixed)
+    numbers = plan_batch(table, views, mixed.batch, mixed.augment, mixed.seed, 4).parameters
+    for place, view in enumerate([*views.values()][:3]):
+        for row in range(8):
+            expected = reference.derive_normalized(before.images[8 * place + row].numpy(), view, numbers[row, place])
+            np.testing.assert_allclose(batch.images[8 * place + row], expected, rtol=1e-6, atol=1e-6)
+    assert (batch.images[16:24] == batch.images[16:24, :1]).all()
+
+
+def test_a_derivative_that_is_tested_goes_through_the_stages_behind_normalization(index, settings):
+    rows = visible_rows(index)[:3]
+    stages = parse_stages(["normalize", "random_channel", "channel_gains:0.4"], 3)
+    (images,) = evaluation_batches(FolderImages(index), rows, Modality.VISIBLE, settings, CPU, stages)
+    captured, derived = images.chunk(2)
+    torch.testing.assert_close(derived, captured[:, 1:2].expand(-1, 3, -1, -1), rtol=0, atol=1e-6)
 
 
 def test_batches_from_number_k_on_are_those_of_the_uninterrupted_loader(index, settings):

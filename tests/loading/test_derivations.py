@@ -34,6 +34,9 @@ def test_arguments_become_stages():
         (["gray:1.5"], 3, "found 'gray:1.5'"),
         (["gray:often"], 3, "found 'gray:often'"),
         (["gray:"], 3, "found 'gray:'"),
+        (["gray", "normalize"], 3, "expected a derivation behind normalize; found none"),
+        (["normalize", "gray", "normalize", "green"], 3, "found 'normalize'; normalize stands once"),
+        (["normalize", "gamma"], 1, r"expected one of identity, gray, .* \(of a normalized image\); found 'gamma'"),
         (["gray:nan"], 3, "found 'gray:nan'"),
     ],
 )
@@ -52,6 +55,28 @@ def test_a_size_that_a_derivation_cannot_take_is_refused_with_the_key(tiny):
     with pytest.raises(ValueError, match=r"derive.infrared: clahe: expected .* found height 36, width 16"):
         derivations(load_config(arguments))
     derivations(load_config([*arguments, "augment.height=40"]))
+
+
+def test_what_stands_behind_normalize_acts_on_the_normalized_image():
+    stages = parse_stages(["brightness:0.4", "normalize", "random_channel:0.75", "gray"], 1)
+    assert names(stages) == [("brightness", 0.4), ("random_channel", 0.75), ("gray", 1)]
+    assert [stage.normalized for stage in stages] == [False, True, True]
+
+
+def test_captured_images_have_stages_and_each_modality_its_own_erasing(tiny):
+    own = [
+        "augment.modalities.infrared.random_erasing_prob=0.5",
+        "augment.modalities.infrared.random_erasing_fill=[1,2,3]",
+    ]
+    settings = load_config([*tiny, "augment.visible=[gray:0.5]", "augment.infrared=[normalize,green]", *own])
+    views = views_in_use(settings)
+    assert [names(view.stages) for view in views.values()][:2] == [[("gray", 0.5)], [("green", 1)]]
+    assert [view.fill for view in views.values()] == [None, (1, 2, 3), None, None]
+    assert [view.mixing for view in views.values()] == [None] * 4
+    shared = views_in_use(load_config([*tiny, "augment.derivative_geometry=shared", *own]))
+    assert [view.fill for view in shared.values()] == [None, (1, 2, 3), None, (1, 2, 3)]
+    with pytest.raises(ValueError, match="augment.infrared: expected one of .*; found 'gray'"):
+        views_in_use(load_config([*tiny, "augment.infrared=gray"]))
 
 
 def test_settings_become_views(tiny):

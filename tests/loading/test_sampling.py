@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,7 +10,7 @@ from pipeline.batch import Modality
 from pipeline.config import load_config
 from pipeline.loading.derivations import parse_stages
 from pipeline.loading.sampling import plan_batch, sample_erasing, steps_per_epoch, training_table
-from pipeline.settings import AugmentSettings, BatchSettings
+from pipeline.settings import AugmentSettings, BatchSettings, ModalityAugmentSettings
 
 V, IR, DV, DI = Modality
 BATCH = BatchSettings(ids_per_batch=4, images_per_modality=3)
@@ -107,6 +109,19 @@ def test_derivatives_share_or_draw_their_geometry():
         np.testing.assert_array_equal(shared[:, base, GEOMETRY], shared[:, derived, GEOMETRY])
         np.testing.assert_array_equal(shared[:, base, ERASING], shared[:, derived, ERASING])
     assert (shared[:, 2, derivation(0)] != 0).any() and (shared[:, 0, derivation(0)] == 0).all()
+
+
+def test_a_modality_may_have_flip_and_erasing_of_its_own():
+    own = ModalityAugmentSettings(hflip_prob=1.0, random_erasing_prob=1.0, random_erasing_area=(0.5, 0.6))
+    augment = replace(AUGMENT, modalities={"infrared": own})
+    plans = np.concatenate([plan(number, augment=augment).parameters for number in range(60)])
+    as_before = np.concatenate([plan(number).parameters for number in range(60)])
+    np.testing.assert_array_equal(np.delete(plans, 1, axis=1), np.delete(as_before, 1, axis=1))
+    assert (plans[:, 1, 2] == 1).all() and 0.3 < plans[:, 0, 2].mean() < 0.7
+    area = plans[:, 1, ERASING][:, 2:].prod(axis=1) / (32 * 16)
+    assert (area > 0).mean() > 0.8 and area[area > 0].min() > 0.4 and area.max() < 0.7
+    both = plan(5, augment=replace(augment, derivative_geometry="shared")).parameters
+    np.testing.assert_array_equal(both[:, 1, ERASING], both[:, 3, ERASING])
 
 
 def test_stages_have_parameters_and_chances_of_their_own():

@@ -1,9 +1,6 @@
-"""What `published` compares of MSCMNet's code: file, name and our function of each value, which is of features."""
+"""Values of MSCMNet's code beside ours, for `published`."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import torch
 
@@ -11,9 +8,7 @@ from pipeline.batch import Modality
 from pipeline.losses.centers import centers_of, first_rows, mean_over
 from pipeline.losses.distance import paired_euclidean, pairwise_euclidean
 from pipeline.losses.quadruple_center import quadruple_center_loss
-
-if TYPE_CHECKING:
-    from tests.losses.published import Case
+from tests.losses.published_case import Case, of_features
 
 
 def quadruple_center(case: Case) -> torch.Tensor:
@@ -30,7 +25,7 @@ def half_center_cluster(case: Case) -> torch.Tensor:
     return (paired_euclidean(features, centers).mean() + push) / 2
 
 
-QUANTITIES: list[tuple[str, str, Callable[[Case], torch.Tensor]]] = [
-    ("qct", "qct_m07", quadruple_center),
-    ("qct", "centertriplet_half_m07", half_center_cluster),
+QUANTITIES = [
+    of_features("qct", "qct_m07", quadruple_center),
+    of_features("qct", "centertriplet_half_m07", half_center_cluster),
 ]

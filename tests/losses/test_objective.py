@@ -13,7 +13,7 @@ from pipeline.losses.cross import cross_modality_loss
 from pipeline.losses.identity import identity_loss
 from pipeline.losses.intra import intra_modality_loss
 from pipeline.losses.objective import modality_of_ranks
-from pipeline.losses.term import LossTerm, Measured, Rows
+from pipeline.losses.term import LossContext, LossTerm, Measured, Rows, side_by_side
 from pipeline.settings import Settings
 from tests.losses.features import CLASSES, ROWS, objective, random_rows
 
@@ -82,6 +82,36 @@ def test_a_term_is_the_mean_over_its_features():
     torch.testing.assert_close(both["cross_upper_infrared_visible"], upper["cross_infrared_visible"] / 2)
     torch.testing.assert_close(both["intra"], lower["intra"])
     torch.testing.assert_close(both["loss"], both["identity"] + both["intra"] + both["cross"])
+
+
+def test_a_joined_term_looks_at_its_features_side_by_side():
+    rows = random_rows()
+    other = replace(rows, parts={name: part.flip(0) for name, part in rows.parts.items()})
+    widths = {"upper": 5, "lower": 5}
+    losses = PAPER | {"cross": {"joined": True}, "intra": {"joined": True, "features": ["lower"]}}
+    found = objective(losses, widths=widths)({"upper": rows, "lower": other})
+    wide = replace(rows, parts=rows.parts | {"pooled": torch.cat([rows.pooled, other.pooled], dim=1)})
+    alone = objective(PAPER, widths={"global": 10})({"global": wide})
+    torch.testing.assert_close(found["cross"], alone["cross"])
+    torch.testing.assert_close(found["cross_infrared_visible"], alone["cross_infrared_visible"])
+    torch.testing.assert_close(found["intra"], objective(PAPER)({"global": other})["intra"])
+    assert not any("upper" in name for name in found if name.startswith(("cross", "intra")))
+
+
+def test_a_joined_term_has_the_width_of_all_and_keeps_cameras():
+    context = LossContext(tuple(Modality), CLASSES, {"upper": 5, "lower": 3}, {"lower": 2})
+    joined, of_each = (LossTerm(LossTerm.Options("x", joined=one), context) for one in (True, False))
+    assert joined.width_of("pooled") == 8 and joined.width_of("embedding") == 7
+    with pytest.raises(ValueError, match="features: expected those of one width; found upper, lower"):
+        of_each.width_of("pooled")
+    rows = [replace(random_rows(), parts={"pooled": torch.ones(ROWS, 2), "camera": torch.arange(ROWS)})] * 2
+    assert side_by_side(rows).pooled.shape == (ROWS, 4) and side_by_side(rows).camera.shape == (ROWS,)
+
+
+def test_logits_can_not_be_joined():
+    message = r"losses\.identity\.joined: expected false for a term that reads logits"
+    with pytest.raises(ValueError, match=message):
+        objective({"identity": {"joined": True}})
 
 
 @pytest.mark.parametrize("off", ["identity", "intra", "cross"])

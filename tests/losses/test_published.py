@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from tests.losses.published import FILES, QUANTITIES, Quantity, deviation, read, table
+from tests.losses.published import QUANTITIES, table
+from tests.losses.published_case import FILES, Quantity, deviation, read
 
 CASES = [
     pytest.param(quantity, case, id=f"{quantity.name}-{case}") for quantity in QUANTITIES for case in quantity.cases()

@@ -29,6 +29,10 @@ SIZES = {
         *("method.discriminator.width=8", "method.discriminator.depth=3"),
     ],
 }
+# name of another shipped method -> what of it has no place in the map of an image of 64x32
+SMALLER = {
+    "hct": ["heads.parts.count=4"],
+}
 # what of it draws random numbers, which differ between ranks
 WITHOUT_CHANCE = {
     "aligngan": ["method.dropout=0"],

@@ -1,5 +1,7 @@
 """The shipped methods, on a small network: each trains all that it has, by losses that are what its file says."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -7,7 +9,7 @@ from pipeline.batch import Batch, Modality
 from pipeline.config import load_config
 from pipeline.loading.derivations import modalities_in_use
 from pipeline.methods.method import Share, method_of
-from tests.methods.games import files_of_one_objective
+from tests.methods.games import SMALLER, files_of_one_objective
 
 METHODS = files_of_one_objective()
 IDENTITIES = 40
@@ -18,6 +20,7 @@ def build(file, *overrides):
     settings = load_config([str(file)])
     small = ["model.backbone=resnet10t"] if settings.model.backbone.startswith("resnet50") else []
     small += ["model.pretrained=false", "augment.height=64", "augment.width=32", "batch.ids_per_batch=4"]
+    small += SMALLER.get(Path(file).stem, [])
     settings = load_config([str(file), *small, *overrides])
     torch.manual_seed(0)
     method = method_of(settings)

@@ -46,6 +46,53 @@ def test_several_heads_side_by_side(width):
     assert network.eval()(IMAGES, ROWS).features["parts_1"].logits is None
 
 
+def hct_head(**changes):
+    options = {"type": "stripes", "count": 2, "width": 16, "norm": True, "activation": "relu", "neck": False}
+    return {"parts": options | {"bias": True} | changes}
+
+
+def test_a_reduction_with_norm_and_activation_and_no_neck():
+    network = make_network(last_stride=1, heads=hct_head()).train()
+    reduction, neck = network.heads["parts"].reductions["parts_1"], network.heads["parts"].necks["parts_1"]
+    assert network.widths == {"parts_0": 16, "parts_1": 16} and network.embedding_widths == {}
+    assert reduction.linear.weight.std().item() == pytest.approx((2 / 512) ** 0.5, rel=0.05)
+    assert reduction.linear.bias is None and not neck.classifier.bias.any()
+    assert neck.classifier.weight.std().item() == pytest.approx(0.001, rel=0.2)
+    with torch.no_grad():
+        features = network.backbone.forward_features(network.stems["visible"](IMAGES))
+        _, lower = network.pooling.stripes(features, 2)
+        linear = lower @ reduction.linear.weight.T
+        expected = ((linear - linear.mean(0)) / (linear.var(0, correction=0) + 1e-5).sqrt()).clamp(min=0)
+        made = network.heads["parts"](features, network.pooling, [Modality.VISIBLE] * 8)["parts_1"]
+        torch.testing.assert_close(made.pooled, expected, rtol=1e-4, atol=1e-5)
+        neck.classifier.bias += 1
+        torch.testing.assert_close(neck.after_pooling(made.pooled, []).logits, made.logits + 1)
+    assert made.embedding is made.pooled
+
+
+def test_a_reduction_with_a_norm_is_not_rounded_under_autocast():
+    network = make_network(last_stride=1, heads=hct_head()).train()
+    features = torch.randn(8, 512, 4, 2, generator=torch.Generator().manual_seed(2))
+    exact = network.heads["parts"](features, network.pooling, [Modality.VISIBLE] * 8)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = network.heads["parts"](features, network.pooling, [Modality.VISIBLE] * 8)
+    assert torch.equal(found["parts_0"].pooled, exact["parts_0"].pooled)
+
+
+@pytest.mark.parametrize("changes", [{"norm": True}, {"activation": "relu"}])
+def test_what_follows_a_reduction_needs_one(changes):
+    with pytest.raises(ValueError, match=r"^heads\.parts\.width: expected a number with norm or activation"):
+        make_network(heads={"parts": {"type": "stripes", "count": 2, **changes}})
+
+
+def test_layers_of_stripes_that_no_loss_reads_are_frozen():
+    network = make_network(last_stride=1, heads=hct_head())
+    network.freeze_unread(lambda feature, what: (feature, what) == ("parts_0", "pooled"))
+    trained = {name for name, p in network.heads.named_parameters() if p.requires_grad}
+    kept = ("linear.weight", "norm.weight", "norm.bias")
+    assert trained == {f"parts.reductions.parts_0.{name}" for name in kept}
+
+
 @pytest.mark.parametrize(("pooling", "found"), [("auto", "the class token"), ("average", "tokens")])
 def test_stripes_of_tokens_are_refused_by_their_key(pooling, found):
     network = make_network("test_vit", pooling=pooling, heads={"parts": {"type": "stripes", "count": 2}})
