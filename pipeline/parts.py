@@ -175,6 +175,7 @@ INSERTS = PartTable(
         "mfa": "pipeline.models.mfa:MFA",
         "dee": "pipeline.models.dee:DEE",
         "mam": "pipeline.models.mam:MAM",
+        "mimb": "pipeline.models.mimb:MIMB",
     },
 )
 

@@ -326,6 +326,11 @@ class EvaluationSettings:
         "average the features of an image and its mirror image; with similarity=summed each of unit length before, so "
         "that metric=dot sums the similarities of all their pairs",
     )
+    stems: Literal["own", "mean"] = key(
+        "own",
+        "stems that an image goes through: that of its modality, or with model.stems=modality the mean of that and of "
+        "its derivative's",
+    )
     fusion: Literal["none", "mean", "concatenate"] = key(
         "none", "join the features of an image and of its derivative, each of unit length"
     )

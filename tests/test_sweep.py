@@ -25,7 +25,7 @@ LISTED = [line.split() for line in (SWEEPS / "methods_demo.list").read_text().sp
     [
         ("ablation", 18, "sysu-b1", "sysu-mdl4-seed2"),
         ("ablation_demo", 18, "ablation-b1-seed1", "ablation-mdl4-seed3"),
-        ("methods_demo", 90, "methods-b1", "methods-hicmd-seed2"),
+        ("methods_demo", 96, "methods-b1", "methods-hicmd-seed2"),
         ("regdb", 10, "regdb-trial1", "regdb-trial10"),
         ("sysu", 5, "sysu", "sysu-seed4"),
     ],

@@ -28,7 +28,7 @@ from pipeline.settings import EvaluationSettings, Settings
 # The columns of a row that say where features come from; features of a file bring their own, or it is unknown.
 ORIGIN_COLUMNS: tuple[str, ...] = (
     *LABELS,
-    *("extractor", "feature", "similarity", "flip", "fusion", "projection", "corruption"),
+    *("extractor", "feature", "similarity", "flip", "stems", "fusion", "projection", "corruption"),
     *("precision", "selection", "epoch", "replaced_images"),
     *("seed", "config", "recipe", *UNTRAINED.columns()),
 )
@@ -130,6 +130,7 @@ def row_context(settings: Settings, model: ModelInfo, index: pd.DataFrame, preci
         "flip": evaluation.flip and network,
         "fusion": evaluation.fusion,
         "projection": evaluation.projection,
+        "stems": evaluation.stems if network else "own",
         "re_ranking": describe_re_ranking(evaluation),
         "corruption": describe_corruption(evaluation),
         "precision": describe_precision(precision if network else "fp32", settings.loader.image_type),

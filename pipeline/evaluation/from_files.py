@@ -15,7 +15,7 @@ from pipeline.evaluation.model_info import ModelInfo
 from pipeline.evaluation.session import Session
 from pipeline.settings import Settings
 
-OF_NETWORKS = ("extractor", "feature", "similarity", "flip", "fusion", "projection")
+OF_NETWORKS = ("extractor", "feature", "similarity", "flip", "stems", "fusion", "projection")
 OF_IMAGES = ("corruption", "corruption_level", "corrupted")
 NETWORK_KEYS = tuple(f"evaluation.{name}" for name in (*OF_NETWORKS, *OF_IMAGES))
 

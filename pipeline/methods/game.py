@@ -204,6 +204,7 @@ def check_settings(settings: Settings, unheeded: Collection[str]) -> None:
         "model.input": (settings.model.input, defaults.model.input),
         "model.stems": (settings.model.stems, "shared"),
         "evaluation.fusion": (settings.evaluation.fusion, "none"),
+        "evaluation.stems": (settings.evaluation.stems, "own"),
     }
     for full in unheeded:
         group, _, key_ = full.partition(".")

@@ -15,6 +15,7 @@ from pipeline.models.backbone import create_backbone
 from pipeline.models.inserts import put_inserts
 from pipeline.models.pooling import choose_pooling, pooling_for, pooling_problem
 from pipeline.models.reid import ReIDNetwork
+from pipeline.models.stems import stem_keys, stems_by_base
 from pipeline.models.taken import Taken
 from pipeline.models.timm_model import Backbone
 from pipeline.models.weights import Source, find_weights, load_run
@@ -33,6 +34,7 @@ def build_network(settings: Settings, identities: int, weights: bool = True) -> 
     taken of `model.weights`. Raises ValueError or FileNotFoundError naming a key that is impossible.
     """
     model = settings.model
+    check_stems(settings)
     learned = [modality for modality, stages in derivations(settings).items() if stages is None]
     with keys_named():
         backbone = build_backbone(settings, weights)
@@ -52,10 +54,29 @@ def build_network(settings: Settings, identities: int, weights: bool = True) -> 
             pooling=pooling,
             learned_derivations=learned,
             derivation=settings.derive.learned,
+            mean_stems=settings.evaluation.stems == "mean",
         )
         if weights and model.weights is not None:
             complete(network, find_weights(model.weights), settings)
         return network
+
+
+def check_stems(settings: Settings) -> None:
+    """Raises ValueError where `evaluation.stems` asks for a mean over stems of which there is one only, or whose
+    images the network makes."""
+    if settings.evaluation.stems == "own":
+        return
+    stems = stems_by_base(stem_keys(settings.model.stems, modalities_in_use(settings)))
+    if all(len(own) == 1 for own in stems.values()):
+        found = f"model.stems={settings.model.stems}, batch.modalities={', '.join(settings.batch.modalities)}"
+        raise ValueError(
+            f"evaluation.stems: mean is over an image's stem and its derivative's; found one only: {found}"
+        )
+    learned = [f"derive.{modality.base.key}" for modality, made in derivations(settings).items() if made is None]
+    if learned:
+        raise ValueError(
+            f"evaluation.stems: mean is over stems that see images as they are; found {learned[0]}=learned"
+        )
 
 
 def with_pooling(settings: Settings, resumed: bool = False) -> Settings:

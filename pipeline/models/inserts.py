@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from pipeline.models.stages import stages_of
+from pipeline.models.taps import Tap, Tapping
 from pipeline.models.timm_model import Backbone
 from pipeline.parts import INSERTS, PartOptions, build_part
 from pipeline.settings_key import key
@@ -21,8 +22,9 @@ class InsertOptions(PartOptions):
 
     An insert is built from its options and the channels behind its place, and called with what stands there. One whose
     class has `sees_input` True is also built from the channels before its place, and called with the first input of the
-    module that it follows. One that returns more rows than it gets says how many for each in `copies`: below all rows
-    stands a further version of all of them, and so on.
+    module that it follows. One whose class has `taps`, name -> `TapPlace`, is also built with the `MapSize` of these
+    maps, of its own place or earlier ones, and called with them by name. One that returns more rows than it gets says
+    how many for each in `copies`: below all rows stands a further version of all of them, and so on.
     """
 
     at: list[str] = key([], "modules of the backbone that one is put behind, by timm's names: [layer2.2, layer3]")
@@ -69,13 +71,13 @@ def put_inserts(backbone: Backbone, inserts: Mapping[str, InsertOptions], height
     ]
     if not wanted:
         return
+    taps = {(place, name): put_taps(backbone, f"inserts.{name}", inserts[name]) for place, _, name in wanted}
     channels = channels_at(backbone, {place: where for place, where, _ in wanted}, height, width)
     between = stages_of(backbone)[:-1]
     # the innermost first: an insert changes the names of the modules inside its place
     for place, where, name in sorted(wanted, key=lambda insert: -insert[0].count(".")):
         parent, _, child = place.rpartition(".")
-        seen = channels[place] if sees_input(INSERTS.find(inserts[name].type)) else channels[place][:1]
-        made = build_part(INSERTS, inserts[name], f"inserts.{name}", *seen)
+        made = build_insert(inserts[name], f"inserts.{name}", channels[place], taps[place, name])
         if copies_of(made) > 1 and place not in between:
             expected = f"stages before the last, some of {', '.join(between)}" if between else "a backbone with stages"
             raise ValueError(f"{where}: {name} multiplies the rows of a batch: expected {expected}; found {place}")
@@ -90,6 +92,30 @@ def sees_input(insert: nn.Module | type[nn.Module]) -> bool:
 def copies_of(insert: nn.Module) -> int:
     """Returns how many rows an insert returns for each."""
     return getattr(insert, "copies", 1)
+
+
+def put_taps(backbone: Backbone, where: str, settings: InsertOptions) -> dict[str, Tap]:
+    """Puts the taps that an insert's class wants into the backbone, in place; returns them by name, none for most.
+
+    A tap of a module also sees what inserts inside it do, and nothing of those behind it. Raises ValueError with the
+    key `where` for a module that isn't there, or where gradients are checkpointed, which computes maps a second time.
+    """
+    taps = {name: Tap(place, where) for name, place in getattr(INSERTS.find(settings.type), "taps", {}).items()}
+    if taps and getattr(backbone, "grad_checkpointing", False):
+        raise ValueError(f"{where}: reads earlier maps, which gradient checkpointing doesn't keep; set it to false")
+    for tap in taps.values():
+        module_at(backbone, tap.place.module, where).register_forward_hook(tap)
+    return taps
+
+
+def build_insert(settings: InsertOptions, where: str, channels: tuple[int, int], taps: Mapping[str, Tap]) -> nn.Module:
+    """Returns an insert for a place with so many channels behind and before it, with its taps, which an image has just
+    passed."""
+    seen = channels if sees_input(INSERTS.find(settings.type)) else channels[:1]
+    if not taps:
+        return build_part(INSERTS, settings, where, *seen)
+    sizes = {name: tap.take_size() for name, tap in taps.items()}
+    return Tapping(build_part(INSERTS, settings, where, *seen, sizes), taps)
 
 
 def places_of(backbone: Backbone, name: str, settings: InsertOptions) -> Iterator[tuple[str, str]]:

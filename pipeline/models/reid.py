@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial, reduce
 from math import prod
+from operator import add
 from typing import NamedTuple, cast
 
 import torch
@@ -17,7 +19,8 @@ from pipeline.models.heads import Feature, Head, HeadContext
 from pipeline.models.inserts import Followed, copies_of
 from pipeline.models.norm import norm_layers
 from pipeline.models.pooling import Pooling
-from pipeline.models.stems import build_stems, stem_keys
+from pipeline.models.stems import build_stems, stem_keys, stems_by_base
+from pipeline.models.taps import check_untapped
 from pipeline.models.timm_model import Backbone
 from pipeline.parts import HEADS, PartOptions, build_part
 from pipeline.routing import apply_by_key, by_name, runs_of
@@ -74,6 +77,7 @@ class ReIDNetwork(nn.Module):
     modalities           those in use in training
     stems, stem_depth    "source", "modality" or "shared": see `stem_keys`; and how much they are: see `build_stems`
     gray                 True: the network sees `to_gray` of the images
+    mean_stems           True: in eval mode the mean over the stems of a captured modality and what is derived from it
     identities           C, number of training identities
     heads                from the backbone's map to features, by name (`pipeline.models.heads`)
     pooling              of that map, used by all heads
@@ -94,6 +98,7 @@ class ReIDNetwork(nn.Module):
         derivation: LearnedDerivation = "x_modality",
         stem_depth: StemDepth = "stem",
         gray: bool = False,
+        mean_stems: bool = False,
     ) -> None:
         super().__init__()
         _check(modalities, identities, learned_derivations)
@@ -102,6 +107,8 @@ class ReIDNetwork(nn.Module):
         if gray:
             take_one_channel(backbone)
         self.stems = build_stems(backbone, list(self.stem_of.values()), stem_depth)
+        check_untapped(self.stems, stem_depth)
+        self.averaged = stems_by_base(self.stem_of) if mean_stems else {}
         self.backbone = backbone
         self.pooling = pooling
         self.generator_of = {modality: modality.base.key for modality in learned_derivations}
@@ -147,7 +154,8 @@ class ReIDNetwork(nn.Module):
             images = self.generators(images, generator_runs)
         if self.gray:
             images = to_gray(images)
-        features = self.backbone.forward_features(apply_by_key(images, stem_runs, self.stems))
+        stems = self._mean_stems() if self._averages else self.stems
+        features = self.backbone.forward_features(apply_by_key(images, stem_runs, stems))
         made = [head(features, self.pooling, rows * self.copies) for head in self.heads.values()]
         found = {name: feature for of_head in made for name, feature in of_head.items()}
         return ReIDOutput(found if self.training or self.copies == 1 else by_version(found, self.copies))
@@ -198,6 +206,16 @@ class ReIDNetwork(nn.Module):
         parts = (*self.stems.modules(), *self.backbone.modules())  # a stem with stages may hold some
         return [part.insert for part in parts if isinstance(part, Followed)]
 
+    @property
+    def _averages(self) -> bool:
+        return bool(self.averaged) and not self.training
+
+    def _mean_stems(self) -> dict[str, Callable[[torch.Tensor], torch.Tensor]]:
+        return {base: partial(self._mean_map, stems) for base, stems in self.averaged.items()}
+
+    def _mean_map(self, stems: Sequence[str], images: torch.Tensor) -> torch.Tensor:
+        return reduce(add, (self.stems[stem](images) for stem in stems)) / len(stems)
+
     def _heads(self) -> Iterable[Head]:
         return cast("Iterable[Head]", self.heads.values())  # nn.ModuleDict has no type of its values
 
@@ -205,7 +223,8 @@ class ReIDNetwork(nn.Module):
     def _plan(
         self, modality: torch.Tensor | Sequence[int]
     ) -> tuple[list[Modality], list[tuple[str, int]], list[tuple[str, int]]]:
-        """Returns each row's modality, and runs of rows by generator (none if no row needs one) and by stem."""
+        """Returns each row's modality, and runs of rows by generator (none if no row needs one) and by stem, or by
+        captured modality where stems are averaged."""
         if isinstance(modality, torch.Tensor):
             assert modality.device.type == "cpu", "modality must stay on the host: reading it from a device would wait"
             modality = modality.tolist()
@@ -217,7 +236,8 @@ class ReIDNetwork(nn.Module):
         generators = runs_of([self.generator_of.get(found, AS_IT_IS) for found in rows])
         if all(key == AS_IT_IS for key, _ in generators):
             generators = []
-        return rows, generators, runs_of([self.stem_of[found] for found in rows])
+        stems = [found.base.key if self._averages else self.stem_of[found] for found in rows]
+        return rows, generators, runs_of(stems)
 
 
 def _check(modalities: Sequence[Modality], identities: int, learned_derivations: Sequence[Modality]) -> None:

@@ -69,6 +69,14 @@ def stem_keys(mode: str, modalities: Sequence[Modality]) -> dict[Modality, str]:
     return {modality: modality.base.key for modality in Modality if modality.base in bases}
 
 
+def stems_by_base(stem_of: Mapping[Modality, str]) -> dict[str, list[str]]:
+    """Returns by captured modality the stems of its images and of those derived from them, each once."""
+    by_base: dict[str, list[str]] = {}
+    for modality, stem in stem_of.items():
+        by_base.setdefault(modality.base.key, []).append(stem)
+    return {base: list(dict.fromkeys(stems)) for base, stems in by_base.items()}
+
+
 def build_stems(backbone: nn.Module, keys: Sequence[str], depth: StemDepth = "stem") -> nn.ModuleDict:
     """Returns one stem per key, equal at the start; the backbone's own stem is taken out, in place.
 

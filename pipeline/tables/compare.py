@@ -23,7 +23,7 @@ from pipeline.tables.table import Table
 LEVEL, DRAWS, BATCH = 0.95, 9999, 100
 ASKED = ["dataset", "split", "test_set", "mode", "shots", "gallery_rule", "direction"]  # the same of both
 ASKED += ["corruption"]
-OPTIONS = ["extractor", "feature", "similarity", "metric", "flip", "fusion", "projection"]
+OPTIONS = ["extractor", "feature", "similarity", "metric", "flip", "stems", "fusion", "projection"]
 OPTIONS += ["re_ranking", "precision", "selection"]
 UNIT = (
     "[ ] is the 95 % interval of the difference over the {} people of the queries (paired bootstrap, all queries of a "

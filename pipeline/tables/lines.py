@@ -11,7 +11,7 @@ from pipeline.evaluation.results import COUNTED, columns_that_tell, reconstructe
 
 # The values of the paper's recipe, which a name leaves out.
 USUAL = {"split": "test", "extractor": "network", "flip": "False", "fusion": "none", "re_ranking": "none"}
-USUAL |= {"similarity": "whole", "projection": "none", "corruption": "none", "selection": "last"}
+USUAL |= {"similarity": "whole", "stems": "own", "projection": "none", "corruption": "none", "selection": "last"}
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,7 @@ COLUMNS = {
     "flip": (False, True),
     "fusion": ("none", "mean"),
     "projection": ("none", "hcml"),
+    "stems": ("own", "mean"),
     "re_ranking": ("k_reciprocal(20,6,0.3)", "k_reciprocal(20,6,0.5)"),
     "precision": ("fp32", "bf16"),
     "selection": ("last", "unknown"),

@@ -120,6 +120,7 @@ def test_a_stream_that_ranks_cannot_share_evenly_or_people_do_not_suffice_for():
         ("inserts.non_local.at=layer3", "inserts.non_local: the method .* has its own"),
         ("heads.stripes.count=2", "heads: the method .* has its own"),
         ("evaluation.fusion=mean", "evaluation.fusion: expected none"),
+        ("evaluation.stems=mean", "evaluation.stems: expected own"),
         ("model.stems=source", "model.stems: expected shared"),
         ("optimizer.decay_norm_bias=false", "optimizer.decay_norm_bias: expected True"),
         ("optimizer.layer_decay=0.5", "optimizer.layer_decay: expected 1.0"),

@@ -74,6 +74,8 @@ def facts_of(network: torch.nn.Module, settings: Settings, accelerator: Accelera
         "precision": describe_precision(precision_of(accelerator), settings.loader.image_type),
         "size": str(SIZE),
         "version": VERSION,
+        # added later: files of before are of images that went through their own stem
+        **({"stems": evaluation.stems} if evaluation.stems != "own" else {}),
     }
 
 

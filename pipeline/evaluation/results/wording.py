@@ -9,7 +9,7 @@ from pipeline.evaluation.results.schema import AGREED, METRICS, NONE, PIXELS, RE
 
 # Columns in which rows of one data set should agree to be compared, besides those that the protocol varies.
 PROTOCOL = ["split", "test_set", "gallery_rule", "metric", "flip", "fusion", "projection", "re_ranking", "precision"]
-PROTOCOL += ["selection", "feature", "similarity", *AGREED, "code_version"]
+PROTOCOL += ["stems", "selection", "feature", "similarity", *AGREED, "code_version"]
 
 RECONSTRUCTED = "‡"
 RECONSTRUCTION = (
