@@ -34,11 +34,11 @@ RECIPES = {
     "gray, spectrum (the paper)": (AugmentSettings(), DeriveSettings()),
     "second views, gray padding": (AugmentSettings(pad_fill=127), SECOND),
     "second views, erased": (ERASED, SECOND),
-    "CAJ": (
+    "CAJ's operations": (
         replace(ERASED, infrared=ADAPTIVE_GRAY),
         DeriveSettings(visible=["normalize", "random_channel"], infrared=["identity"]),
     ),
-    "MSCMNet": (
+    "MSCMNet's four streams": (
         replace(ERASED, visible=["gray:0.5"], infrared=["normalize", "green:0.5", "gray:0.5"]),
         DeriveSettings(["normalize", "random_channel"], ["brightness", "normalize", "channel_gains:0.5"]),
     ),

@@ -31,18 +31,18 @@ from pipeline.training.state import Training
 from pipeline.training.step import set_training_mode, train_step
 
 LIST = Path("configs/sweeps/methods_demo.list")
-MEASURE = "base_derivative"  # the method that others are compared with
+MEASURE = "methods-mdl4"  # the run that others are compared with
 WARM_UP = 3
 
 
 def members(file: Path, more: Sequence[str]) -> dict[str, Settings]:
-    """Returns the settings of the list's methods by name, each once."""
-    found: dict[str, Settings] = {}
-    for member in read_list(file, [*more]):
-        settings = member.settings
-        if settings.seed == 0 and not getattr(settings.method, "is_staged", False):
-            found.setdefault(f"{settings.method.name} ({member.folder.name})", settings)
-    return found
+    """Returns the settings of the list's runs by name, those of seed 0."""
+    of_list = {member.folder.name: member.settings for member in read_list(file, [*more])}
+    return {
+        name: settings
+        for name, settings in of_list.items()
+        if settings.seed == 0 and not getattr(settings.method, "is_staged", False)
+    }
 
 
 def open_training(settings: Settings, accelerator: Accelerator, folder: str) -> Training:
@@ -87,10 +87,10 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def show(seconds: dict[str, float], found: dict[str, Settings]) -> None:
-    measure = next((seconds[name] for name in found if name.startswith(MEASURE)), min(seconds.values()))
-    print(f"{'':>40} {'rows':>5} {'ms a step':>10} {'x ' + MEASURE:>18}")
+    measure = MEASURE if MEASURE in seconds else next(iter(seconds))
+    print(f"{'':>24} {'rows':>5} {'ms a step':>10} {'x ' + measure:>16}")
     for name, value in seconds.items():
-        print(f"{name:>40} {found[name].batch.rows:>5} {1000 * value:>10.0f} {value / measure:>18.2f}")
+        print(f"{name:>24} {found[name].batch.rows:>5} {1000 * value:>10.0f} {value / seconds[measure]:>16.2f}")
 
 
 if __name__ == "__main__":

@@ -46,9 +46,9 @@ def training_pipeline(
     source(i), i = 0, 1, ..., returns a tuple: for each captured modality in use, in the order visible, infrared, a list
     of batch_size arrays (of the form `form`: `decode.FORMS`); last, a float32 array (batch_size, len(views),
     `parameters.width` of the most stages that a view has). It is called `prefetch` batches ahead: let what it returns
-    depend on i alone. `pad` is the number of pixels of
-    the level `pad_fill` on every side that the crop may reach into. `normalization` is that of the tensors: erased
-    boxes have the color that becomes the `fill` of their view. Stages behind normalization aren't applied here.
+    depend on i alone. `pad` is the number of pixels, of the level `pad_fill`, on every side that the crop may reach
+    into. `normalization` is that of the tensors: erased boxes have the color that becomes the `fill` of their view.
+    Stages behind normalization aren't applied here.
 
     Raises ValueError for views or settings that are impossible; running raises RuntimeError for a file that cannot be
     decoded (`check.DecodingCheck` finds it).

@@ -24,6 +24,7 @@ from accelerate import Accelerator
 
 from pipeline.batch import Modality
 from pipeline.distributed import create_accelerator
+from pipeline.evaluation.corruption import uncorrupted
 from pipeline.evaluation.distances import DISTANCES, check_finite, check_metric, prepare_features
 from pipeline.evaluation.features import Extractor, extract_features
 from pipeline.evaluation.restore import choose_trained, load_extractor
@@ -56,7 +57,9 @@ class Run:
             raise ValueError("images: expected one path or more; found none")
         index = pd.DataFrame({"path": [os.fspath(path) for path in paths], "modality": int(CAPTURED[modality])})
         rows = np.arange(len(index))
-        return extract_features(self.extractor, index, rows, self.settings, self.accelerator, FolderImages(index))
+        return extract_features(
+            self.extractor, index, rows, uncorrupted(self.settings), self.accelerator, FolderImages(index)
+        )
 
 
 def load_run(folder: str | Path, *overrides: str, checkpoint: str | int | None = None) -> Run:

@@ -72,6 +72,12 @@ class BatchSettings:
         return self.ids_per_batch * self.images_per_modality * len(self.modalities)
 
 
+def check_area(group: str, area: tuple[float, float] | None) -> None:
+    """Raises ValueError naming the key where the smallest share isn't the first."""
+    if area is not None and area[0] > area[1]:
+        raise ValueError(f"{group}.random_erasing_area: expected the smallest share first; found {list(area)}")
+
+
 @dataclass(frozen=True)
 class ModalityAugmentSettings:
     """What one modality has of its own; null: as all."""
@@ -125,9 +131,17 @@ class AugmentSettings:
     )
 
     def __post_init__(self) -> None:
-        unknown = [name for name in self.modalities if name not in MODALITY_NAMES]
-        if unknown:
-            raise ValueError(f"augment.modalities: expected {', '.join(MODALITY_NAMES)}; found {unknown[0]!r}")
+        for name, own in self.modalities.items():
+            if name not in MODALITY_NAMES:
+                raise ValueError(f"augment.modalities: expected some of {', '.join(MODALITY_NAMES)}; found {name!r}")
+            given = any(value is not None for value in vars(own).values())
+            if given and self.derivative_geometry == "shared" and Modality.from_name(name).is_derived:
+                base = Modality.from_name(name).base.key
+                raise ValueError(
+                    f"augment.modalities: with derivative_geometry=shared {name} is as {base}; set {base} instead"
+                )
+            check_area(f"augment.modalities.{name}", own.random_erasing_area)
+        check_area("augment", self.random_erasing_area)
 
     def whole(self) -> AugmentSettings:
         """Returns what leaves images whole and their colors true: flips alone."""

@@ -172,6 +172,7 @@ def main(argv: list[str] | None = None) -> None:
     check_split_untrained(settings.data, settings.data)
     check_schedule(settings.optimizer)
     check_optimizer(settings.optimizer)
+    method_of(settings).views(settings)
     # these raise now what evaluation would only raise after the training
     fused_derivatives(settings)
     check_projection(settings)

@@ -30,6 +30,12 @@ def test_images_are_embedded_as_the_command_evaluates_them(run_folder, overrides
         torch.testing.assert_close(found, evaluation.features[torch.from_numpy(own)], rtol=1e-5, atol=1e-6)
 
 
+def test_images_are_embedded_as_they_are_where_tests_corrupt_them(run_folder, people):
+    image = next((people / "visible").rglob("*.jpg"))
+    plain, foggy = (load_run(run_folder, f"evaluation.corruption={kind}") for kind in ("none", "fog"))
+    assert torch.equal(foggy.embed(image, "visible"), plain.embed(image, "visible"))
+
+
 def test_one_image_is_a_row(run_folder, people):
     image = next((people / "infrared").rglob("*.jpg"))
     found = load_run(run_folder).embed(image, "infrared")

@@ -1,4 +1,8 @@
-"""Derivations that change the colors of an image: those of torchvision's ColorJitter. uint8 HWC in and out."""
+"""Derivations that change the colors of an image, uint8 HWC in and out.
+
+As torchvision's ColorJitter, but for two: contrast is about the middle level and not the image's mean, and hue turns in
+YIQ and not in HSV. Both then need no pass over the image before.
+"""
 
 from __future__ import annotations
 

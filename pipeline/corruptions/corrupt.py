@@ -44,6 +44,7 @@ def corrupt(image: np.ndarray, kind: str, level: int | None, seed: int, name: st
 
 
 def generator(*what: object) -> np.random.Generator:
-    """Returns a generator of random numbers that is the same for the same words and numbers, on every machine."""
+    """Returns a generator of random numbers that is the same for the same words and numbers, on every machine with one
+    version of NumPy."""
     digest = hashlib.sha256("\0".join(map(str, what)).encode()).digest()
     return np.random.default_rng(np.frombuffer(digest, "<u4"))

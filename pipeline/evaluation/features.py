@@ -64,6 +64,8 @@ def network_extractor(network: torch.nn.Module, settings: Settings, accelerator:
     """
     network.eval()
     derivative_of, joining = fused_derivatives(settings), Joining.of(settings.evaluation)
+    # what a sum of similarities adds up are parts of unit length, or means of such: their lengths count
+    to_unit = (lambda feature: feature) if joining.by_name else torch.nn.functional.normalize
 
     def parts_of(images: torch.Tensor, modality: Modality) -> list[torch.Tensor]:
         with torch.inference_mode(), accelerator.autocast():
@@ -79,12 +81,11 @@ def network_extractor(network: torch.nn.Module, settings: Settings, accelerator:
 
     def fuse(images: torch.Tensor, modality: Modality) -> torch.Tensor:
         if modality not in derivative_of:
-            return torch.nn.functional.normalize(view(images, modality))
+            return to_unit(view(images, modality))
         derivative, stages = derivative_of[modality]
         # The loader gives each image and its derivative; of a learned one the network makes it of the image itself.
         base, derived = images.chunk(2) if stages else (images, images)
-        first = torch.nn.functional.normalize(view(base, modality))
-        second = torch.nn.functional.normalize(view(derived, derivative))
+        first, second = to_unit(view(base, modality)), to_unit(view(derived, derivative))
         concatenated = settings.evaluation.fusion == "concatenate"
         return torch.cat([first, second], dim=1) if concatenated else (first + second) / 2
 

@@ -68,10 +68,11 @@ def token_grid(tokens: int, size: tuple[int, int], known: tuple[int, int] | None
 
 
 def last_activation(network: ReIDNetwork, images: torch.Tensor, modality: Modality) -> torch.Tensor:
-    """Returns (B, h, w) float32 of images (B, 3, H, W): `activation_norm` of what the network pools, of an image's
-    first version where it makes several."""
-    pooled = []
-    listening = network.pooling.register_forward_pre_hook(lambda module, inputs: pooled.append(inputs[0]))
+    """Returns (B, h, w) float32 of images (B, 3, H, W): `activation_norm` of the map that the network's heads are
+    given, of an image's first version where it makes several."""
+    maps: list[torch.Tensor] = []
+    head = next(iter(network.heads.values()))
+    listening = head.register_forward_pre_hook(lambda module, inputs: maps.append(inputs[0]))
     try:
         with torch.inference_mode():
             network(images, (int(modality),) * len(images))
@@ -80,7 +81,7 @@ def last_activation(network: ReIDNetwork, images: torch.Tensor, modality: Modali
     pooling = network.pooling
     height, width = images.shape[2:]
     return activation_norm(
-        pooled[0][: len(images)],
+        maps[0][: len(images)],
         (height, width),
         channels_last=pooling.channels_last,
         prefix_tokens=pooling.prefix_tokens,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from accelerate import Accelerator
 
 from pipeline import protocols
 from pipeline.distributed import precision_of
+from pipeline.evaluation.corruption import uncorrupted
 from pipeline.evaluation.distances import DISTANCES
 from pipeline.evaluation.ranking import Scores
 from pipeline.evaluation.re_ranking import choose_re_ranking
@@ -68,13 +69,14 @@ def evaluate_run(
 ) -> EvaluatedRun:
     """Evaluates a run folder with overrides, as pipeline.evaluate does, but keeps no results.
 
-    `accelerator` is that of a run evaluated before: a process has one precision; `checkpoint`: last, best or a step.
-    Raises ValueError where it isn't the
-    folder of a trained run.
+    Images are shown, and so evaluated, as they were captured. `accelerator` is that of a run evaluated before: a
+    process has one precision; `checkpoint`: last, best or a step. Raises ValueError where it isn't the folder of a
+    trained run.
     """
     if not Path(arguments[0]).is_dir():
         raise ValueError(f"{arguments[0]}: expected the folder of a trained run; found none")
-    return EvaluatedRun.of(evaluate(open_session(arguments, accelerator, checkpoint)))
+    session = open_session(arguments, accelerator, checkpoint)
+    return EvaluatedRun.of(evaluate(replace(session, settings=uncorrupted(session.settings))))
 
 
 def evaluate_runs(

@@ -57,6 +57,12 @@ def derivations(settings: Settings) -> dict[Modality, tuple[Stage, ...] | None]:
     stages: dict[Modality, tuple[Stage, ...] | None] = {}
     for modality, (key, texts) in chosen.items():
         made = None if texts == [LEARNED] else checked(key, texts, modality.base, settings)
+        before = getattr(settings.augment, modality.base.key)
+        if made is None and before and modality.key in settings.batch.modalities:
+            raise ValueError(
+                f"augment.{modality.base.key}: expected none, as {key}=learned makes its image of the captured one "
+                f"itself; found {', '.join(before)}"
+            )
         if modality.key in settings.batch.modalities:
             stages[modality] = made
     return stages

@@ -49,6 +49,5 @@ class CenterClusterLoss(FeatureTerm):
         self.modalities = modalities_chosen(settings.modalities, settings.weight, context)
 
     def forward(self, rows: Rows) -> Parts:
-        parts = [rows.of(modality) for modality in self.modalities]
-        vectors, labels = torch.cat([self.vectors(part) for part in parts]), torch.cat([part.labels for part in parts])
+        vectors, labels = self.together(rows, self.modalities)
         return center_cluster_loss(vectors, labels, self.settings.margin)

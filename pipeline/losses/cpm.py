@@ -10,7 +10,7 @@ import torch
 from pipeline.batch import CAPTURED, Modality
 from pipeline.losses.centers import centers_of, first_rows, mean_over, nearest_of
 from pipeline.losses.distance import paired_euclidean, pairwise_euclidean
-from pipeline.losses.term import FeatureTerm, LossContext, Parts, Rows, check_in_use, check_versions
+from pipeline.losses.term import FeatureTerm, LossContext, Parts, Rows, check_versions
 from pipeline.settings_key import key
 
 
@@ -60,7 +60,9 @@ class CPMLoss(FeatureTerm):
         super().__init__(settings, context)
         self.reads = (*self.reads, "version")
         check_versions("cpm", 2, context)
-        check_in_use("type", CAPTURED, context)
+        if not {*CAPTURED} <= {*context.modalities}:
+            used = ", ".join(modality.key for modality in context.modalities)
+            raise ValueError(f"type: cpm compares visible with infrared images; in use: {used}")
 
     def forward(self, rows: Rows) -> Parts:
         visible, infrared = (rows.of(modality) for modality in CAPTURED)

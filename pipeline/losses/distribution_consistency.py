@@ -65,5 +65,9 @@ class DistributionConsistencyLoss(PairTerm):
     def between(
         self, features_1: torch.Tensor, labels_1: torch.Tensor, features_2: torch.Tensor, labels_2: torch.Tensor
     ) -> torch.Tensor:
+        if len(features_1) != len(features_2):
+            raise ValueError(f"pairs: expected modalities of as many rows; found {len(features_1)}, {len(features_2)}")
+        if not len(features_1):
+            return features_1.sum() * 0  # still part of the graph
         both = to_unit_length(self.layers(torch.cat([features_1, features_2])))
         return paired_euclidean(*both.split(len(features_1))).mean()

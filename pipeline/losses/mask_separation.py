@@ -12,12 +12,12 @@ from pipeline.losses.term import LossTerm, Rows
 def mask_separation_loss(masks: torch.Tensor) -> torch.Tensor:
     """Returns the mean over images i and pairs of patterns q < r of sum_n A_iqn A_irn, a scalar.
 
-    masks A: (B, Q, N) of Q patterns at N places, float32 or wider. 0 for a single pattern.
+    masks A: (B, Q, N) of Q patterns at N places, float32 or wider. 0 for a single pattern, or no image.
     """
-    patterns = masks.shape[1]
+    images, patterns, _ = masks.shape
     # twice the sum over pairs is the square of the sum less the sum of squares
     twice = (masks.sum(dim=1).square() - masks.square().sum(dim=1)).sum(dim=1)
-    return twice.mean() / max(patterns * (patterns - 1), 1)
+    return twice.sum() / max(images * patterns * (patterns - 1), 1)
 
 
 class MaskSeparationLoss(LossTerm):

@@ -72,6 +72,8 @@ class ModalityLearningLoss(LossTerm):
             specific.append(identity_loss(logits, labels))
             other = functional.linear(embeddings.detach(), self.average_of(base.other))
             divergences.append(divergence_of_rows(logits, other))
+        if not specific:
+            return {"specific": rows.embedding.sum() * 0, "divergence": rows.embedding.sum() * 0}
         divergence = torch.cat(divergences).mean()
         return {"specific": torch.stack(specific).sum(), "divergence": self.settings.divergence * divergence}
 

@@ -238,6 +238,11 @@ class FeatureTerm(LossTerm):
         vectors = wide(rows.embedding if self.settings.of == "embedding" else rows.pooled)
         return to_unit_length(vectors) if self.settings.unit_length else vectors
 
+    def together(self, rows: Rows, modalities: Sequence[Modality]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Returns what is compared, and the labels, of the rows of some modalities below each other."""
+        parts = [rows.of(modality) for modality in modalities]
+        return torch.cat([self.vectors(part) for part in parts]), torch.cat([part.labels for part in parts])
+
 
 def check_versions(kind: str, fewest: int, context: LossContext) -> None:
     """Raises ValueError where a kind of term compares more versions of an image than a network makes."""

@@ -40,10 +40,6 @@ class TripletLoss(BatchHardLoss):
     def forward(self, rows: Rows) -> torch.Tensor:
         values = []
         for pool in self.pools:
-            parts = [rows.of(modality) for modality in pool]
-            vectors, labels = (
-                torch.cat([self.vectors(part) for part in parts]),
-                torch.cat([part.labels for part in parts]),
-            )
+            vectors, labels = self.together(rows, pool)
             values.append(intra_modality_loss(vectors, labels, *self.hinge))
         return torch.stack(values).mean()

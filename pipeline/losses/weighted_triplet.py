@@ -110,8 +110,7 @@ class WeightedTripletLoss(FeatureTerm):
         self.modalities = modalities_chosen(settings.modalities, settings.weight, context)
 
     def forward(self, rows: Rows) -> Measured:
-        parts = [rows.of(modality) for modality in self.modalities]
-        vectors, labels = torch.cat([self.vectors(part) for part in parts]), torch.cat([part.labels for part in parts])
+        vectors, labels = self.together(rows, self.modalities)
         options = self.settings
         loss = weighted_triplet_loss(
             vectors, labels, options.released, alpha=options.alpha, gamma=options.gamma, square=options.square

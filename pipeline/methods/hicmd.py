@@ -69,6 +69,8 @@ class HiCMD(Game):
         dropout: float = key(0.5, "of the embedding", min=0, max=0.99)
 
     chance = dict.fromkeys(DISCRIMINATOR_LOSSES.values(), 0.25)
+    # its images are whole and in their true colors; copies of them are erased
+    unheeded = (*Game.unheeded, "augment.visible", "augment.infrared", "augment.random_erasing_fill")
 
     def __init__(self, settings: Settings, identities: int, weights: bool) -> None:
         super().__init__(settings, identities, weights)

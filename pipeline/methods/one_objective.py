@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -72,7 +73,7 @@ class OneObjective(Method):
         output = self.network(batch.images, batch.modality)
         # features are compared in float32 or wider, whatever the products before were computed in
         with torch.autocast(batch.images.device.type, enabled=False):
-            return self.objective({name: rows(feature, batch) for name, feature in output.features.items()})
+            return self.objective(rows_of_features(output.features, batch))
 
     def parameter_groups(self, settings: Settings) -> list[ParameterGroup]:
         optimizer = settings.optimizer
@@ -98,11 +99,15 @@ class OneObjective(Method):
         return ticks(settings)
 
 
-def rows(feature: Feature, batch: Batch) -> Rows:
-    """Returns what loss terms may read of a feature of a batch, with all versions of its images."""
-    versions = len(feature.pooled) // len(batch)
-    parts = {what: wide(getattr(feature, what)) for what in FEATURES}
-    parts |= {what: wide(part) for what, part in feature.extra.items()}
-    parts["camera"] = batch.camera.repeat(versions)
-    parts["version"] = torch.arange(versions, device=batch.label.device).repeat_interleave(len(batch))
-    return Rows(parts, batch.label.repeat(versions), batch.modality * versions)
+def rows_of_features(features: Mapping[str, Feature], batch: Batch) -> dict[str, Rows]:
+    """Returns what loss terms may read of each feature of a batch, with all versions of its images."""
+    versions = len(next(iter(features.values())).pooled) // len(batch)
+    labels, camera = (part if versions == 1 else part.repeat(versions) for part in (batch.label, batch.camera))
+    version = torch.arange(versions, device=labels.device).repeat_interleave(len(batch))
+    modality = batch.modality * versions
+    rows = {}
+    for name, feature in features.items():
+        parts = {what: wide(getattr(feature, what)) for what in FEATURES}
+        parts |= {what: wide(part) for what, part in feature.extra.items()}
+        rows[name] = Rows(parts | {"camera": camera, "version": version}, labels, modality)
+    return rows

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from pipeline.models.stages import stages_of
-from pipeline.models.taps import Tap, Tapping
+from pipeline.models.taps import Tap
 from pipeline.models.timm_model import Backbone
 from pipeline.parts import INSERTS, PartOptions, build_part
 from pipeline.settings_key import key
@@ -35,16 +35,20 @@ class InsertOptions(PartOptions):
 
 
 class Followed(nn.Module):
-    """A module of the backbone and the insert behind it."""
+    """A module of the backbone and the insert behind it, with the earlier maps that it sees."""
 
-    def __init__(self, module: nn.Module, insert: nn.Module) -> None:
+    def __init__(self, module: nn.Module, insert: nn.Module, taps: Mapping[str, Tap]) -> None:
         super().__init__()
-        self.module, self.insert = module, insert
+        self.module, self.insert, self.taps = module, insert, dict(taps)
         self.sees_input = sees_input(insert)
 
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
-        output = self.module(*inputs)
-        return self.insert(output, inputs[0]) if self.sees_input else self.insert(output)
+        seen: list[torch.Tensor | dict[str, torch.Tensor]] = [self.module(*inputs)]
+        if self.sees_input:
+            seen.append(inputs[0])
+        if self.taps:
+            seen.append({name: tap.take() for name, tap in self.taps.items()})
+        return self.insert(*seen)
 
     def __iter__(self) -> Iterator[nn.Module]:
         """Yields the layers of a stage, then the insert: timm's gradient checkpointing calls one after the other.
@@ -77,11 +81,11 @@ def put_inserts(backbone: Backbone, inserts: Mapping[str, InsertOptions], height
     # the innermost first: an insert changes the names of the modules inside its place
     for place, where, name in sorted(wanted, key=lambda insert: -insert[0].count(".")):
         parent, _, child = place.rpartition(".")
-        made = build_insert(inserts[name], f"inserts.{name}", channels[place], taps[place, name])
-        if copies_of(made) > 1 and place not in between:
-            expected = f"stages before the last, some of {', '.join(between)}" if between else "a backbone with stages"
-            raise ValueError(f"{where}: {name} multiplies the rows of a batch: expected {expected}; found {place}")
-        setattr(backbone.get_submodule(parent), child, Followed(backbone.get_submodule(place), made))
+        of_place = taps[place, name]
+        made = build_insert(inserts[name], f"inserts.{name}", channels[place], of_place)
+        if copies_of(made) > 1:
+            check_multiplied(place, where, name, between, [it for (_, it), tapped in taps.items() if tapped])
+        setattr(backbone.get_submodule(parent), child, Followed(backbone.get_submodule(place), made, of_place))
 
 
 def sees_input(insert: nn.Module | type[nn.Module]) -> bool:
@@ -92,6 +96,18 @@ def sees_input(insert: nn.Module | type[nn.Module]) -> bool:
 def copies_of(insert: nn.Module) -> int:
     """Returns how many rows an insert returns for each."""
     return getattr(insert, "copies", 1)
+
+
+def check_multiplied(place: str, where: str, name: str, between: Sequence[str], tapping: Sequence[str]) -> None:
+    """Raises ValueError with the key `where` for an insert that multiplies rows, where it can't stand there.
+
+    between: places between stages; tapping: names of inserts that see earlier maps, which have fewer rows.
+    """
+    if place not in between:
+        expected = f"stages before the last, some of {', '.join(between)}" if between else "a backbone with stages"
+        raise ValueError(f"{where}: {name} multiplies the rows of a batch: expected {expected}; found {place}")
+    if tapping:
+        raise ValueError(f"{where}: {name} multiplies the rows of a batch, so {tapping[0]} can't see earlier maps")
 
 
 def put_taps(backbone: Backbone, where: str, settings: InsertOptions) -> dict[str, Tap]:
@@ -111,11 +127,10 @@ def put_taps(backbone: Backbone, where: str, settings: InsertOptions) -> dict[st
 def build_insert(settings: InsertOptions, where: str, channels: tuple[int, int], taps: Mapping[str, Tap]) -> nn.Module:
     """Returns an insert for a place with so many channels behind and before it, with its taps, which an image has just
     passed."""
-    seen = channels if sees_input(INSERTS.find(settings.type)) else channels[:1]
-    if not taps:
-        return build_part(INSERTS, settings, where, *seen)
-    sizes = {name: tap.take_size() for name, tap in taps.items()}
-    return Tapping(build_part(INSERTS, settings, where, *seen, sizes), taps)
+    seen: list[object] = [*(channels if sees_input(INSERTS.find(settings.type)) else channels[:1])]
+    if taps:
+        seen.append({name: tap.take_size() for name, tap in taps.items()})
+    return build_part(INSERTS, settings, where, *seen)
 
 
 def places_of(backbone: Backbone, name: str, settings: InsertOptions) -> Iterator[tuple[str, str]]:

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from pipeline.models.inserts import InsertOptions
+from pipeline.precision import wide
 from pipeline.settings_key import key
 
 
@@ -28,7 +29,9 @@ class NonLocalOfTwo(nn.Module):
 
     def forward(self, high: torch.Tensor, low: torch.Tensor) -> torch.Tensor:
         """Maps (B, C, h, w) and (B, C', h', w') to (B, C, h, w)."""
-        mixed = self.mixed(self.theta(high).flatten(2), self.phi(low).flatten(2), self.g(low).flatten(2))
+        parts = self.theta(high).flatten(2), self.phi(low).flatten(2), self.g(low).flatten(2)
+        with torch.autocast(high.device.type, enabled=False):  # products of three maps leave the range of float16
+            mixed = self.mixed(*map(wide, parts)).to(parts[0].dtype)
         return self.norm(self.expand(mixed.reshape(len(high), -1, *high.shape[2:]))) + high
 
     def mixed(self, theta: torch.Tensor, phi: torch.Tensor, g: torch.Tensor) -> torch.Tensor:
@@ -46,7 +49,6 @@ class ChannelNonLocal(NonLocalOfTwo):
         return super().forward(high, thinned(low, high.shape[2:]))
 
     def mixed(self, theta: torch.Tensor, phi: torch.Tensor, g: torch.Tensor) -> torch.Tensor:
-        # divided first: the sum over all places stays within the range of float16
         return torch.einsum("bcn,bdn->bcd", theta / theta.shape[1], phi) @ g
 
 

@@ -35,6 +35,6 @@ class NonLocal(nn.Module):
         """Maps (B, C, h, w) to (B, C, h, w)."""
         theta, phi, g = (part(features).flatten(2) for part in (self.theta, self.phi, self.g))
         # (theta^T phi) g = theta^T (phi g^T): the smaller product, without the N x N matrix
-        gathered = torch.einsum("bcn,bdn->bcd", phi, g) / phi.shape[2]
+        gathered = torch.einsum("bcn,bdn->bcd", phi / phi.shape[2], g)  # divided before the sum: in float16's range
         mixed = torch.einsum("bcn,bcd->bdn", theta, gathered)
         return self.norm(self.expand(mixed.reshape(len(features), -1, *features.shape[2:]))) + features

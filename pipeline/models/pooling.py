@@ -78,7 +78,9 @@ class Pooling(nn.Module):
         features = features.to(torch.promote_types(features.dtype, torch.float32))
         if self.kind == "average":
             return features.mean(positions)
-        return features.clamp(min=self.eps).pow(self.power).mean(positions).pow(1.0 / self.power)
+        # a high power of small values is 0, where the root has no finite slope
+        mean = features.clamp(min=self.eps).pow(self.power).mean(positions)
+        return mean.clamp(min=torch.finfo(mean.dtype).tiny).pow(1.0 / self.power)
 
 
 def pooling_for(backbone: Backbone, kind: PoolingKind, power: float, power_trained: bool = False) -> Pooling:

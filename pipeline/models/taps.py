@@ -6,7 +6,6 @@ with their network.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -47,17 +46,6 @@ class Tap:
 
     def take_size(self) -> MapSize:
         return MapSize(*self.take().shape[1:])
-
-
-class Tapping(nn.Module):
-    """An insert with its taps: it is called with the map at its own place, and with the others by name."""
-
-    def __init__(self, insert: nn.Module, taps: Mapping[str, Tap]) -> None:
-        super().__init__()
-        self.insert, self.taps = insert, dict(taps)
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        return self.insert(features, {name: tap.take() for name, tap in self.taps.items()})
 
 
 def check_untapped(stems: nn.Module, depth: str) -> None:

@@ -16,9 +16,9 @@ from pipeline.tables.table import Table
 
 MEAN = "mean"
 KINDS = [NONE, RANDOM, MEAN, *CORRUPTIONS]  # in this order
-WRITTEN = re.compile(r"(\w+)(\(.*\))?")  # a kind and its parameters, as `describe_corruption` writes them
+WRITTEN = re.compile(r"(\w+)(?: of \d+)?(\(.*\))?")  # a kind and its parameters, as `describe_corruption` writes them
 PROTOCOL = ["dataset", "split", "test_set", "mode", "shots", "direction"]
-ABOUT = "none: as captured; random: the benchmark's number, a kind drawn for each image; mean: over the single kinds"
+ABOUT = "none: as captured; random: the benchmark's number, a kind drawn for each image; mean: over all 20"
 
 
 def table_of_corruptions(means: pd.DataFrame) -> Table:
@@ -32,6 +32,7 @@ def table_of_corruptions(means: pd.DataFrame) -> Table:
             "evaluation.corruption=all"
         )
     means = means[means["runs"].isin(means["runs"][corrupted(means)])]
+    means = means[means["corruption"].str.extract(WRITTEN)[0].isin(KINDS)]  # features of files don't say theirs
     means = pd.concat([means, means_over_kinds(means)], ignore_index=True)
     protocols = pd.Series(pd.factorize(means.reindex(columns=PROTOCOL).fillna("").agg(" ".join, axis=1))[0])
     written = means["corruption"].str.extract(WRITTEN).fillna("")
@@ -46,13 +47,15 @@ def table_of_corruptions(means: pd.DataFrame) -> Table:
 
 
 def means_over_kinds(means: pd.DataFrame) -> pd.DataFrame:
-    """Returns a row for each mean over the kinds of a run with one level, in one protocol; its kind is `mean`."""
+    """Returns a row for each mean over the kinds of a run with one level, in one protocol; its kind is `mean`, or `mean
+    of 2` where it is of so few."""
     written = means["corruption"].str.extract(WRITTEN).fillna("")
     single = written[0].isin(list(CORRUPTIONS))
     keys = columns_that_tell(means, [*COUNTED, "corruption"]).assign(parameters=written[1])[single]
     rows = []
     for _, group in means[single].groupby([keys[name] for name in keys], sort=False, dropna=False):
-        named = MEAN + written[1][group.index[0]]
+        kinds = written[0][group.index].nunique()
+        named = (MEAN if kinds == len(CORRUPTIONS) else f"{MEAN} of {kinds}") + written[1][group.index[0]]
         deviations = dict.fromkeys([f"{name}_std" for name in METRICS], np.nan)
         rows.append(group.iloc[0].to_dict() | group[METRICS].mean().to_dict() | deviations | {"corruption": named})
     return pd.DataFrame(rows, columns=means.columns)

@@ -8,10 +8,11 @@ import pandas as pd
 
 from pipeline.datasets import DATASETS
 from pipeline.evaluation.results import COUNTED, columns_that_tell, reconstructed, telling
+from pipeline.evaluation.results.schema import BEFORE
 
 # The values of the paper's recipe, which a name leaves out.
 USUAL = {"split": "test", "extractor": "network", "flip": "False", "fusion": "none", "re_ranking": "none"}
-USUAL |= {"similarity": "whole", "stems": "own", "projection": "none", "corruption": "none", "selection": "last"}
+USUAL |= {"projection": "none", "selection": "last", **BEFORE}
 
 
 @dataclass(frozen=True)

@@ -121,7 +121,7 @@ def open_streams(
     method: Method, settings: Settings, index: pd.DataFrame, table: TrainingTable, accelerator: Accelerator
 ) -> Streams:
     """Returns the streams that the method draws from, on the device. Raises ValueError for one that can't be."""
-    device, views = accelerator.device, method.views(settings)
+    device = accelerator.device
     rank, ranks = accelerator.process_index, accelerator.num_processes
     streams = method.streams(settings)
     images, replacements = open_images(settings.data.root, index), Replacements(table)
@@ -130,6 +130,7 @@ def open_streams(
         check_size(images, stream.settings.augment, "augment" if stream.key == "batch" else stream.key)
 
     def begin(stream: Stream, number: int) -> Generator[Batch, None, None]:
+        views = method.views(stream.settings)
         return training_batches(
             index, table, stream.settings, device, views, number, rank, ranks, stream.tag, replacements
         )

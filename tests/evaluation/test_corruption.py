@@ -180,12 +180,12 @@ def test_the_table_has_the_kinds_in_order_and_their_mean(folder):
     rows = read_rows(folder / "results.csv")
     table = table_of_corruptions(summarize(rows))
     labels = table.labels.droplevel(0, axis=1)
-    kinds = ["none", "random", "mean", "fog", "rain"]
+    kinds = ["none", "random", "mean of 2", "fog", "rain"]
     assert labels["corruption"].tolist() == kinds * 2 and table.rules == [len(kinds)]
     assert labels["direction"].tolist() == [name for name in DIRECTIONS for _ in kinds]
     for place, direction in enumerate(DIRECTIONS):
         single = rows[rows["corruption"].isin([*CORRUPTIONS]) & (rows["direction"] == direction)]
-        shown = table.shown.iloc[place * len(kinds) + kinds.index("mean")].tolist()
+        shown = table.shown.iloc[place * len(kinds) + kinds.index("mean of 2")].tolist()
         assert shown == [f"{value:.2f}" for value in single[METRICS].mean()]
 
 
@@ -202,7 +202,7 @@ def test_runs_stand_below_each_other_and_the_best_of_a_kind_is_marked(tmp_path):
     rows, places = read_results(folders)
     table = table_of_corruptions(summarize(rows))
     labels = table.labels.droplevel(0, axis=1)
-    order = [kind for kind in ("none", "mean", "fog", "mean(3)", "frost(3)", "fog(3)") for _ in "ab"]
+    order = [kind for kind in ("none", "mean of 1", "fog", "mean of 2(3)", "frost(3)", "fog(3)") for _ in "ab"]
     assert labels["corruption"].tolist() == order * 2 and labels["run"].tolist() == ["a", "b"] * 12
     assert set(table.marks()[("", "mAP")].iloc[1::2]) == {BEST}
     beside = table_beside_literature("sysu", summarize(rows), places)

@@ -118,6 +118,24 @@ def test_the_mean_of_image_and_derivative_with_dot_is_the_sum_of_four_matrices()
     torch.testing.assert_close(4 * similarities("fusion=mean", "metric=dot"), expected)
 
 
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("fusion", ["none", "mean", "concatenate"])
+def test_a_sum_is_over_all_views_whatever_is_fused(flip, fusion):
+    """Of each view of the query with each of the gallery; concatenated, of image with image, derivative with derivative."""
+    mirrored = (False, True) if flip else (False,)
+    derived = (False,) if fusion == "none" else (False, True)
+    expected = sum(
+        matrix(of(QUERY, name, "embedding", *one), of(GALLERY, name, "embedding", *other))
+        for name in NAMES
+        for one in itertools.product(mirrored, derived)
+        for other in itertools.product(mirrored, derived)
+        if fusion != "concatenate" or one[1] == other[1]
+    )
+    found = similarities("similarity=summed", "metric=dot", f"flip={str(flip).lower()}", f"fusion={fusion}")
+    pairs = len(mirrored) ** 2 * (len(derived) ** 2 if fusion == "mean" else 1)
+    torch.testing.assert_close(pairs * found, expected)
+
+
 def test_the_default_is_the_embedding_as_it_is():
     settings = load_config([])
     extract = network_extractor(NETWORK, settings, Accelerator(cpu=True))

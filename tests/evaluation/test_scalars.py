@@ -6,6 +6,16 @@ from tests.evaluation.result_rows import sysu
 TRIALS = [(1, 40.0), (2, 60.0)]
 
 
+def test_corrupted_images_stand_for_those_as_captured_only_where_there_are_none():
+    common = {"mode": "all", "shots": "single", "direction": "infrared_to_visible"}
+    kinds = (("none", 20), ("fog", 0))
+    both = pd.DataFrame(
+        [sysu(trial=of, value=by + more, corruption=kind, **common) for kind, more in kinds for of, by in TRIALS]
+    )
+    assert named_means(both)["test/all/mAP"] == 70
+    assert named_means(both[both["corruption"] == "fog"])["test/all/mAP"] == 50
+
+
 def test_means_are_named_by_what_differs():
     both = [
         sysu(trial=trial, value=value + more, mode=mode, shots="single", direction="infrared_to_visible")

@@ -48,6 +48,19 @@ def test_overlapping_tokens_stand_in_the_grid_they_were_cut_in(tiny):
 
 
 @pytest.mark.parametrize(
+    "head", ["heads.global.type=bnneck", "heads.global.type=patterns", "heads.parts={type: stripes, count: 2}"]
+)
+def test_the_whole_map_is_shown_whatever_the_heads_make_of_it(tiny, head):
+    network = build_network(load_config([*tiny, head, "model.pooling=average"]), identities=3).eval()
+    images = torch.randn(2, 3, 32, 16)
+    with torch.no_grad():
+        features = network.backbone.forward_features(network.stems[network.stem_of[Modality.VISIBLE]](images))
+    found = last_activation(network, images, Modality.VISIBLE)
+    torch.testing.assert_close(found, activation_norm(features, (32, 16)))
+    assert found.shape == (2, *features.shape[2:])
+
+
+@pytest.mark.parametrize(
     ("features", "reason"),
     [
         (torch.ones(2, 5), "have no places"),

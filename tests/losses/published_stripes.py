@@ -8,7 +8,7 @@ import torch
 
 from pipeline.batch import Modality
 from pipeline.losses.distribution_consistency import DistributionConsistencyLoss
-from pipeline.losses.hetero_center import hetero_center_triplet_loss
+from pipeline.losses.hetero_center_triplet import hetero_center_triplet_loss
 from pipeline.losses.term import LossContext, LossTerm, Rows
 from pipeline.losses.triplet import TripletLoss
 from pipeline.models.generator import MiddleGenerators
@@ -19,7 +19,7 @@ PARTS = ("weight", "bias")
 CONTEXT = LossContext(tuple(Modality), 1, {"global": 16})
 
 
-def hetero_center(case: Case) -> torch.Tensor:
+def center_triplet(case: Case) -> torch.Tensor:
     return hetero_center_triplet_loss(*case.of(VISIBLE), *case.of(INFRARED), 0.3)
 
 
@@ -63,7 +63,7 @@ def middle(weights: str, source: str) -> Callable[[Case], torch.Tensor]:
 
 
 QUANTITIES = [
-    of_features("hct", "hetero_center_triplet_m03", hetero_center),
+    of_features("hct", "hetero_center_triplet_m03", center_triplet),
     of_features("mmn", "tri_mean_of_four_pairs_m03", four_pairs),
     Quantity("mmn", "dcl", distribution_consistency, {"dcl__grad": "dcl_features"}),
     *(

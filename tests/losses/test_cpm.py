@@ -90,7 +90,10 @@ def test_a_batch_of_one_modality_counts_nothing() -> None:
     ("context", "message"),
     [
         (LossContext(CAPTURED, 5, {"global": 5}), r"^type: cpm is for 2 versions of an image or more, .*; found 1"),
-        (LossContext((Modality.VISIBLE,), 5, {"global": 5}, versions=3), r"^type: infrared is not in use; in use: vis"),
+        (
+            LossContext((Modality.VISIBLE,), 5, {"global": 5}, versions=3),
+            r"^type: cpm compares visible with infrared .*; in use: vis",
+        ),
     ],
 )
 def test_networks_it_is_not_for(context: LossContext, message: str) -> None:

@@ -94,6 +94,15 @@ def test_equal_features_are_at_no_distance_and_have_a_finite_gradient():
     assert all_equal.grad.isfinite().all()
 
 
+def test_no_rows_count_nothing_and_rows_without_a_partner_are_refused():
+    made, none = term(), torch.zeros(0, 5, requires_grad=True)
+    labels = torch.zeros(0, dtype=torch.int64)
+    found = made.between(none, labels, none, labels)
+    assert found.item() == 0 and found.requires_grad
+    with pytest.raises(ValueError, match="^pairs: expected modalities of as many rows; found 3, 2$"):
+        made.between(torch.ones(3, 5), labels, torch.ones(2, 5), labels)
+
+
 def test_its_norms_keep_no_statistics_that_ranks_would_exchange():
     made, both = term(), features()
     assert not norm_layers(made) and not list(made.buffers())

@@ -50,3 +50,8 @@ def test_the_same_where_all_heads_are_others():
         ValueError, match=r"^losses\.mask_separation\.features: expected those of heads that make masks"
     ):
         objective({"mask_separation": {}})
+
+
+def test_no_image_counts_nothing():
+    masks = torch.zeros(0, 3, 4, requires_grad=True)
+    assert mask_separation_loss(masks).item() == 0 and mask_separation_loss(masks).requires_grad

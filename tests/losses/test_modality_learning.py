@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from pipeline.batch import CAPTURED, MODALITY_NAMES, Modality
+from pipeline.losses.term import Rows
 from tests.losses.features import objective, random_rows
 
 
@@ -95,3 +96,10 @@ def test_averages_are_kept_and_not_trained():
 def test_one_captured_modality_is_refused():
     with pytest.raises(ValueError, match=r"^losses\.modality_learning\.type: .* needs both captured modalities in use"):
         made(["visible", "visible_derived"])
+
+
+def test_no_rows_count_nothing():
+    term, rows = made(), random_rows(MODALITY_NAMES)
+    embedding = rows.embedding[:0].clone().requires_grad_()
+    parts = term(Rows({"embedding": embedding}, rows.labels[:0], ()))
+    assert [part.item() for part in parts.values()] == [0, 0] and all(part.requires_grad for part in parts.values())

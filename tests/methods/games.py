@@ -31,7 +31,6 @@ SIZES = {
 }
 # name of another shipped method -> what of it has no place in the map of an image of 64x32
 SMALLER = {
-    "caj_plus": ["augment.modalities.infrared.random_erasing_prob=0"],
     "hct": ["heads.parts.count=4", "losses.identity.weight=4", "losses.stripes.weight=4"],
 }
 # what of it draws random numbers, which differ between ranks

@@ -79,6 +79,15 @@ def test_the_stream_of_images_has_sizes_and_random_numbers_of_its_own():
     assert streams[IMAGES].tag != streams[REID].tag
 
 
+def test_images_that_are_made_or_shown_are_whole_and_in_their_colors():
+    own = ["augment.visible=[gray]", "augment.infrared=[normalize,green]", "augment.random_erasing_prob=0.5"]
+    settings = resolve(*own, "augment.modalities.infrared.random_erasing_prob=1")
+    streams = method_of(settings).streams(settings)
+    plain, augmented = (method_of(settings).views(streams[name].settings) for name in (IMAGES, REID))
+    assert [(view.stages, view.fill) for view in plain.values()] == [((), None)] * len(plain)
+    assert all(view.stages and view.fill for view in augmented.values())
+
+
 def table_of(identities, images=2):
     rows = [np.arange(images)] * identities
     return TrainingTable(np.arange(identities), {Modality.VISIBLE: rows, Modality.INFRARED: rows})

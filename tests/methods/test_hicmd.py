@@ -305,6 +305,7 @@ def test_norms_of_pre_training_are_those_of_encoders_and_of_the_prototypes_layer
             "method.image_batch.ids_per_batch=6",
             "method.image_batch: leave it out for the method hicmd",
         ),
+        ("augment.visible=[gray]", r"augment.visible: expected \[\] for the method hicmd, .*; found \['gray'\]"),
         ("method.stages=[1,2]", "method.stages: expected the lengths of all, one above 0; found .*"),
     ],
 )

@@ -9,7 +9,7 @@ from pipeline.batch import Batch, Modality
 from pipeline.config import load_config
 from pipeline.loading.derivations import modalities_in_use
 from pipeline.losses.distance import to_unit_length
-from pipeline.losses.hetero_center import hetero_center_triplet_loss
+from pipeline.losses.hetero_center_triplet import hetero_center_triplet_loss
 from pipeline.losses.identity import identity_loss
 from pipeline.losses.intra import intra_modality_loss
 from pipeline.methods.method import Share, method_of
@@ -28,6 +28,7 @@ def build(file, *overrides):
     settings = load_config([str(file), *small, *overrides])
     torch.manual_seed(0)
     method = method_of(settings)
+    method.views(settings)
     return settings, method.build(method.resolved(settings), IDENTITIES, Share(0, (4,)))
 
 
@@ -116,6 +117,8 @@ def test_mmns_loss_is_that_of_its_paper():
         chosen = [torch.cat(pair) for pair in pairs]
         triplets = [intra_modality_loss(stripe.pooled[rows], data.label[rows], 0.3, "mean") for rows in chosen]
         middle = [to_unit_length(stripe.pooled)[rows] for rows in (visible_derived, infrared_derived)]
-        consistency = method.objective.terms["dcl"].between(middle[0], data.label, middle[1], data.label)
+        consistency = method.objective.terms["distribution_consistency"].between(
+            middle[0], data.label, middle[1], data.label
+        )
         total += identity_loss(stripe.logits, data.label) + sum(triplets) / 4 + 0.2 * consistency
     torch.testing.assert_close(loss, total.detach() / 4)

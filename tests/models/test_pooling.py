@@ -50,6 +50,20 @@ def test_a_channel_without_response_gives_eps_and_a_finite_gradient(value: float
     assert torch.isfinite(features.grad).all()
 
 
+@pytest.mark.parametrize("value", [0.0, 5e-6, 2e-5, 1e-3])
+def test_a_high_power_of_small_values_has_finite_gradients(value: float) -> None:
+    """HCT pools with a power of 10 on RegDB: 1e-5 to that power is nothing in float32."""
+    features = torch.zeros(1, 1, 3, 9)
+    features[..., 1, 4] = value
+    features.requires_grad_()
+    pooled = Pooling("gem", power=10.0)(features)
+    pooled.sum().backward()
+    assert pooled.isfinite().all() and features.grad.isfinite().all()
+    exact = features.detach().double().clamp(min=1e-6).pow(10).mean().pow(0.1).item()
+    if value == 1e-3:
+        assert pooled.item() == pytest.approx(exact, rel=1e-3)
+
+
 def test_half_precision_is_pooled_in_float32() -> None:
     features = torch.rand(1, 2, 8, 8, generator=torch.Generator().manual_seed(0)).bfloat16()
     with torch.autocast("cpu", dtype=torch.bfloat16):

@@ -57,7 +57,7 @@ def tapped_backbone(name="resnet10t", **options):
 
 
 def reader_of(made):
-    return made.layer3.insert.insert
+    return made.layer3.insert
 
 
 def maps_of(made, images):
@@ -83,7 +83,7 @@ def test_an_insert_is_built_with_the_sizes_of_the_maps_and_gets_those_of_each_pa
             with torch.set_grad_enabled(grad):
                 expected = maps_of(made, torch.randn(rows, 3, 64, 32))
             torch.testing.assert_close(reader.seen[-1], expected)
-    assert all(tap.kept is None for tap in made.layer3.insert.taps.values()), "nothing is kept behind a pass"
+    assert all(tap.kept is None for tap in made.layer3.taps.values()), "nothing is kept behind a pass"
 
 
 def test_gradients_flow_through_what_is_read():
@@ -128,6 +128,34 @@ def test_stems_that_hold_what_is_read_are_refused():
     message = r"stem_depth: expected stems that end before layer1, whose input inserts.reader reads; found stage1"
     with pytest.raises(ValueError, match=message):
         network("source", stem_depth="stage1")
+
+
+class Both(Reader):
+    """Reads earlier maps and the input of its place."""
+
+    sees_input = True
+
+    def __init__(self, settings, channels, before, sizes):
+        super().__init__(settings, channels, sizes)
+        self.before = before
+
+    def forward(self, features, given, tapped):
+        assert given.shape[1] == self.before
+        return super().forward(features, tapped)
+
+
+def test_an_insert_may_see_the_input_of_its_place_too():
+    made = tapped_backbone(type=f"{__name__}:Both")
+    made.forward_features(torch.randn(2, 3, 64, 32))
+    assert reader_of(made).before == 128 and set(reader_of(made).seen[-1]) == set(PLACES)
+
+
+def test_rows_are_not_multiplied_where_earlier_maps_are_read():
+    made = create_backbone("resnet10t", **SIZE, pretrained=False, weights=None, last_stride=1).eval()
+    named = {"reader": {"type": READER}, "dee": {"type": "dee", "at": ["layer2"]}}
+    options = {name: INSERTS.options_of(one, name) for name, one in named.items()}
+    with pytest.raises(ValueError, match=r"^inserts.dee.at: dee multiplies .*, so reader can't see earlier maps$"):
+        put_inserts(made, options, **SIZE)
 
 
 def test_a_map_that_comes_later_is_refused():

@@ -10,6 +10,7 @@ import pandas as pd
 from pipeline.datasets import DATASETS, trials_are_trainings
 from pipeline.evaluation.results.rows import as_text, with_numbers
 from pipeline.evaluation.results.schema import (
+    BEFORE,
     EVALUATION,
     METRICS,
     NONE,
@@ -48,14 +49,13 @@ def summarize(rows: pd.DataFrame) -> pd.DataFrame:
 def groups_of(rows: pd.DataFrame) -> list[tuple[pd.Series, pd.DataFrame]]:
     """Returns what the rows of each mean agree in, as text, and the rows.
 
-    Rows of versions that corrupted no images have the corruption `none`, where others have any.
+    Rows of older versions have the values of BEFORE in columns that they lack and others have.
     """
     rows = rows.assign(**{name: "" for name in (*PER_RUN, *REQUIRED) if name not in rows})
     numbers = [name for name in PER_TRIAL if name in rows]
     counts = {name: rows[name].fillna(0).astype(np.int64) for name in numbers}
     rows = with_numbers(as_text(rows)).assign(**counts)
-    if "corruption" in rows:
-        rows["corruption"] = rows["corruption"].replace("", NONE)
+    rows = rows.assign(**{name: rows[name].replace("", value) for name, value in BEFORE.items() if name in rows})
     keys = agreeing_columns(rows)
     groups = rows.groupby([keys[name] for name in keys], sort=False, dropna=False)
     parts = [part for _, group in groups for part in without_repeats(group)]

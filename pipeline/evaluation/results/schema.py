@@ -25,6 +25,8 @@ KEYS += ["selection", "epoch", "replaced_images", "recipe", *AGREED, "code_versi
 EVALUATION = "evaluation"  # a digest of the other columns; the name of a file of queries
 COLUMNS = frozenset([*PER_TRIAL, *PER_RUN, *RECORDED, *KEYS, EVALUATION])
 
+# What was done before there was a column for it: rows of older versions, which lack it, stand with those that say so.
+BEFORE = {"similarity": "whole", "stems": "own", "corruption": "none"}
 UNKNOWN = ("", "unknown")
 PIXELS, NONE = "pixels", "none"  # values of `feature`, or of AGREED, where there is no choice
 

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from pipeline.losses.hetero_center import hetero_center_triplet_loss
+from pipeline.losses.hetero_center_triplet import hetero_center_triplet_loss
 from tests.losses.uneven import as_lists, centers, mean, rows
 
 

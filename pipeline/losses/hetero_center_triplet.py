@@ -39,7 +39,7 @@ def hetero_center_triplet_loss(
     return mean_over(hinge, (in_both & first_rows(labels_1)).repeat(2))
 
 
-class HeteroCenterLoss(PairTerm):
+class HeteroCenterTripletLoss(PairTerm):
     """The sum of `hetero_center_triplet_loss` over pairs of modalities."""
 
     @dataclass(frozen=True)
