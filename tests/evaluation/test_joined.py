@@ -121,7 +121,7 @@ def test_the_mean_of_image_and_derivative_with_dot_is_the_sum_of_four_matrices()
 @pytest.mark.parametrize("flip", [False, True])
 @pytest.mark.parametrize("fusion", ["none", "mean", "concatenate"])
 def test_a_sum_is_over_all_views_whatever_is_fused(flip, fusion):
-    """Of each view of the query with each of the gallery; concatenated, of image with image, derivative with derivative."""
+    """Of each view of the query with each of the gallery; concatenated, each with its like alone."""
     mirrored = (False, True) if flip else (False,)
     derived = (False,) if fusion == "none" else (False, True)
     expected = sum(

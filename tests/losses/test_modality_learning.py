@@ -99,7 +99,7 @@ def test_one_captured_modality_is_refused():
 
 
 def test_no_rows_count_nothing():
-    term, rows = made(), random_rows(MODALITY_NAMES)
+    term, rows = made(), random_rows(torch.float64)
     embedding = rows.embedding[:0].clone().requires_grad_()
     parts = term(Rows({"embedding": embedding}, rows.labels[:0], ()))
     assert [part.item() for part in parts.values()] == [0, 0] and all(part.requires_grad for part in parts.values())
