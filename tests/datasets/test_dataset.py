@@ -152,7 +152,7 @@ def test_its_usual_options_and_its_published_gallery_count_in_tables(flat):
 
 # ---------------------------------------------------------------- all other code
 
-BY_NAME = ("settings.py", "literature", "datasets", "synthetic")
+BY_NAME = ("settings", "literature", "datasets", "synthetic")
 
 
 def test_no_other_code_knows_a_data_set_by_name():
