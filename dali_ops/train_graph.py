@@ -77,10 +77,8 @@ def training_pipeline(
         outputs = []
         for number, view in enumerate(views):
             image, channels = show(view, captured[view.base], parameters[number], **size)
-            image = augment(image, channels, window, number, pad=pad, pad_fill=pad_fill, **size)
-            if view.fill is not None:
-                image = erase(image, parameters[number], normalization.color_of(view.fill))
-            outputs.append(image)
+            image = crop_and_flip(image, channels, window, number, pad=pad, pad_fill=pad_fill, **size)
+            outputs.append(erase_as(view, image, parameters[number], normalization))
         pipeline.set_outputs(*outputs)
     build(pipeline)
     return pipeline
@@ -101,13 +99,18 @@ def training_inputs(
     return fed[:captured], fed[captured], fed[-1]
 
 
-def augment(
+def crop_and_flip(
     image: DataNode, channels: int, window: DataNode, view: int, *, pad: int, pad_fill: int, height: int, width: int
 ) -> DataNode:
     """Crops and flips uint8 HWC of 1 or 3 `channels` as the window of a view (of `windows`) says; returns three
     channels."""
     image = crop(image, channels, window, view, height=height, width=width, fill=pad_fill) if pad else image
     return replicate_to(flip(image, window, view), channels)
+
+
+def erase_as(view: View, image: DataNode, parameters: DataNode, normalization: Normalization) -> DataNode:
+    """Erases the box of a view's parameters, where the view has a color for it."""
+    return image if view.fill is None else erase(image, parameters, normalization.color_of(view.fill))
 
 
 def _check(views: Sequence[View], height: int, width: int, pad: int) -> None:

@@ -61,15 +61,8 @@ def create_backbone(
     """
     check_name(name)
     source = None if weights is None else find_weights(weights)
-    arguments = timm_arguments(
-        name,
-        height=height,
-        width=width,
-        last_stride=last_stride,
-        drop_path=drop_path,
-        kwargs=kwargs or {},
-        patch_stride=patch_stride,
-    )
+    options = {"height": height, "width": width, "last_stride": last_stride}
+    arguments = timm_arguments(name, **options, patch_stride=patch_stride, drop_path=drop_path, kwargs=kwargs or {})
     # The model with its weights, then the changes of this project, which keep the names of parameters.
     backbone = _build(name, pretrained and source is None, arguments)
     if last_stage is not None:  # a run of such a backbone has no others
@@ -80,12 +73,17 @@ def create_backbone(
     if patch_stride is not None:
         overlap_patches(backbone, name, (height, width), patch_stride)
     _check_patches(backbone, name, height, width)
-    probe(backbone, name, height, width)
-    backbone.token_grid = getattr(getattr(backbone, "patch_embed", None), "grid_size", None)
-    backbone.class_token_pooled = pools_class_token(backbone, name, arguments)
+    _probe(backbone, name, arguments, height, width)
     if grad_checkpointing:
         _checkpoint_gradients(backbone, name)
     return backbone
+
+
+def _probe(backbone: Backbone, name: str, arguments: dict[str, Any], height: int, width: int) -> None:
+    """Fills in the attributes of `Backbone` that an image of that size tells, and timm's own model."""
+    probe(backbone, name, height, width)
+    backbone.token_grid = getattr(getattr(backbone, "patch_embed", None), "grid_size", None)
+    backbone.class_token_pooled = pools_class_token(backbone, name, arguments)
 
 
 def check_name(name: str) -> None:
