@@ -22,7 +22,9 @@ from pipeline.figures.evaluated_run import evaluate_run
 from pipeline.report.__main__ import main
 from pipeline.report.evaluated import confusion_table, confusions, made_images
 from pipeline.report.facts import environment_rows, hardest_queries, settings_rows
+from pipeline.report.page import result_tables
 from pipeline.run.folder import sheet_path
+from tests.tables.rows import keep, sysu_rows
 
 STRANGE = "<script>alert(1) & 'it's"
 WAYS = ("visible to infrared", "infrared to visible")
@@ -119,6 +121,15 @@ def test_what_only_has_results_says_what_is_left_out(page):
         "The training curve of results only is left out: metrics.csv isn't there",
     ):
         assert sentence in text, sentence
+
+
+def test_corrupted_images_have_a_table_of_their_own(tmp_path):
+    kinds = {"none": 40.0, "fog": 20.0}
+    rows = [row for kind, value in kinds.items() for row in sysu_rows("a", value, corruption=kind)]
+    tables, _ = result_tables([keep(tmp_path / "a", rows)])
+    assert "fog" in str(tables["Corrupted images"][0]) and "fog" not in str(tables["Results"][0])
+    tables, _ = result_tables([keep(tmp_path / "b", sysu_rows("b"))])
+    assert "Corrupted images" not in tables
 
 
 def test_two_finished_runs_are_compared_with_the_first(run, tmp_path):

@@ -9,7 +9,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from pipeline.evaluation.results import read_rows, summarize
+from pipeline.evaluation.results import corrupted, read_rows, summarize
 from pipeline.figures.cmc import cmc
 from pipeline.figures.evaluated_run import EvaluatedRun, LeftOut
 from pipeline.figures.training import draw_training, training_curves
@@ -17,6 +17,7 @@ from pipeline.report import evaluated, facts
 from pipeline.report.images import PageImage, page_images
 from pipeline.tables.build import table_beside_literature, table_of_runs
 from pipeline.tables.compare import table_of_differences
+from pipeline.tables.corruption import table_of_corruptions
 from pipeline.tables.formats import to_html
 from pipeline.tables.layouts import LAYOUTS
 from pipeline.tables.read import read_results
@@ -77,7 +78,11 @@ def result_tables(folders: list[Path]) -> tuple[dict[str, list[Markup]], list[st
         means = summarize(rows)
     except ValueError as reason:
         return {}, [*reasons, f"The results are left out: {reason}"]
-    tables = {"Results": [to_markup(table_of_runs(means))], "Beside the literature": []}
+    captured = means[~corrupted(means)]
+    shown = captured if len(captured) else means
+    tables = {"Results": [to_markup(table_of_runs(shown))], "Beside the literature": []}
+    if corrupted(means).any():
+        tables["Corrupted images"] = [to_markup(table_of_corruptions(means))]
     for name in LAYOUTS:
         try:
             table = table_beside_literature(name, means, places)
