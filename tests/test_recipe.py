@@ -162,7 +162,7 @@ HASHES = {
     "mpanet.yaml": "4706094b",
     "mmn.yaml": "dd49cb46",
     "modern_vit.yaml": "7016a0ca",
-    "modern.yaml": "39ba7d93",
+    "modern.yaml": "1b8546e6",
     "mscmnet.yaml": "b518e148",
     "msr.yaml": "2d2af81f",
     "one_stream.yaml": "2dc12ea4",
