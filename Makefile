@@ -37,7 +37,7 @@ ablation: $(VENV)/installed  ## the paper's table 4 on synthetic people: an hour
 	@echo
 	@$(RUN) -m pipeline.tables runs/ablation-* --layout ablation
 
-methods: $(VENV)/installed  ## all methods with one small recipe on synthetic people: three to four hours
+methods: $(VENV)/installed  ## all methods with one small recipe on synthetic people: about five hours
 	$(RUN) -m pipeline.synthetic --layout sysu --root data/demo --identities 150
 	OMP_NUM_THREADS=$(THREADS) $(RUN) -m pipeline.sweep configs/sweeps/methods_demo.list --processes $(PROCESSES)
 	@echo
