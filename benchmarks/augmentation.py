@@ -18,8 +18,17 @@ from statistics import median
 
 import torch
 
-from benchmarks.devices import add_device_option, choose_device, describe_device
-from benchmarks.loader import BATCH, ROUNDS, USUAL_BATCHES, Measured, add_data_options, make_data, rate, size_of
+from benchmarks.devices import add_device_option, describe_device
+from benchmarks.loader import (
+    BATCH,
+    Measured,
+    add_data_options,
+    add_measuring_options,
+    make_data,
+    measured_by,
+    rate,
+    size_of,
+)
 from benchmarks.loading import open_batches
 from pipeline.batch import MODALITY_NAMES
 from pipeline.errors import one_line_errors
@@ -64,20 +73,15 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.augmentation", description=__doc__.splitlines()[0])
     add_device_option(parser)
     add_data_options(parser)
-    parser.add_argument("--batches", type=int, help="timed; 40, on a GPU 300 unless told")
-    parser.add_argument("--warm-up", type=int, help="batches before them; 4, on a GPU 20 unless told")
-    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    add_measuring_options(parser)
     options = parser.parse_args(argv)
-    device = choose_device(options.device)
-    batches, warm_up = USUAL_BATCHES[device.type]
-    measured = Measured(device, options.batches or batches, warm_up if options.warm_up is None else options.warm_up)
-    torch.set_num_threads(1)
+    measured = measured_by(options)
     with tempfile.TemporaryDirectory() as temporary:
         data = make_data(Path(temporary), *size_of(options.size), options.identities)
         print(f"\nfiles {options.size}, output 288x144, batches of {BATCH} and as many second views, ", end="")
-        print(f"{usable_cores()} cores, {describe_device(device)}; medians of {options.rounds} rounds")
+        print(f"{usable_cores()} cores, {describe_device(measured.device)}; medians of {options.rounds} rounds")
         for form in ("set", "resized"):
-            compare(form, started(replace(data, root=f"{temporary}/{form}"), device), measured, options.rounds)
+            compare(form, started(replace(data, root=f"{temporary}/{form}"), measured.device), measured, options.rounds)
 
 
 def compare(form: str, loaders: dict[str, Callable[[], Iterator]], measured: Measured, count: int) -> None:

@@ -113,6 +113,20 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--identities", default=40, type=int, help="of the generated data set, 32 images each")
 
 
+def add_measuring_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--batches", type=int, help="timed; 40, on a GPU 300 unless told")
+    parser.add_argument("--warm-up", type=int, help="batches before them; 4, on a GPU 20 unless told")
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+
+
+def measured_by(options: argparse.Namespace) -> Measured:
+    """Returns what the options of both kinds say, and leaves torch one thread, as the loader has the cores."""
+    device = choose_device(options.device)
+    batches, warm_up = USUAL_BATCHES[device.type]
+    torch.set_num_threads(1)
+    return Measured(device, options.batches or batches, warm_up if options.warm_up is None else options.warm_up)
+
+
 def size_of(argument: str) -> tuple[int, int]:
     """Returns height and width; ValueError for anything that isn't like `384x128`."""
     height, by, width = argument.partition("x")
@@ -135,14 +149,9 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.loader", description=__doc__.splitlines()[0])
     add_device_option(parser)
     add_data_options(parser)
-    parser.add_argument("--batches", type=int, help="timed; 40, on a GPU 300 unless told")
-    parser.add_argument("--warm-up", type=int, help="batches before them; 4, on a GPU 20 unless told")
-    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    add_measuring_options(parser)
     options = parser.parse_args(argv)
-    device = choose_device(options.device)
-    batches, warm_up = USUAL_BATCHES[device.type]
-    measured = Measured(device, options.batches or batches, warm_up if options.warm_up is None else options.warm_up)
-    torch.set_num_threads(1)
+    measured = measured_by(options)
     with tempfile.TemporaryDirectory() as temporary:
         data = make_data(Path(temporary), *size_of(options.size), options.identities)
         print(
@@ -150,7 +159,7 @@ def main(argv: list[str] | None = None) -> None:
             end="",
         )
         print(f"{options.rounds} rounds of {measured.batches} batches after {measured.warm_up}")
-        print(f"all tensors end on: {describe_device(device)}; files only decoded stay in the CPU's memory")
+        print(f"all tensors end on: {describe_device(measured.device)}; files only decoded stay in the CPU's memory")
         for views in (1, 2):
             started = loaders(Path(temporary), settings_of(data, views), views, measured)
             compare(started, views, measured, options.rounds)
