@@ -18,7 +18,7 @@ MEAN = "mean"
 KINDS = [NONE, RANDOM, MEAN, *CORRUPTIONS]  # in this order
 WRITTEN = re.compile(r"(\w+)(?: of \d+)?(\(.*\))?")  # a kind and its parameters, as `describe_corruption` writes them
 PROTOCOL = ["dataset", "split", "test_set", "mode", "shots", "direction"]
-ABOUT = "none: as captured; random: the benchmark's number, a kind drawn for each image; mean: over all 20 kinds, or as many as it says"
+ABOUT = "none: as captured; random: the benchmark's number, a kind drawn for each image; mean: over the kinds there are"
 
 
 def table_of_corruptions(means: pd.DataFrame) -> Table:
