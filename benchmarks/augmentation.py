@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from statistics import median
 
 import torch
 
@@ -26,7 +25,7 @@ from benchmarks.loader import (
     add_measuring_options,
     make_data,
     measured_by,
-    rate,
+    median_rates,
     size_of,
 )
 from benchmarks.loading import open_batches
@@ -86,8 +85,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def compare(form: str, loaders: dict[str, Callable[[], Iterator]], measured: Measured, count: int) -> None:
     """Times every loader in turn and prints the medians, the first of which is the measure of the others."""
-    rounds = [{name: rate(start(), measured) for name, start in loaders.items()} for _ in range(count)]
-    rates = {name: median(one[name] for one in rounds) for name in loaders}
+    rates = median_rates(loaders, measured, count)
     first = next(iter(rates.values()))
     print(f"\n{'folder' if form == 'set' else 'resized pack':>27}  captured images/s  x second views")
     for name, value in rates.items():

@@ -165,10 +165,15 @@ def main(argv: list[str] | None = None) -> None:
             compare(started, views, measured, options.rounds)
 
 
+def median_rates(started: dict[str, Callable[[], Iterator]], measured: Measured, count: int) -> dict[str, float]:
+    """Returns captured images a second by name, each the median of `count` rounds in which all are timed in turn."""
+    rounds = [{name: rate(start(), measured) for name, start in started.items()} for _ in range(count)]
+    return {name: median(one[name] for one in rounds) for name in started}
+
+
 def compare(started: dict[str, Callable[[], Iterator]], views: int, measured: Measured, count: int) -> None:
     """Times every loader in turn and prints the medians."""
-    rounds = [{name: rate(start(), measured) for name, start in started.items()} for _ in range(count)]
-    rates = {name: median(one[name] for one in rounds) for name in started}
+    rates = median_rates(started, measured, count)
     decoding, resident = list(rates.values())[:2]
     print(f"\n{f'views of an image: {views}':>22}  captured images/s  x DataLoader   x .npy")
     for name, value in rates.items():

@@ -56,10 +56,8 @@ class Tested:
     def result(self, features: torch.Tensor, settings: Settings) -> EvaluationResult:
         """Returns the result of features (n, D) of the rows."""
         # Scoring knows the tested images only, so trials are given by the place among them.
-        tested, within = (
-            self.index.iloc[self.rows].reset_index(drop=True),
-            [own.within(self.rows) for own in self.trials],
-        )
+        tested = self.index.iloc[self.rows].reset_index(drop=True)
+        within = [own.within(self.rows) for own in self.trials]
         share = (self.accelerator.process_index, self.accelerator.num_processes)
         return evaluate_features(features, tested, within, settings, self.context(settings), share)
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import torch
 
-from pipeline.batch import MODALITY_NAMES
 from pipeline.losses.centers import centers_of, first_rows
 from pipeline.losses.distance import paired_euclidean, pairwise_euclidean
-from pipeline.losses.term import FeatureTerm, LossContext, Parts, Rows, modalities_chosen
+from pipeline.losses.modalities import ModalitiesTerm
+from pipeline.losses.term import Parts, Rows
 from pipeline.settings_key import key
 
 
@@ -32,21 +32,14 @@ def center_cluster_loss(features: torch.Tensor, labels: torch.Tensor, margin: fl
     return {"pull": paired_euclidean(features, centers).mean(), "push": push}
 
 
-class CenterClusterLoss(FeatureTerm):
+class CenterClusterLoss(ModalitiesTerm):
     """`center_cluster_loss` over the rows of its modalities together."""
 
     @dataclass(frozen=True)
-    class Options(FeatureTerm.Options):
+    class Options(ModalitiesTerm.Options):
         margin: float = key(0.7, "between centers, in units of the feature distance", min=0)
-        modalities: list[str] | None = key(
-            None, "whose rows are averaged and compared; null: all in batch.modalities", choices=MODALITY_NAMES
-        )
 
     settings: Options
-
-    def __init__(self, settings: Options, context: LossContext) -> None:
-        super().__init__(settings, context)
-        self.modalities = modalities_chosen(settings.modalities, settings.weight, context)
 
     def forward(self, rows: Rows) -> Parts:
         vectors, labels = self.together(rows, self.modalities)

@@ -9,7 +9,8 @@ import torch
 from pipeline.batch import MODALITY_NAMES
 from pipeline.losses.distance import euclidean
 from pipeline.losses.hardest import BatchHardLoss, batch_hard_hinge
-from pipeline.losses.term import LossContext, Parts, Rows, modalities_chosen
+from pipeline.losses.modalities import modalities_chosen
+from pipeline.losses.term import LossContext, Parts, Rows
 from pipeline.settings_key import key
 
 

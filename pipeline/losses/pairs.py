@@ -9,7 +9,8 @@ from typing import Literal
 import torch
 
 from pipeline.batch import Modality
-from pipeline.losses.term import FeatureTerm, LossContext, Parts, Rows, check_in_use, modalities_of
+from pipeline.losses.modalities import check_in_use, modalities_of
+from pipeline.losses.term import FeatureTerm, LossContext, Parts, Rows
 from pipeline.settings_key import key
 
 

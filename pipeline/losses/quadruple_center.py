@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import torch
 
-from pipeline.batch import CAPTURED, MODALITY_NAMES, Modality
+from pipeline.batch import CAPTURED, Modality
 from pipeline.losses.centers import centers_of, first_rows, mean_over
 from pipeline.losses.distance import paired_euclidean, pairwise_euclidean
-from pipeline.losses.term import FeatureTerm, LossContext, Parts, Rows, modalities_chosen
+from pipeline.losses.modalities import ModalitiesTerm
+from pipeline.losses.term import LossContext, Parts, Rows
 from pipeline.settings_key import key
 
 Stream = tuple[torch.Tensor, torch.Tensor]  # features (N, D) and labels (N,) int64 of the rows of one modality
@@ -72,14 +73,11 @@ def from_other_identities(features: torch.Tensor, labels: torch.Tensor, margin: 
     return mean_over(torch.relu(margin - pairwise_euclidean(features, centers)), negative)
 
 
-class QuadrupleCenterLoss(FeatureTerm):
+class QuadrupleCenterLoss(ModalitiesTerm):
     """`quadruple_center_loss` over the rows of its modalities, each a stream."""
 
     @dataclass(frozen=True)
-    class Options(FeatureTerm.Options):
-        modalities: list[str] | None = key(
-            None, "streams compared, of both captured modalities; null: all in batch.modalities", choices=MODALITY_NAMES
-        )
+    class Options(ModalitiesTerm.Options):
         margin: float = key(0.7, "least distance to other identities' centers, in units of the features", min=0)
         intra_weight: float = key(
             0.0, "share of the pull to the center in a row's own stream, 0-1; MSCMNet's code: 0", min=0, max=1
@@ -89,7 +87,6 @@ class QuadrupleCenterLoss(FeatureTerm):
 
     def __init__(self, settings: Options, context: LossContext) -> None:
         super().__init__(settings, context)
-        self.modalities = modalities_chosen(settings.modalities, settings.weight, context)
         if settings.weight and len({modality.base for modality in self.modalities}) < len(CAPTURED):
             found = ", ".join(modality.key for modality in self.modalities)
             raise ValueError(f"modalities: expected some of both captured modalities; found {found}")

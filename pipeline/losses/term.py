@@ -253,36 +253,6 @@ def check_versions(kind: str, fewest: int, context: LossContext) -> None:
         )
 
 
-def modalities_chosen(names: Sequence[str] | None, weight: float, context: LossContext) -> tuple[Modality, ...]:
-    """Returns the modalities that a term's option `modalities` names; those in use where it is None.
-
-    Raises ValueError where one is unknown, not in use or there twice, or where a term with a weight has none.
-    """
-    modalities = context.modalities if names is None else tuple(modalities_of("modalities", names))
-    check_in_use("modalities", modalities, context)
-    if weight and not modalities:
-        raise ValueError("modalities: expected one or more; found none (weight 0 switches the term off)")
-    return modalities
-
-
-def check_in_use(argument: str, modalities: Sequence[Modality], context: LossContext) -> None:
-    """Raises ValueError where one of `modalities` isn't in use, or is given twice."""
-    for modality in modalities:
-        if modality not in context.modalities:
-            used = ", ".join(used.key for used in context.modalities)
-            raise ValueError(f"{argument}: {modality.key} is not in use; in use: {used}")
-    if len(set(modalities)) != len(modalities):
-        raise ValueError(f"{argument}: each modality once; found {', '.join(found.key for found in modalities)}")
-
-
-def modalities_of(argument: str, names: Sequence[str]) -> list[Modality]:
-    """Returns the modalities of these names. Raises ValueError beginning with the argument where one is unknown."""
-    try:
-        return [Modality.from_name(name) for name in names]
-    except ValueError as error:
-        raise ValueError(f"{argument}: {error}") from None
-
-
 def scalars(name: str, value: torch.Tensor | Parts, rows: Rows) -> Iterator[tuple[str, torch.Tensor]]:
     """Yields the named scalars of a term's value; a single one has no name.
 

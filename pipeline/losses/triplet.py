@@ -8,7 +8,8 @@ import torch
 
 from pipeline.losses.hardest import BatchHardLoss
 from pipeline.losses.intra import intra_modality_loss
-from pipeline.losses.term import LossContext, Rows, modalities_chosen
+from pipeline.losses.modalities import modalities_chosen
+from pipeline.losses.term import LossContext, Rows
 from pipeline.settings_key import key
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional
 
-from pipeline.losses.term import LossContext, LossTerm, Rows, check_in_use, modalities_of
+from pipeline.losses.modalities import check_in_use, modalities_of
+from pipeline.losses.term import LossContext, LossTerm, Rows
 from pipeline.settings_key import key
 
 

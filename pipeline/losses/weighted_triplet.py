@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional
 
-from pipeline.batch import MODALITY_NAMES
 from pipeline.losses.centers import mean_over
 from pipeline.losses.distance import euclidean, pairwise_euclidean
-from pipeline.losses.term import FeatureTerm, LossContext, Measured, Rows, modalities_chosen
+from pipeline.losses.modalities import ModalitiesTerm
+from pipeline.losses.term import Measured, Rows
 from pipeline.settings_key import key
 
 EPSILON = 1e-6  # in the released form: added to sums of exponentials, and the smallest distance
@@ -86,14 +86,11 @@ def negative_weights(features: torch.Tensor, labels: torch.Tensor, alpha: float 
     return mean_over(exponentials / (exponentials + EPSILON), ~same.all(dim=1))
 
 
-class WeightedTripletLoss(FeatureTerm):
+class WeightedTripletLoss(ModalitiesTerm):
     """`weighted_triplet_loss` over all rows of its modalities together."""
 
     @dataclass(frozen=True)
-    class Options(FeatureTerm.Options):
-        modalities: list[str] | None = key(
-            None, "modalities compared with each other; null: all in batch.modalities", choices=MODALITY_NAMES
-        )
+    class Options(ModalitiesTerm.Options):
         alpha: float = key(1.0, "factor of the distances below the weights' softmax", min=0.001)
         gamma: float = key(1.0, "factor of the difference of the weighted distances", min=0.001)
         square: bool = key(False, "square that difference and keep its sign: CAJ (Ye et al., ICCV 2021)")
@@ -104,10 +101,6 @@ class WeightedTripletLoss(FeatureTerm):
         )
 
     settings: Options
-
-    def __init__(self, settings: Options, context: LossContext) -> None:
-        super().__init__(settings, context)
-        self.modalities = modalities_chosen(settings.modalities, settings.weight, context)
 
     def forward(self, rows: Rows) -> Measured:
         vectors, labels = self.together(rows, self.modalities)
